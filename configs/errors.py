@@ -1,0 +1,121 @@
+"""Every error this project raises on purpose.
+
+TeachbackError
+├── NotFoundError          the named thing does not exist                     404
+├── ConflictError          the request is right, the moment is not            409
+├── InvalidRequestError    the request contradicts itself or the rules        400
+├── UnauthorizedError      no valid key or token                              401
+├── ForbiddenError         a valid key without the right                      403
+├── BusyError              try again soon                                     503
+├── UpstreamError          a system we depend on failed                       502
+│   ├── StoreError           an image store
+│   ├── OrchestratorError    Prefect
+│   └── TrackingError        MLflow
+├── CorruptError           stored bytes do not match their hash               500
+├── SupersededError        this attempt is no longer the current one          409
+└── HostError              a bundle host failed                               400
+    ├── HostDiedError        it ended without an answer
+    ├── BundleError          the bundle's own code failed or does not fit
+    ├── NotFiniteError       a loss or prediction is NaN or infinite
+    └── OutOfMemoryError     the device's memory did not suffice
+
+The numbers are what the doors answer; nothing below a door knows them.
+Messages say what was asked for, what was found, and what to do.
+"""
+
+from collections.abc import Collection
+from difflib import get_close_matches
+
+
+class TeachbackError(Exception):
+    """The root: catch this to catch only what we meant to raise."""
+
+
+class NotFoundError(TeachbackError):
+    """A thing was asked for by name and there is none.
+
+    Args:
+        kind: What was looked for, such as `dataset`.
+        name: The name that was asked for.
+        known: Names that exist; a near one is suggested.
+    """
+
+    def __init__(self, kind: str, name: str, known: Collection[str] = ()) -> None:
+        self.kind = kind
+        self.name = name
+        near = get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"No {kind} is named {name!r}.{hint}")
+
+
+class ConflictError(TeachbackError):
+    """The request is well formed but cannot be done in the present state."""
+
+
+class InvalidRequestError(TeachbackError):
+    """The request contradicts itself, or a rule."""
+
+
+class UnauthorizedError(TeachbackError):
+    """The caller showed no valid key or token."""
+
+
+class ForbiddenError(TeachbackError):
+    """The caller is known and lacks the right."""
+
+
+class BusyError(TeachbackError):
+    """The part that has to answer cannot do so now.
+
+    Args:
+        message: What is busy, and what to do.
+        retry_after_s: Seconds after which asking again makes sense.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class UpstreamError(TeachbackError):
+    """A system this project depends on failed or answered nonsense."""
+
+
+class StoreError(UpstreamError):
+    """An image store could not be read or written."""
+
+
+class OrchestratorError(UpstreamError):
+    """Prefect could not be reached or refused the run."""
+
+
+class TrackingError(UpstreamError):
+    """MLflow could not be reached or refused the record."""
+
+
+class CorruptError(TeachbackError):
+    """Bytes in our own store do not match the hash that names them."""
+
+
+class SupersededError(TeachbackError):
+    """This attempt has lost its claim: it stops and writes nothing more."""
+
+
+class HostError(TeachbackError):
+    """A bundle host failed; the subclasses say how."""
+
+
+class HostDiedError(HostError):
+    """The host ended, or fell silent, without an answer."""
+
+
+class BundleError(HostError):
+    """The bundle's own code or configuration failed, or does not fit the request."""
+
+
+class NotFiniteError(HostError):
+    """A loss or a prediction is NaN or infinite."""
+
+
+class OutOfMemoryError(HostError):
+    """The device's memory did not suffice."""

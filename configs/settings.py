@@ -1,0 +1,102 @@
+"""What differs between two machines running the same code; nothing else.
+
+Read at an edge, once a process: in a door or in a Prefect task's wrapper. Plain functions are handed what they need.
+This is the only module that reads the environment.
+"""
+
+import os
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read from the environment: `TEACHBACK_CATALOG_URL=postgresql+psycopg://…`.
+
+    Times are in seconds. Tests shorten leases; everybody else leaves them.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TEACHBACK_", frozen=True, extra="ignore")
+
+    home: Path = Field(
+        default=Path("teachback-home"), description="Catalog, artifacts, logs and keys of this installation."
+    )
+    catalog_url: str = Field(default="", description="SQLAlchemy URL; default: SQLite in the home folder.")
+    artifacts: Path | None = Field(default=None, description="Folder of our own immutable files.")
+    cache: Path | None = Field(default=None, description="Folder of this host's cache.")
+    cache_bytes: int = Field(default=20 * 2**30, ge=2**20)
+    key_file: Path | None = Field(default=None, description="File with the encryption key ring, mode 600.")
+    bundles_dir: Path = Field(
+        default=Path(__file__).resolve().parent.parent / "bundles",
+        description="Bundles that come with the project.",
+    )
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    allowed_hosts: str = Field(default="", description="Comma-separated Host names besides the bound one.")
+    egress_allow: str = Field(
+        default="", description="Comma-separated networks and host patterns that requests may name."
+    )
+    realtime_quota: int = Field(default=2, description="Realtime slots per organisation; 0 = unlimited.")
+
+    prefect_api_url: str = ""
+    prefect_auth: SecretStr | None = None
+    mlflow_tracking_uri: str = ""
+
+    attempt_lease_s: float = 60.0
+    attempt_renew_s: float = 5.0
+    slot_lease_s: float = 15.0
+    slot_heartbeat_s: float = 2.0
+    reconcile_s: float = 5.0
+    image_lease_s: float = 3600.0
+    host_silence_s: float = 600.0
+
+    testing: bool = False
+    failpoint: str = Field(
+        default="", description="Named point at which this process kills itself; only while testing."
+    )
+
+    @model_validator(mode="after")
+    def _fill_from_home(self) -> Self:
+        home = self.home.expanduser().absolute()
+        filled = {
+            "home": home,
+            "catalog_url": self.catalog_url or f"sqlite+pysqlite:///{home / 'catalog.db'}",
+            "artifacts": self.artifacts or home / "artifacts",
+            "cache": self.cache or home / "cache",
+            "key_file": self.key_file or home / "keys.json",
+        }
+        for name, value in filled.items():
+            object.__setattr__(self, name, value)  # frozen: only this validator may fill in
+        return self
+
+    @property
+    def artifacts_dir(self) -> Path:
+        """Where our own immutable files are."""
+        return self.artifacts or self.home / "artifacts"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where this host's cache is."""
+        return self.cache or self.home / "cache"
+
+    @property
+    def key_path(self) -> Path:
+        """Where the encryption keys are."""
+        return self.key_file or self.home / "keys.json"
+
+    def child_environment(self) -> dict[str, str]:
+        """Return this process's environment with these settings in it, for a child of our own.
+
+        Never for a bundle host, which gets a clean one.
+        """
+        ours = {
+            f"TEACHBACK_{name.upper()}": value.get_secret_value()
+            if isinstance(value, SecretStr)
+            else str(value)
+            for name, value in self
+            if value not in (None, "")
+        }
+        return {**os.environ, **ours}

@@ -1,0 +1,1 @@
+"""What we are asked to do, in our own words."""

@@ -1,0 +1,72 @@
+"""What a training run needs to know."""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+# What the original service and its clients send beside overrides of the bundle: read, and not passed to the bundle.
+_NOT_OVERRIDES = frozenset(
+    {
+        "finetune",
+        "val_at_start",
+        "config_file",
+        "meta_file",
+        "logging_file",
+        "cluster",
+        "workflow_name",
+        "save_execute_config",
+    }
+)
+_REFUSED = frozenset({"bundle_root", "workflow_type", "ckpt_dir", "finetune_model_path"})
+
+
+class TrainSpec(BaseModel):
+    """One training run: bounded, and the same spec on the same snapshot gives the same run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int | None = Field(default=None, ge=1, le=100_000, description="Default: the bundle's own.")
+    max_steps: int | None = Field(default=None, ge=1)
+    max_minutes: float = Field(default=60.0, gt=0, description="Upper bound of one round's training time.")
+    val_interval: int = Field(default=1, ge=1, description="Epochs between validations.")
+    learning_rate: float | None = Field(default=None, gt=0, description="Default: the bundle's own.")
+    batch_size: int | None = Field(default=None, ge=1)
+    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
+    num_gpu: int = Field(default=1, ge=-1, le=64)
+    start_from: Literal["auto", "base", "published"] = Field(
+        default="auto",
+        description="auto: the base weights; the published ones where the base weights are random.",
+    )
+    seed: int = 0
+    tracking: Literal["mlflow"] | None = None
+    tracking_uri: str | None = None
+    experiment_name: str | None = None
+    overrides: dict[str, Any] = Field(default_factory=dict, description="Bundle configuration by `#` path.")
+
+    @classmethod
+    def from_request(cls, request: dict[str, Any]) -> Self:
+        """Sort a dialect's flat dictionary into our fields and the bundle's overrides.
+
+        Raises:
+            pydantic.ValidationError: If a field's value is refused.
+        """
+        known = {
+            name: value for name, value in request.items() if name in cls.model_fields and name != "overrides"
+        }
+        rest = {
+            name: value
+            for name, value in request.items()
+            if name not in cls.model_fields and name not in _NOT_OVERRIDES
+        }
+        rest.update(request.get("overrides") or {})
+        if "train#trainer#max_epochs" in rest:
+            known.setdefault("epochs", rest.pop("train#trainer#max_epochs"))
+        return cls(**known, overrides=rest)
+
+    @model_validator(mode="after")
+    def _no_forbidden_override(self) -> Self:
+        refused = sorted(_REFUSED & set(self.overrides))
+        if refused:
+            msg = f"These keys are set by the system and cannot be overridden: {', '.join(refused)}"
+            raise ValueError(msg)
+        return self

@@ -1,0 +1,1 @@
+"""One module per deployment; each reads as its sentence."""

@@ -1,0 +1,1 @@
+"""Our own immutable files, named by their hash."""

@@ -1,0 +1,1 @@
+"""This host's cache of images, tensors and predictions."""

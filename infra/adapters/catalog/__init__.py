@@ -1,0 +1,1 @@
+"""What is true: tables, transactions and questions by noun."""

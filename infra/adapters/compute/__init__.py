@@ -1,0 +1,1 @@
+"""Starts bundle hosts and talks to them."""

@@ -1,0 +1,1 @@
+"""Users' image stores behind one Protocol."""

@@ -1,0 +1,1 @@
+"""Keys, encryption, egress policy and redaction."""

@@ -1,0 +1,1 @@
+"""The MONAI Cloud API dialect."""

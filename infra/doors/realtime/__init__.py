@@ -1,0 +1,1 @@
+"""A realtime slot's parent process."""

@@ -1,0 +1,1 @@
+"""One function per use case: authorise, one transaction, wake the dispatcher."""

@@ -1,0 +1,1 @@
+"""The rules and the work, a folder per topic."""

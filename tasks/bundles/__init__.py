@@ -1,0 +1,1 @@
+"""Bundles: unpacked, examined, registered."""

@@ -1,0 +1,1 @@
+"""Runs inside a bundle host: no adapter, no credentials."""

@@ -1,0 +1,1 @@
+"""From stored bytes to volumes in one voxel order."""

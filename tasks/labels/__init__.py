@@ -1,0 +1,1 @@
+"""Labels: checked, read, written."""

@@ -1,0 +1,1 @@
+"""What repairs what was left behind."""

@@ -1,0 +1,1 @@
+"""Counting, starting, claiming, gathering and finishing rounds."""

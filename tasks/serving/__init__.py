@@ -1,0 +1,1 @@
+"""Wanted and actual realtime slots."""
