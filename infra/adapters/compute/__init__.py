@@ -1,1 +1,1 @@
-"""Starts bundle hosts and talks to them."""
+"""Starts bundle hosts: the processes in which bundle code runs."""

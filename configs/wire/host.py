@@ -1,0 +1,337 @@
+"""Messages between a parent and its bundle host.
+
+The request is a file (`in/request.json`); everything after goes over the control socket, each message as a
+big-endian 32-bit length and that many bytes of JSON. The parent trusts nothing that a host says beyond what
+these models check.
+"""
+
+import struct
+from pathlib import Path
+from typing import Annotated, BinaryIO, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from configs.specs.infer import InferSpec
+from configs.specs.score import ScoringMethod
+from configs.specs.train import TrainSpec
+
+MAX_MESSAGE_BYTES = 2**20
+Tier = Literal["A", "B", "C"]
+FailureCode = Literal["out_of_memory", "not_finite", "bundle_error", "bad_input"]
+
+
+class _Message(BaseModel):
+    """What all messages have in common: no unknown fields, no NaN, no infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Case(_Message):
+    """One image with its label, as local files.
+
+    `id` is our own opaque id. `image` names one file, or one per input channel. Label files hold indices of
+    the experiment's labels. `annotated` says which names the annotator drew; None = all of them.
+    """
+
+    id: str = Field(max_length=200)
+    image: list[str] = Field(min_length=1, max_length=64)
+    label: str | None = None
+    side: Literal["train", "validate", "evaluate"] = "train"
+    annotated: list[str] | None = None
+
+
+class CheckRequest(_Message):
+    """Say what this bundle is and can do."""
+
+    kind: Literal["check"] = "check"
+    bundle: str
+
+
+class TrainRequest(_Message):
+    """Fine-tune the bundle's network on these cases.
+
+    `labels` maps the values in label files to names (0 = background may be left out). `weights`: safetensors
+    to start from, None = the bundle's own. `resume`: a checkpoint of an earlier attempt.
+    """
+
+    kind: Literal["train"] = "train"
+    bundle: str
+    cases: list[Case] = Field(min_length=1)
+    labels: dict[int, str] = Field(min_length=1)
+    weights: str | None = None
+    spec: TrainSpec = TrainSpec()
+    resume: str | None = None
+    out: str
+    cache: str
+    seed: int = 0
+
+
+class EvaluateRequest(_Message):
+    """Compare versions (id → safetensors; empty = the bundle's own weights) on the same labelled cases."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    bundle: str
+    cases: list[Case] = Field(min_length=1)
+    labels: dict[int, str] = Field(min_length=1)
+    versions: dict[str, str] = Field(min_length=1)
+    cache: str | None = None
+
+
+class ScoreRequest(_Message):
+    """Compute one number per image for the selection strategies."""
+
+    kind: Literal["score"] = "score"
+    bundle: str
+    images: list[Case] = Field(min_length=1)
+    labels: dict[int, str] = Field(min_length=1)
+    weights: str | None = None
+    method: ScoringMethod = "entropy"
+    cache: str | None = None
+
+
+class ServeRequest(_Message):
+    """Stay, and answer commands: load, predict, drop. Files are written to `out`."""
+
+    kind: Literal["serve"] = "serve"
+    bundle: str
+    labels: dict[int, str] = Field(min_length=1)
+    out: str
+    cache: str
+
+
+HostRequest = Annotated[
+    CheckRequest | TrainRequest | EvaluateRequest | ScoreRequest | ServeRequest, Field(discriminator="kind")
+]
+
+
+class Ready(_Message):
+    """The request was read and the imports are done; a serving host now takes commands."""
+
+    kind: Literal["ready"] = "ready"
+
+
+class Progress(_Message):
+    """How far training is. Epochs and steps count from 0 to their maximum."""
+
+    kind: Literal["progress"] = "progress"
+    epoch: int = Field(ge=0)
+    max_epoch: int = Field(ge=0)
+    step: int = Field(ge=0)
+    max_step: int = Field(ge=0)
+    eta_s: float | None = None
+
+
+class Metric(_Message):
+    """One measured value; `label` is empty for a value over all labels."""
+
+    kind: Literal["metric"] = "metric"
+    name: str = Field(max_length=200)
+    label: str = Field(default="", max_length=200)
+    step: int = Field(ge=0)
+    value: float
+
+
+class Checkpoint(_Message):
+    """A whole checkpoint lies in `out`; `epoch` is the number of epochs done."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+    path: str
+    epoch: int = Field(ge=0)
+
+
+class CaseResult(_Message):
+    """One version's Dice on one case.
+
+    `per_label` by name, 0..1, None where neither reference nor prediction has the label. `mean` over the
+    values that are not None. `empty`: nothing but background was predicted although the reference has more.
+    """
+
+    kind: Literal["case"] = "case"
+    case: str
+    version: str
+    per_label: dict[str, float | None]
+    mean: float | None
+    empty: bool
+    finite: bool
+
+
+class ImageScore(_Message):
+    """One image's score; larger = label it sooner."""
+
+    kind: Literal["score"] = "score"
+    image: str
+    score: float
+
+
+class CheckResult(_Message):
+    """What a bundle is: its tier with the reason, and what one forward pass of `patch` (i, j, k) costs."""
+
+    kind: Literal["check_result"] = "check_result"
+    tier: Tier
+    reason: str
+    labels: dict[int, str]
+    inputs: list[str]
+    key_metric: str | None = None
+    has_weights: bool
+    weights_policy: Literal["file", "random"]
+    seed: int | None = None
+    missing: list[str] = []
+    forward_s: float = Field(ge=0)
+    peak_mib: float = Field(ge=0)
+    patch: list[int] = []
+
+
+class TrainResult(_Message):
+    """The trained network's weights (safetensors, in `out`) and how they came about."""
+
+    kind: Literal["train_result"] = "train_result"
+    weights: str
+    epoch: int = Field(ge=0)
+    steps: int = Field(ge=0)
+    train_s: float = Field(ge=0)
+    best: float | None = None
+    val_at_start: float | None = None
+    head_rebuilt: bool = False
+
+
+class Loaded(_Message):
+    """This version is loaded and warm: predictions may name it."""
+
+    kind: Literal["loaded"] = "loaded"
+    version: str
+
+
+class Prediction(_Message):
+    """A label map in `out` (uint8 NIfTI on the image's own grid), and its uncertainty score."""
+
+    kind: Literal["prediction"] = "prediction"
+    id: str
+    version: str
+    path: str
+    seconds: float = Field(ge=0)
+    score: float | None = None
+
+
+class Failed(_Message):
+    """Something failed: the request, or with an `id` this one prediction or load (`id` = version)."""
+
+    kind: Literal["failed"] = "failed"
+    id: str | None = None
+    code: FailureCode
+    message: str = Field(max_length=4000)
+
+
+class Finished(_Message):
+    """Everything asked for was answered; without it the host died."""
+
+    kind: Literal["finished"] = "finished"
+
+
+HostMessage = Annotated[
+    Ready
+    | Progress
+    | Metric
+    | Checkpoint
+    | CaseResult
+    | ImageScore
+    | CheckResult
+    | TrainResult
+    | Loaded
+    | Prediction
+    | Failed
+    | Finished,
+    Field(discriminator="kind"),
+]
+
+
+class CheckpointAndExit(_Message):
+    """Write a checkpoint at the next step and end."""
+
+    kind: Literal["checkpoint_and_exit"] = "checkpoint_and_exit"
+
+
+class Stop(_Message):
+    """End at the next step; nothing need be kept."""
+
+    kind: Literal["stop"] = "stop"
+
+
+class Load(_Message):
+    """Load a version beside those that serve; answered by `Loaded`. Empty `weights` = the bundle's own."""
+
+    kind: Literal["load"] = "load"
+    version: str = Field(max_length=200)
+    weights: str = ""
+
+
+class Predict(_Message):
+    """Segment one image with one loaded version; the file is named `name` within `out`.
+
+    A background prediction gives way to others between two windows.
+    """
+
+    kind: Literal["predict"] = "predict"
+    id: str = Field(max_length=200)
+    version: str = Field(max_length=200)
+    image: list[str] = Field(min_length=1, max_length=64)
+    params: InferSpec = InferSpec()
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,150}\.nii(\.gz)?$")
+    background: bool = False
+
+
+class Drop(_Message):
+    """Forget a version once the predictions that name it are done."""
+
+    kind: Literal["drop"] = "drop"
+    version: str = Field(max_length=200)
+
+
+HostCommand = Annotated[CheckpointAndExit | Stop | Load | Predict | Drop, Field(discriminator="kind")]
+
+REQUESTS: TypeAdapter[HostRequest] = TypeAdapter(HostRequest)
+MESSAGES: TypeAdapter[HostMessage] = TypeAdapter(HostMessage)
+COMMANDS: TypeAdapter[HostCommand] = TypeAdapter(HostCommand)
+
+_LENGTH = struct.Struct(">I")
+
+
+class FramingError(ValueError):
+    """The other side broke the framing: a message too long, or cut off."""
+
+
+def frame(message: BaseModel) -> bytes:
+    """Return the message's bytes on the wire.
+
+    Raises:
+        FramingError: If it is longer than 1 MiB.
+    """
+    body = message.model_dump_json().encode()
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise FramingError(f"A message may have {MAX_MESSAGE_BYTES} bytes, this one has {len(body)}")
+    return _LENGTH.pack(len(body)) + body
+
+
+def read_frame(stream: BinaryIO) -> bytes | None:
+    """Return the next message's JSON, or None at the end of the stream.
+
+    Raises:
+        FramingError: If the stream ends within a message or announces more than 1 MiB.
+    """
+    head = stream.read(_LENGTH.size)
+    if not head:
+        return None
+    if len(head) < _LENGTH.size:
+        raise FramingError("The stream ended within a message's length")
+    (length,) = _LENGTH.unpack(head)
+    if length > MAX_MESSAGE_BYTES:
+        raise FramingError(f"A message may have {MAX_MESSAGE_BYTES} bytes, this one announces {length}")
+    body = stream.read(length)
+    if len(body) < length:
+        raise FramingError(f"The stream ended after {len(body)} of {length} bytes")
+    return body
+
+
+def write_request(request: BaseModel, path: Path) -> None:
+    """Write a request where its host will read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(request.model_dump_json())
