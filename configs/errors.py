@@ -9,6 +9,7 @@ TeachbackError
 ├── BusyError              try again soon                                     503
 ├── UpstreamError          a system we depend on failed                       502
 │   ├── StoreError           an image store
+│   │   └── ReadOnlyStoreError it does not let us write
 │   ├── OrchestratorError    Prefect
 │   └── TrackingError        MLflow
 ├── CorruptError           stored bytes do not match their hash               500
@@ -83,6 +84,10 @@ class UpstreamError(TeachbackError):
 
 class StoreError(UpstreamError):
     """An image store could not be read or written."""
+
+
+class ReadOnlyStoreError(StoreError):
+    """An image store that can be read refuses to be written, now and later."""
 
 
 class OrchestratorError(UpstreamError):

@@ -1,0 +1,135 @@
+"""What every image store can do, whatever it is made of.
+
+A store is the user's: images are only read, labels are only added. Keys come from requests, so each store checks them
+before it touches anything. Messages of `StoreError` name no patient, path or UID: they may reach a log.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class Credentials(BaseModel):
+    """What a store asks of us: a user and password, or a bearer token."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    username: str | None = None
+    password: SecretStr | None = None
+    token: SecretStr | None = None
+
+
+class StoredImage(BaseModel):
+    """One volume in a store."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str = Field(description="Relative path without extension, or SeriesInstanceUID.")
+    patient: str | None = Field(description="The store's own patient id; never logged.")
+    study: str | None
+    name: str = Field(description="What a person calls it: the file's name, or the series description.")
+    meta: dict[str, str] = Field(description="What `nextimage` answers besides the key.")
+    fingerprint: str = Field(description="Changes when the content does; cheap enough to be listed.")
+
+
+class StoredLabel(BaseModel):
+    """One label in a store."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: str = Field(description="Key of the image that it speaks about.")
+    key: str = Field(description="Relative path with extension, or the SEG's SeriesInstanceUID.")
+    fingerprint: str = Field(description="Two labels with one key and one fingerprint are the same content.")
+    automatic: bool = Field(description="Whether a program made all of it: not a label to learn from.")
+    ours: bool = Field(default=False, description="Whether this system wrote it.")
+    changed: datetime | None = Field(default=None, description="When it was written, in UTC, where the store knows.")
+
+
+class FetchedImage(BaseModel):
+    """An image's content, on this host."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    paths: list[Path] = Field(description="One volume file; or one folder of `.dcm` files.")
+    sha256: str = Field(description="Hash of the content: of the file, or of the instances whatever their order.")
+    meta: dict[str, str]
+
+
+class LabelToStore(BaseModel):
+    """A label's bytes on their way into a store."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(
+        pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$",
+        description="The catalog's id: storing it twice makes one object.",
+    )
+    path: Path = Field(description="`.nii.gz`, `.nii`, `.nrrd` or `.json` for a folder; a DICOM SEG for DICOMweb.")
+
+
+class ImageStore(Protocol):
+    """A user's image store."""
+
+    @property
+    def identity(self) -> str:
+        """Hex name of this store's place: two stores with one identity hold the same images under the same keys."""
+
+    def images(self) -> Iterator[StoredImage]:
+        """List the images, in no promised order.
+
+        Raises:
+            StoreError: If the store cannot be listed.
+        """
+
+    def labels(self) -> Iterator[StoredLabel]:
+        """List the labels whose image is in the store, in no promised order.
+
+        Raises:
+            StoreError: If the store cannot be listed.
+        """
+
+    def image(self, key: str) -> StoredImage:
+        """Return the image as it is now.
+
+        Raises:
+            NotFoundError: If there is none.
+            StoreError: If the store cannot be read.
+        """
+
+    def fetch(self, key: str, into: Path) -> FetchedImage:
+        """Write the image's content under the folder `into`.
+
+        Raises:
+            NotFoundError: If there is none.
+            StoreError: If the store cannot be read, or gives less than it promised.
+        """
+
+    def label(self, image: str, key: str) -> StoredLabel:
+        """Return the label as it is now.
+
+        Raises:
+            NotFoundError: If there is none, or it speaks about another image.
+            StoreError: If the store cannot be read.
+        """
+
+    def fetch_label(self, key: str, into: Path) -> Path:
+        """Write the label's content as one file under the folder `into` and return the file.
+
+        Raises:
+            NotFoundError: If there is none.
+            StoreError: If the store cannot be read.
+        """
+
+    def put_label(self, image: str, source: LabelToStore) -> StoredLabel:
+        """Add a label; return once it is durable there. Repeating it with the same bytes changes nothing.
+
+        Raises:
+            NotFoundError: If there is no such image.
+            ConflictError: If this label id is taken by other content.
+            InvalidRequestError: If the bytes are not of a kind that this store keeps, or speak about another image.
+            ReadOnlyStoreError: If the store refuses to be written.
+            StoreError: If the store could not be written now.
+        """

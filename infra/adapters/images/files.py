@@ -1,0 +1,74 @@
+"""Copying and creating files so that nothing half-written is ever seen."""
+
+import errno
+import hashlib
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from configs.errors import StoreError
+
+_CHUNK_BYTES = 2**20
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of the file's bytes in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_hashed(source: Path, target: Path) -> str:
+    """Copy a file that somebody may be writing; return the sha256 of what was copied.
+
+    Raises:
+        StoreError: If the source changed meanwhile.
+    """
+    digest = hashlib.sha256()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with source.open("rb") as reading, target.open("xb") as writing:
+        before = os.fstat(reading.fileno())
+        while chunk := reading.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            writing.write(chunk)
+        after = os.fstat(reading.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        target.unlink()
+        raise StoreError("The file changed while it was read: ask again when its writer has finished")
+    return digest.hexdigest()
+
+
+def create_exclusively(source: Path, target: Path) -> bool:
+    """Make `target` a durable copy of `source`, whole or not at all; answer False, changing nothing, if it exists."""
+    missing = [folder for folder in target.parents if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.parent / f".{uuid.uuid4().hex}.tmp"
+    try:
+        with source.open("rb") as reading, partial.open("xb") as writing:
+            shutil.copyfileobj(reading, writing, _CHUNK_BYTES)
+            writing.flush()
+            os.fsync(writing.fileno())
+        try:
+            os.link(partial, target)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if target.exists():
+                return False
+            partial.rename(target)  # a file system without links: label ids are unique, so nobody else writes this one
+    finally:
+        partial.unlink(missing_ok=True)
+    for folder in {target.parent, *(folder.parent for folder in missing)}:
+        _sync_folder(folder)
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

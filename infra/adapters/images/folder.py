@@ -1,0 +1,266 @@
+"""A folder of volume files.
+
+<root>/<image id>.nii.gz|.nii|.nrrd           images; of one id with several endings the first of these counts
+<root>/labels/<image id>.<ending>             labels that the user already has
+<root>/teachback/labels/<image id>/<label id>.<ending>   labels that we wrote, one file each, never overwritten
+
+Names that begin with a dot are not there. Links are followed only where they lead to a file inside the root.
+"""
+
+import errno
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from configs.errors import (
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    ReadOnlyStoreError,
+    StoreError,
+)
+from infra.adapters.images.base import FetchedImage, LabelToStore, StoredImage, StoredLabel
+from infra.adapters.images.files import copy_hashed, create_exclusively, hash_file
+
+IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd")
+LABEL_ENDINGS = (*IMAGE_ENDINGS, ".json")
+HASHED_UP_TO_BYTES = 64 * 2**20
+FIRST_FOLDER = r"^([^/]+)/"
+_READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_THEIRS = PurePosixPath("labels")
+_OURS = PurePosixPath("teachback/labels")
+
+
+class FolderStore:
+    """An `ImageStore` over a local folder.
+
+    Args:
+        root: The folder; it has to exist.
+        patient_regex: Group 1 of its first match in an image id is the patient; no match = unknown.
+
+    Raises:
+        InvalidRequestError: If the pattern is none, or has no group.
+        StoreError: If the folder is not there.
+    """
+
+    def __init__(self, root: Path, patient_regex: str = FIRST_FOLDER) -> None:
+        try:
+            self._patient = re.compile(patient_regex)
+        except re.error as error:
+            msg = f"patient_regex is not a regular expression ({error.msg}): correct it"
+            raise InvalidRequestError(msg) from None
+        if self._patient.groups < 1:
+            raise InvalidRequestError("patient_regex has no group: put the patient's part in parentheses")
+        with _translated("open"):
+            self._root = root.resolve(strict=True)
+        if not self._root.is_dir():
+            raise StoreError("The data set's place is a file, not a folder: give the folder that holds the images")
+
+    @property
+    def identity(self) -> str:
+        """Hash of the folder's place."""
+        return hashlib.sha256(f"folder:{self._root}".encode()).hexdigest()
+
+    def images(self) -> Iterator[StoredImage]:
+        """List the images folder by folder, each file looked at once."""
+        with _translated("list"):
+            for folder, entry, ending in self._walk(PurePosixPath(), IMAGE_ENDINGS):
+                yield self._describe(folder / entry.name.removesuffix(ending), entry.stat())
+
+    def labels(self) -> Iterator[StoredLabel]:
+        """List the user's labels, then ours from the oldest to the newest."""
+        with _translated("list"):
+            for folder, entry, ending in self._walk(_THEIRS, LABEL_ENDINGS):
+                image = (folder / entry.name.removesuffix(ending)).relative_to(_THEIRS)
+                if self._find(str(image)) is not None:
+                    yield self._describe_label(str(image), folder / entry.name)
+            ours = [
+                (entry.stat().st_mtime_ns, folder / entry.name) for folder, entry, _ in self._walk(_OURS, LABEL_ENDINGS)
+            ]
+            for _, path in sorted(ours):
+                image = path.parent.relative_to(_OURS)
+                if self._find(str(image)) is not None:
+                    yield self._describe_label(str(image), path)
+
+    def image(self, key: str) -> StoredImage:
+        """Return the image as it is now."""
+        with _translated("read"):
+            return self._describe(PurePosixPath(key), self._known(key).stat())
+
+    def fetch(self, key: str, into: Path) -> FetchedImage:
+        """Copy the file to `into`, under a name that tells nothing."""
+        source = self._known(key)
+        ending = next(ending for ending in IMAGE_ENDINGS if source.name.endswith(ending))
+        target = into / f"image{ending}"
+        with _translated("read"):
+            sha256 = copy_hashed(source, target)
+        return FetchedImage(paths=[target], sha256=sha256, meta={})
+
+    def label(self, image: str, key: str) -> StoredLabel:
+        """Return the label as it is now."""
+        path = PurePosixPath(key)
+        if image not in _image_of(path):
+            raise NotFoundError("label", key)
+        self._known(image)
+        self._known_label(key)
+        with _translated("read"):
+            return self._describe_label(image, path)
+
+    def fetch_label(self, key: str, into: Path) -> Path:
+        """Copy the label's file to `into`."""
+        source = self._known_label(key)
+        ending = next(ending for ending in LABEL_ENDINGS if source.name.endswith(ending))
+        target = into / f"label{ending}"
+        with _translated("read"):
+            copy_hashed(source, target)
+        return target
+
+    def put_label(self, image: str, source: LabelToStore) -> StoredLabel:
+        """Create `teachback/labels/<image>/<id>.<ending>`."""
+        self._known(image)
+        ending = next((ending for ending in LABEL_ENDINGS if source.path.name.endswith(ending)), None)
+        if ending is None:
+            msg = f"A folder keeps labels as {', '.join(LABEL_ENDINGS)}; {source.path.suffix!r} is none of them"
+            raise InvalidRequestError(msg)
+        key = _OURS / image / f"{source.id}{ending}"
+        target = self._root / key
+        with _translated("write"):
+            if not target.parent.resolve().is_relative_to(self._root):
+                raise StoreError("The folder for labels leads out of the data set: remove the link teachback/labels")
+            created = create_exclusively(source.path, target)
+            if not created and hash_file(target) != hash_file(source.path):
+                raise ConflictError(f"Label {source.id} is stored already with other content: save it under a new id")
+            return self._describe_label(image, key)
+
+    def _walk(
+        self, top: PurePosixPath, endings: tuple[str, ...]
+    ) -> Iterator[tuple[PurePosixPath, "os.DirEntry[str]", str]]:
+        """Yield (folder relative to the root, entry, ending) for every file with one of the endings."""
+        waiting = [top]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                entries = sorted(os.scandir(self._root / folder), key=lambda entry: entry.name)
+            except FileNotFoundError:
+                continue
+            seen: dict[str, tuple[int, os.DirEntry[str], str]] = {}
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if folder / entry.name not in {_THEIRS, _OURS.parent}:
+                        waiting.append(folder / entry.name)
+                    continue
+                self._note(entry, endings, seen)
+            yield from ((folder, entry, ending) for _, entry, ending in seen.values())
+
+    def _note(
+        self, entry: "os.DirEntry[str]", endings: tuple[str, ...], seen: dict[str, tuple[int, "os.DirEntry[str]", str]]
+    ) -> None:
+        for rank, ending in enumerate(endings):
+            if entry.name.endswith(ending) and entry.name != ending:
+                stem = entry.name.removesuffix(ending)
+                better = stem not in seen or rank < seen[stem][0]
+                if better and entry.is_file() and (not entry.is_symlink() or self._inside(Path(entry.path))):
+                    seen[stem] = (rank, entry, ending)
+                return
+
+    def _inside(self, path: Path) -> bool:
+        return path.resolve().is_relative_to(self._root)
+
+    def _resolved(self, relative: str) -> Path | None:
+        """Return the file of this relative path, or None if there is none inside the root."""
+        pure = PurePosixPath(relative)
+        if not _is_plain(relative) or any(part.startswith(".") for part in pure.parts):
+            return None
+        try:
+            path = (self._root / pure).resolve(strict=True)
+        except (OSError, RuntimeError):  # not there, a name too long, or links in a circle
+            return None
+        return path if path.is_relative_to(self._root) and path.is_file() else None
+
+    def _find(self, image: str) -> Path | None:
+        if PurePosixPath(image).parts[:1] in {("labels",), ("teachback",)}:
+            return None
+        return next(
+            (path for ending in IMAGE_ENDINGS if (path := self._resolved(f"{image}{ending}")) is not None), None
+        )
+
+    def _known(self, image: str) -> Path:
+        path = self._find(image) if image else None
+        if path is None:
+            raise NotFoundError("image", image)
+        return path
+
+    def _known_label(self, key: str) -> Path:
+        path = self._resolved(key) if _image_of(PurePosixPath(key)) else None
+        if path is None or not path.name.endswith(LABEL_ENDINGS):
+            raise NotFoundError("label", key)
+        return path
+
+    def _describe(self, key: PurePosixPath, stat: os.stat_result) -> StoredImage:
+        found = self._patient.search(str(key))
+        return StoredImage(
+            key=str(key),
+            patient=found.group(1) if found else None,
+            study=None,
+            name=key.name,
+            meta={},
+            fingerprint=_stat_fingerprint(stat),
+        )
+
+    def _describe_label(self, image: str, key: PurePosixPath) -> StoredLabel:
+        path = self._root / key
+        stat = path.stat()
+        small = stat.st_size <= HASHED_UP_TO_BYTES
+        return StoredLabel(
+            image=image,
+            key=str(key),
+            fingerprint=f"sha256:{hash_file(path)}" if small else _stat_fingerprint(stat),
+            automatic=False,
+            ours=key.is_relative_to(_OURS),
+            changed=datetime.fromtimestamp(stat.st_mtime, tz=UTC),
+        )
+
+
+def _is_plain(relative: str) -> bool:
+    """Whether a relative path names each of its folders once, plainly, and goes only down."""
+    return (
+        bool(relative)
+        and "\0" not in relative
+        and str(PurePosixPath(relative)) == relative
+        and not relative.startswith("/")
+    )
+
+
+def _image_of(key: PurePosixPath) -> set[str]:
+    """Return the image id that a label's key speaks about, by the layout; empty if it is not a label's key."""
+    ending = next((ending for ending in LABEL_ENDINGS if key.name.endswith(ending)), None)
+    if ending is None:
+        return set()
+    if key.is_relative_to(_OURS):
+        return {str(key.parent.relative_to(_OURS))}
+    if key.is_relative_to(_THEIRS):
+        return {str(key.relative_to(_THEIRS)).removesuffix(ending)}
+    return set()
+
+
+def _stat_fingerprint(stat: os.stat_result) -> str:
+    return f"stat:{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ino}"
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """Turn the operating system's refusals into ours, without the path: it may hold a patient's name."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        msg = f"Could not {doing} the data set's folder ({reason}): check that it is mounted and its permissions"
+        if doing == "write" and error.errno in _READ_ONLY:
+            raise ReadOnlyStoreError(msg) from None
+        raise StoreError(msg) from None

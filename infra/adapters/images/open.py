@@ -1,0 +1,20 @@
+"""From a data set's spec to its store."""
+
+from pathlib import Path
+
+from configs.specs.dataset import DatasetSpec
+from infra.adapters.images.base import Credentials, ImageStore
+from infra.adapters.images.dicomweb import DicomWebStore
+from infra.adapters.images.folder import FolderStore
+
+
+def open_store(spec: DatasetSpec, *, credentials: Credentials | None) -> ImageStore:
+    """Return the store that the spec names; nothing is read yet but a folder's existence.
+
+    Raises:
+        InvalidRequestError: If the spec contradicts itself.
+        StoreError: If the folder is not there.
+    """
+    if spec.kind == "folder":
+        return FolderStore(Path(spec.url), spec.patient_regex)
+    return DicomWebStore(spec.url, filters=spec.filters, credentials=credentials)
