@@ -7,7 +7,7 @@ these models check.
 
 import struct
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -40,14 +40,30 @@ class Case(_Message):
     annotated: list[str] | None = None
 
 
-class CheckRequest(_Message):
+class _Request(_Message):
+    """What all requests have in common."""
+
+    def reads(self) -> list[str]:
+        """Return the files that it names and that its host must be able to read."""
+        return []
+
+    def writes(self) -> list[str]:
+        """Return the folders that its host must be able to write."""
+        return []
+
+
+def _files(cases: list[Case]) -> list[str]:
+    return [file for case in cases for file in (*case.image, *filter(None, [case.label]))]
+
+
+class CheckRequest(_Request):
     """Say what this bundle is and can do."""
 
     kind: Literal["check"] = "check"
     bundle: str
 
 
-class TrainRequest(_Message):
+class TrainRequest(_Request):
     """Fine-tune the bundle's network on these cases.
 
     `labels` maps the values in label files to names (0 = background may be left out). `weights`: safetensors
@@ -65,8 +81,16 @@ class TrainRequest(_Message):
     cache: str
     seed: int = 0
 
+    def reads(self) -> list[str]:
+        """Return images, labels, start weights and checkpoint."""
+        return [*_files(self.cases), *filter(None, (self.weights, self.resume))]
 
-class EvaluateRequest(_Message):
+    def writes(self) -> list[str]:
+        """Return the output folder and the cache."""
+        return [self.out, self.cache]
+
+
+class EvaluateRequest(_Request):
     """Compare versions (id → safetensors; empty = the bundle's own weights) on the same labelled cases."""
 
     kind: Literal["evaluate"] = "evaluate"
@@ -76,8 +100,16 @@ class EvaluateRequest(_Message):
     versions: dict[str, str] = Field(min_length=1)
     cache: str | None = None
 
+    def reads(self) -> list[str]:
+        """Return images, labels and weights."""
+        return [*_files(self.cases), *filter(None, self.versions.values())]
 
-class ScoreRequest(_Message):
+    def writes(self) -> list[str]:
+        """Return the cache."""
+        return [self.cache] if self.cache else []
+
+
+class ScoreRequest(_Request):
     """Compute one number per image for the selection strategies."""
 
     kind: Literal["score"] = "score"
@@ -88,8 +120,16 @@ class ScoreRequest(_Message):
     method: ScoringMethod = "entropy"
     cache: str | None = None
 
+    def reads(self) -> list[str]:
+        """Return images and weights."""
+        return [*_files(self.images), *filter(None, [self.weights])]
 
-class ServeRequest(_Message):
+    def writes(self) -> list[str]:
+        """Return the cache."""
+        return [self.cache] if self.cache else []
+
+
+class ServeRequest(_Request):
     """Stay, and answer commands: load, predict, drop. Files are written to `out`."""
 
     kind: Literal["serve"] = "serve"
@@ -97,6 +137,10 @@ class ServeRequest(_Message):
     labels: dict[int, str] = Field(min_length=1)
     out: str
     cache: str
+
+    def writes(self) -> list[str]:
+        """Return the output folder and the cache."""
+        return [self.out, self.cache]
 
 
 HostRequest = Annotated[
@@ -295,6 +339,14 @@ COMMANDS: TypeAdapter[HostCommand] = TypeAdapter(HostCommand)
 _LENGTH = struct.Struct(">I")
 
 
+class Reads(Protocol):
+    """A blocking stream: returns exactly *size* bytes, fewer only at its end."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return *size* bytes."""
+        ...
+
+
 class FramingError(ValueError):
     """The other side broke the framing: a message too long, or cut off."""
 
@@ -311,7 +363,7 @@ def frame(message: BaseModel) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def read_frame(stream: BinaryIO) -> bytes | None:
+def read_frame(stream: Reads) -> bytes | None:
     """Return the next message's JSON, or None at the end of the stream.
 
     Raises:

@@ -1,0 +1,62 @@
+"""The cage around a bundle host: bubblewrap where it works, else resource limits and a clean environment."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from infra.adapters.compute.base import CageLevel
+
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/sys")
+# The loader's cache, BLAS alternatives, time zone, and names of users: nothing that tells about this site.
+_ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "passwd", "group")
+
+
+class View(NamedTuple):
+    """What a host may see of the file system besides Python and the system's libraries."""
+
+    readable: Sequence[Path]
+    writable: Sequence[Path]
+
+
+@cache
+def probe() -> CageLevel:
+    """Return the strongest cage that works here; tried once per process."""
+    try:
+        tried = subprocess.run(
+            ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "true"],
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "limits"
+    return "bubblewrap" if tried.returncode == 0 else "limits"
+
+
+def python_paths(root: Path) -> list[Path]:
+    """Return the folders that the interpreter, its packages and our own code are in."""
+    found = [Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parent.parent]
+    return [*found, root / "configs", root / "tasks"]
+
+
+def wrap(argv: Sequence[str], *, view: View, root: Path, environment: Mapping[str, str], folder: Path) -> list[str]:
+    """Return the bubblewrap command that runs *argv* in *folder*, seeing *view* and nothing else."""
+    command = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
+    for name, value in environment.items():
+        command += ["--setenv", name, value]
+    for system in (*_SYSTEM, *(f"/etc/{name}" for name in _ETC)):
+        command += ["--ro-bind-try", system, system]
+    command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 (a private one, inside)
+    for device in sorted(Path("/dev").glob("nvidia*")):
+        command += ["--dev-bind-try", str(device), str(device)]
+    binds = [("--ro-bind", path) for path in (*python_paths(root), *view.readable)]
+    binds += [("--bind", path) for path in view.writable]
+    # Parents first, so that a writable folder within a readable one stays writable.
+    for flag, path in sorted(binds, key=lambda bind: (len(bind[1].parts), bind[0] != "--bind")):
+        if not any(path.is_relative_to(base) for base in ("/usr", "/lib", "/bin")):
+            command += [flag, os.fspath(path), os.fspath(path)]
+    return [*command, "--chdir", os.fspath(folder), "--", *argv]

@@ -1,0 +1,182 @@
+"""The parent's end of a talk with one bundle host."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from threading import Lock
+from types import TracebackType
+from typing import Self
+
+from pydantic import ValidationError
+
+from configs.errors import HostDiedError
+from configs.wire.host import (
+    MESSAGES,
+    CheckpointAndExit,
+    Failed,
+    Finished,
+    FramingError,
+    HostCommand,
+    HostMessage,
+    HostRequest,
+    Load,
+    Loaded,
+    Predict,
+    Prediction,
+    ServeRequest,
+    Stop,
+    frame,
+    read_frame,
+)
+from infra.adapters.compute.verify import UntrustworthyError, verify
+
+_EXIT_S = 10.0
+
+
+class HostProcess:
+    """One running host.
+
+    Args:
+        child: The process; the leader of its own session.
+        control: Our end of the control socket.
+        request: What it was asked; its messages are checked against it.
+        silence_s: Seconds without a message after which it is killed, while it owes us an answer.
+        keep: Held as long as this object: the thread pool whose thread started the child.
+    """
+
+    def __init__(
+        self,
+        child: subprocess.Popen[bytes],
+        control: socket.socket,
+        request: HostRequest,
+        *,
+        silence_s: float,
+        keep: object,
+    ) -> None:
+        self._child = child
+        self._control = control
+        self._request = request
+        self._silence_s = silence_s
+        self._keep = keep
+        self._sending = Lock()
+        self._owed: set[str] = set()
+        self._stopping = False
+
+    @property
+    def pid(self) -> int:
+        """The process to watch; when it is gone, everything the bundle started is gone."""
+        return self._child.pid
+
+    def messages(self) -> Iterator[HostMessage]:
+        """Yield checked messages until the host has ended (see `base.BundleHost.messages`)."""
+        answered = False
+        while (message := self._next()) is not None:
+            if isinstance(message, Finished):
+                answered = True
+                break
+            answered = answered or (isinstance(message, Failed) and message.id is None)
+            self._note(message)
+            yield message
+        status = self._end()
+        if not answered and not self._stopping:
+            raise HostDiedError(
+                f"The bundle host of this {self._request.kind} ended with status {status} before it had answered;"
+                " its log.txt says more"
+            )
+
+    def send(self, command: HostCommand) -> None:
+        """Send a command; a host that is gone is no error, `messages` tells."""
+        match command:
+            case Load(version=name) | Predict(id=name):
+                self._owed.add(name)
+            case Stop() | CheckpointAndExit():
+                self._stopping = True
+        try:
+            with self._sending:
+                self._control.sendall(frame(command))
+        except OSError:
+            return
+
+    def stop(self) -> None:
+        """Ask it to end at the next step."""
+        self.send(Stop())
+
+    def kill(self) -> None:
+        """End it and all it started, at once; waits until it is gone."""
+        self._stopping = True
+        self._kill()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Kill it if it still runs, and close the socket."""
+        self._kill()
+        self._control.close()
+
+    def read(self, size: int, /) -> bytes:
+        """Return *size* bytes from the host, fewer at the end of the talk.
+
+        Raises:
+            HostDiedError: If it owes an answer and is silent for too long; it is killed.
+        """
+        received = bytearray()
+        while len(received) < size:
+            if not select.select([self._control], [], [], self._silence_s)[0]:
+                if isinstance(self._request, ServeRequest) and not self._owed:
+                    continue
+                self._kill()
+                raise HostDiedError(f"The bundle host said nothing for {self._silence_s:.0f} s and was killed")
+            try:
+                piece = self._control.recv(size - len(received))
+            except ConnectionResetError:
+                piece = b""
+            if not piece:
+                break
+            received += piece
+        return bytes(received)
+
+    def _next(self) -> HostMessage | None:
+        """Return the next message, checked; a host that breaks the rules is killed."""
+        try:
+            body = read_frame(self)
+            if body is None:
+                return None
+            message = MESSAGES.validate_json(body)
+            verify(message, self._request)
+        except (FramingError, ValidationError, UntrustworthyError) as broken:
+            cut_off = isinstance(broken, FramingError) and self._child.poll() is not None
+            self._kill()
+            if cut_off:
+                return None
+            reason = "its message does not fit the schema" if isinstance(broken, ValidationError) else str(broken)
+            raise HostDiedError(f"The bundle host broke the protocol and was killed: {reason}") from None
+        return message
+
+    def _note(self, message: HostMessage) -> None:
+        """Strike out what has been answered."""
+        match message:
+            case Loaded(version=name) | Prediction(id=name) | Failed(id=str(name)):
+                self._owed.discard(name)
+            case _:
+                pass
+
+    def _end(self) -> int:
+        """Wait for the process to end, a moment; then end it. Returns its status."""
+        try:
+            return self._child.wait(_EXIT_S)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            return self._child.returncode
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
