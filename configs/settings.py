@@ -93,9 +93,7 @@ class Settings(BaseSettings):
         Never for a bundle host, which gets a clean one.
         """
         ours = {
-            f"TEACHBACK_{name.upper()}": value.get_secret_value()
-            if isinstance(value, SecretStr)
-            else str(value)
+            f"TEACHBACK_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             for name, value in self
             if value not in (None, "")
         }

@@ -73,9 +73,7 @@ JOB_CHANGES: dict[JobStatus, frozenset[JobStatus]] = {
     ),
     JobStatus.CANCELING: frozenset({JobStatus.CANCELED}),
     JobStatus.PAUSING: frozenset({JobStatus.PAUSED, JobStatus.CANCELING}),
-    JobStatus.PAUSED: frozenset(
-        {JobStatus.RESUMING, JobStatus.RUNNING, JobStatus.CANCELING, JobStatus.CANCELED}
-    ),
+    JobStatus.PAUSED: frozenset({JobStatus.RESUMING, JobStatus.RUNNING, JobStatus.CANCELING, JobStatus.CANCELED}),
     JobStatus.RESUMING: frozenset({JobStatus.RUNNING, JobStatus.ERROR, JobStatus.CANCELING}),
     JobStatus.DONE: frozenset(),
     JobStatus.ERROR: frozenset(),

@@ -24,9 +24,7 @@ class GateSpec(BaseModel):
     min_cases: int = Field(
         default=5, ge=1, description="Paired evaluation cases from which the evidence counts as strong."
     )
-    margin: float = Field(
-        default=0.005, ge=0, description="The lower confidence bound may be this far below zero."
-    )
+    margin: float = Field(default=0.005, ge=0, description="The lower confidence bound may be this far below zero.")
     max_class_drop: float = Field(default=0.05, ge=0)
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
 

@@ -14,11 +14,7 @@ class DatasetSpec(BaseModel):
 
     kind: StoreKind
     url: str = Field(description="Absolute folder, or the DICOMweb root such as http://host/dicom-web.")
-    filters: str = Field(
-        default="", max_length=2048, description="QIDO query string that narrows the series."
-    )
-    patient_regex: str = Field(
-        default=r"^([^/]+)/", description="Group 1 of the image id is the patient (folders)."
-    )
+    filters: str = Field(default="", max_length=2048, description="QIDO query string that narrows the series.")
+    patient_regex: str = Field(default=r"^([^/]+)/", description="Group 1 of the image id is the patient (folders).")
     import_labels: Literal["all", "none"] = Field(default="all", description="Labels found at the source.")
     labels_to: Literal["store", "home"] = Field(default="store", description="Where saved labels go.")

@@ -50,9 +50,7 @@ class TrainSpec(BaseModel):
         Raises:
             pydantic.ValidationError: If a field's value is refused.
         """
-        known = {
-            name: value for name, value in request.items() if name in cls.model_fields and name != "overrides"
-        }
+        known = {name: value for name, value in request.items() if name in cls.model_fields and name != "overrides"}
         rest = {
             name: value
             for name, value in request.items()

@@ -1,0 +1,12 @@
+"""Alembic's entry: the connection is handed in by `Catalog.migrate`, the tables come from our models."""
+
+from alembic import context
+
+from infra.adapters.catalog.tables import Base
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection, target_metadata=Base.metadata, render_as_batch=connection.dialect.name == "sqlite"
+)
+with context.begin_transaction():
+    context.run_migrations()

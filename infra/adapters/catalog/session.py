@@ -1,0 +1,101 @@
+"""Transactions: `read()` for questions, `write()` for one unit.
+
+A unit does SQL and nothing else: no network, no file, no sleep. On SQLite a unit takes the write lock at its
+beginning (`BEGIN IMMEDIATE`), so it is alone; threads of one process queue at a lock of ours first, which is fairer
+than SQLite's own sleep-and-retry. On PostgreSQL a unit runs READ COMMITTED and locks its rows (`lock`) in the order
+dataset, job (ascending id), experiment, slot.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, Select, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
+
+_Row = TypeVar("_Row", bound=tuple[Any, ...])
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Catalog:
+    """The catalog at one SQLAlchemy URL (`sqlite+pysqlite:///…` or `postgresql+psycopg://…`)."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._writers = Lock()
+        self._reader = _engine(self.url.render_as_string(hide_password=False), self.is_sqlite, begin="BEGIN")
+        self._writer = (
+            _engine(self.url.render_as_string(hide_password=False), is_sqlite=True, begin="BEGIN IMMEDIATE")
+            if self.is_sqlite
+            else self._reader
+        )
+        self._read_session = sessionmaker(self._reader, expire_on_commit=False)
+        self._write_session = sessionmaker(self._writer, expire_on_commit=False)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Give a session for questions; whatever it changes is rolled back."""
+        with self._read_session() as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Give a session for one unit: committed at the end, rolled back when an exception leaves it."""
+        if not self.is_sqlite:
+            with self._write_session.begin() as session:
+                yield session
+            return
+        with self._writers, self._write_session.begin() as session:
+            yield session
+
+    def migrate(self) -> None:
+        """Bring the tables to this code's version (Alembic); safe to call at every start."""
+        if self.is_sqlite and self.url.database:
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        with self._writer.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def close(self) -> None:
+        """Return every connection."""
+        self._reader.dispose()
+        self._writer.dispose()
+
+
+def lock(session: Session, query: Select[_Row]) -> Select[_Row]:
+    """Return *query* so that the rows it finds are this unit's until its end.
+
+    On SQLite the unit has the whole database already.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return query
+    return query.with_for_update().execution_options(populate_existing=True)
+
+
+def _engine(url: str, is_sqlite: bool, begin: str) -> Engine:
+    if not is_sqlite:
+        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    engine = create_engine(url, connect_args={"timeout": 10}, pool_size=20, max_overflow=40)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.isolation_level = None  # we say BEGIN ourselves
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+            connection.cursor().execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

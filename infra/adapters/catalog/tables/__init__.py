@@ -1,0 +1,46 @@
+"""The catalog's tables, a module per noun. Importing this package registers all of them."""
+
+from infra.adapters.catalog.tables.base import Base
+from infra.adapters.catalog.tables.data import Dataset, Image, Label, LabelEvent, Lease
+from infra.adapters.catalog.tables.edge import Audit, IdempotencyKey, LoopLease, Outbox
+from infra.adapters.catalog.tables.jobs import Attempt, Decision, Job, PatientSide, PendingImage, StepMark
+from infra.adapters.catalog.tables.models import (
+    Bundle,
+    Candidate,
+    Experiment,
+    ExperimentDataset,
+    ModelVersion,
+    Publication,
+)
+from infra.adapters.catalog.tables.people import ApiKey, BearerToken, Organisation, VaultValue
+from infra.adapters.catalog.tables.serving import Slot
+
+__all__ = [
+    "ApiKey",
+    "Attempt",
+    "Audit",
+    "Base",
+    "BearerToken",
+    "Bundle",
+    "Candidate",
+    "Dataset",
+    "Decision",
+    "Experiment",
+    "ExperimentDataset",
+    "IdempotencyKey",
+    "Image",
+    "Job",
+    "Label",
+    "LabelEvent",
+    "Lease",
+    "LoopLease",
+    "ModelVersion",
+    "Organisation",
+    "Outbox",
+    "PatientSide",
+    "PendingImage",
+    "Publication",
+    "Slot",
+    "StepMark",
+    "VaultValue",
+]

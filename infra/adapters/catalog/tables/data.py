@@ -1,0 +1,116 @@
+"""Data sets, their images, what people say of them, and who has which image."""
+
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from configs.states import LabelState
+from infra.adapters.catalog.tables.base import HASH, ID, NAME, STATE, Base, new_id, now
+
+
+class Dataset(Base):
+    """One image store. `label_seq` numbers the label events in commit order."""
+
+    __tablename__ = "dataset"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    org: Mapped[str] = mapped_column(ForeignKey("organisation.id"), index=True)
+    name: Mapped[str] = mapped_column(NAME)
+    description: Mapped[str] = mapped_column(Text, default="")
+    spec: Mapped[dict[str, Any]]  # configs.specs.dataset.DatasetSpec
+    shown: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what a dialect echoes: type, format, version, logo …
+    secret_id: Mapped[str | None] = mapped_column(ForeignKey("vault_value.id"))
+    label_seq: Mapped[int] = mapped_column(default=0)
+    state: Mapped[str] = mapped_column(STATE, default="ready")  # ready | degraded
+    state_reason: Mapped[str] = mapped_column(Text, default="")
+    synced_at: Mapped[float | None]
+    created_by: Mapped[str] = mapped_column(ID, default="")
+    created_at: Mapped[float] = mapped_column(default=now())
+    modified_at: Mapped[float] = mapped_column(default=now(), onupdate=now())
+    deleted_at: Mapped[float | None]
+
+
+class Image(Base):
+    """One volume of a data set. `key` is the id that callers use.
+
+    `labelled` and `skipped` stand here, indexed with `shuffle`, so that the next random image is one index look-up.
+    """
+
+    __tablename__ = "image"
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "key"),
+        Index("ix_image_next", "dataset_id", "open", "shuffle"),
+        Index("ix_image_first", "dataset_id", "open", "key"),
+        Index("ix_image_eval", "dataset_id", "open", "bucket", "shuffle"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"))
+    key: Mapped[str] = mapped_column(String(1024))
+    name: Mapped[str] = mapped_column(NAME, default="")
+    patient_key: Mapped[str] = mapped_column(HASH)  # keyed hash, never the patient's id
+    bucket: Mapped[int] = mapped_column(default=0)  # 0..99 by keyed hash of the patient: below 20 goes to evaluation
+    fingerprint: Mapped[str] = mapped_column(String(256), default="")
+    meta: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    shuffle: Mapped[float]  # fixed random number in 0..1: the order of `random`
+    open: Mapped[bool] = mapped_column(default=True)  # waits for a label: neither labelled, skipped nor gone
+    skipped_reason: Mapped[str] = mapped_column(Text, default="")
+    added_at: Mapped[float] = mapped_column(default=now())
+
+
+class Label(Base):
+    """One version of what one person says of one image; never overwritten."""
+
+    __tablename__ = "label"
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "image_id", "store_key", "fingerprint"),
+        Index("ix_label_active", "dataset_id", "state", "seq"),
+        Index("ix_label_image", "image_id", "state"),
+    )
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"))
+    store_key: Mapped[str] = mapped_column(String(1024))  # the label's id in its store, and in `notify`
+    fingerprint: Mapped[str] = mapped_column(String(256))
+    blob: Mapped[str | None] = mapped_column(HASH)  # our copy of the bytes, where we have one
+    tag: Mapped[str] = mapped_column(String(64), default="final")
+    state: Mapped[str] = mapped_column(STATE, default=LabelState.ACTIVE)
+    seq: Mapped[int] = mapped_column(default=0)  # the data set's label_seq of the event that made it active
+    imported: Mapped[bool] = mapped_column(default=False)  # found at the source: trains, never counts
+    unedited: Mapped[bool] = mapped_column(default=False)  # the model's own output, saved as it was: never evaluates
+    annotated: Mapped[list[Any] | None] = mapped_column(default=None)  # label names it speaks about; NULL = all
+    names: Mapped[dict[str, Any]] = mapped_column(default=dict)  # value in the file -> name
+    author: Mapped[str] = mapped_column(NAME, default="")
+    tool: Mapped[str] = mapped_column(NAME, default="")
+    base_version: Mapped[str | None] = mapped_column(ID)
+    params: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    warnings: Mapped[list[Any]] = mapped_column(default=list)
+    created_at: Mapped[float] = mapped_column(default=now())
+    deleted_at: Mapped[float | None]
+
+
+class LabelEvent(Base):
+    """Something happened to a label; the numbers are the commit order."""
+
+    __tablename__ = "label_event"
+
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(STATE)  # added | updated | removed | restored
+    label_id: Mapped[str] = mapped_column(ForeignKey("label.id"))
+    actor: Mapped[str] = mapped_column(NAME, default="")
+    at: Mapped[float] = mapped_column(default=now())
+
+
+class Lease(Base):
+    """An image handed to an annotator for a while."""
+
+    __tablename__ = "lease"
+
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"), primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    layer: Mapped[int] = mapped_column(primary_key=True, default=0)
+    holder: Mapped[str] = mapped_column(NAME, index=True)
+    until: Mapped[float] = mapped_column(index=True)
