@@ -297,7 +297,8 @@ def _changed(instance: Dataset) -> datetime | None:
 
 
 def _hash_lines(lines: Sequence[str]) -> str:
-    return f"sha256:{hashlib.sha256('\n'.join(lines).encode()).hexdigest()}"
+    digest = hashlib.sha256("\n".join(lines).encode())
+    return f"sha256:{digest.hexdigest()}"
 
 
 @contextmanager

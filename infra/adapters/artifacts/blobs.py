@@ -1,0 +1,140 @@
+"""Our own immutable files on a POSIX file system.
+
+<folder>/blobs/sha256/<2 hex>/<64 hex>     read-only; the name is the hash of the bytes
+<folder>/attempts/<job>/<n>/               see `attempts.py`
+"""
+
+import hashlib
+import os
+import re
+import stat
+import uuid
+from collections.abc import Iterator
+from io import BufferedReader
+from pathlib import Path
+
+from configs.errors import CorruptError, InvalidRequestError, NotFoundError
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PLAIN_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")
+_CHUNK_BYTES = 2**20
+
+
+class Blobs:
+    """`Artifacts` in a folder, shared by any number of processes.
+
+    Args:
+        folder: Made if it is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        # What this process has verified, by size, time and inode: a changed file is hashed again.
+        self._verified: dict[str, tuple[int, int, int]] = {}
+
+    def put_file(self, path: Path) -> str:
+        """Store a copy of a regular file; a link is refused, since a bundle host may have made it.
+
+        Raises:
+            InvalidRequestError: If it is no regular file.
+        """
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else type(error).__name__
+            msg = f"A file to be stored cannot be opened ({reason}): only regular files are stored"
+            raise InvalidRequestError(msg) from None
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise InvalidRequestError("What is to be stored is no file: only regular files are stored")
+            return self._put(iter(lambda: file.read(_CHUNK_BYTES), b""))
+
+    def put_bytes(self, content: bytes) -> str:
+        """Store the bytes."""
+        return self._put(iter((content,)))
+
+    def path(self, sha256: str) -> Path:
+        """Return the blob's file, its bytes checked when this process meets it first and whenever it changed."""
+        path = self._place(sha256)
+        try:
+            with path.open("rb") as file:
+                self._verify(sha256, file)
+        except FileNotFoundError:
+            raise NotFoundError("blob", sha256) from None
+        return path
+
+    def read_bytes(self, sha256: str) -> bytes:
+        """Return the blob's bytes, checked."""
+        return self.path(sha256).read_bytes()
+
+    def delete(self, sha256: str) -> None:
+        """Remove the blob."""
+        self._verified.pop(sha256, None)
+        self._place(sha256).unlink(missing_ok=True)
+
+    def hashes(self) -> Iterator[str]:
+        """List what is stored, in no promised order."""
+        for path in (self._folder / "blobs" / "sha256").glob("??/*"):
+            if _SHA256.fullmatch(path.name):
+                yield path.name
+
+    def attempt_folder(self, job: str, attempt: int) -> Path:
+        """Return `attempts/<job>/<attempt>`, made if it is missing.
+
+        Raises:
+            InvalidRequestError: If the job's id is no plain name.
+        """
+        if not _PLAIN_NAME.fullmatch(job) or attempt < 1:
+            raise InvalidRequestError(
+                f"{job!r}, attempt {attempt} names no folder: give a job's id and a number from 1"
+            )
+        folder = self._folder / "attempts" / job / str(attempt)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _put(self, chunks: Iterator[bytes]) -> str:
+        """Write to a name of our own, then give it the name of its hash: nothing half-written is ever there."""
+        folder = self._folder / "blobs" / "sha256"
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"tmp-{uuid.uuid4().hex}"
+        digest = hashlib.sha256()
+        try:
+            with partial.open("xb") as file:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fchmod(file.fileno(), 0o400)
+                os.fsync(file.fileno())
+            sha256 = digest.hexdigest()
+            target = self._place(sha256)
+            target.parent.mkdir(exist_ok=True)
+            partial.rename(target)  # over an equal file, or over a corrupt one
+        finally:
+            partial.unlink(missing_ok=True)
+        for changed in (target.parent, folder):
+            _sync_folder(changed)
+        return sha256
+
+    def _place(self, sha256: str) -> Path:
+        if not _SHA256.fullmatch(sha256):
+            raise NotFoundError("blob", sha256)
+        return self._folder / "blobs" / "sha256" / sha256[:2] / sha256
+
+    def _verify(self, sha256: str, file: BufferedReader) -> None:
+        now = os.fstat(file.fileno())
+        mark = (now.st_size, now.st_mtime_ns, now.st_ino)
+        if self._verified.get(sha256) == mark:
+            return
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            msg = f"The stored bytes of {sha256} are damaged: restore this file of the artifacts from a backup"
+            raise CorruptError(msg)
+        self._verified[sha256] = mark
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

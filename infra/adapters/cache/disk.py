@@ -1,0 +1,238 @@
+"""This host's cache: an entry is a folder, filled once by whoever comes first, gone when room is needed.
+
+<cache>/<kind>/<2 hex>/<64 hex>/…   one entry; the name is the hash of the caller's key
+<cache>/<kind>/<2 hex>/.<64 hex>…   being filled or being removed: not there for anybody else
+<cache>/locks/<kind>-<64 hex>       held alone while an entry is filled or removed, shared while it is looked up
+<cache>/pins/<pin>                  entries in use, one a line; locked by the process that uses them
+<cache>/evict.lock  total           who counts and evicts; bytes as counted so far
+"""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+from infra.adapters.cache.locks import locked, try_lock
+
+Kind = Literal["raw", "tensor", "prediction"]
+EVICT_TO = 0.9
+"""Share of the allowed bytes that eviction leaves, so that it does not run at every fill."""
+
+
+class Cache(Protocol):
+    """What gives entries: the cache itself, or a pin of it."""
+
+    def get(self, kind: Kind, key: str, fill: Callable[[Path], None]) -> Path:
+        """Return the entry's folder, filled."""
+
+
+class DiskCache:
+    """A cache in one folder, shared by every process of this host.
+
+    Args:
+        folder: Made if it is missing. Local disk: the locks are this host's.
+        max_bytes: Entries are evicted, least recently used first, when together they take more.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+
+    def get(self, kind: Kind, key: str, fill: Callable[[Path], None]) -> Path:
+        """Return the entry's folder; `fill` is called with an empty folder if there is no entry yet.
+
+        The folder may be evicted at any time after: use a `pin` for what has to stay. If `fill` raises, there is no
+        entry and the error goes on to the caller; others who wait for the same entry then try themselves.
+        """
+        return self._get(kind, _name(key), fill, pin=None)
+
+    @contextmanager
+    def pin(self) -> Iterator["Pin"]:
+        """Open a pin: what is got through it stays until the block ends, or this process does."""
+        path = self._folder / "pins" / uuid.uuid4().hex
+        with locked(path):
+            try:
+                yield Pin(self, path)
+            finally:
+                path.unlink(missing_ok=True)
+
+    def find(self, kind: Kind, key: str) -> Path | None:
+        """Return the entry's folder if it is filled."""
+        entry = self._entry(kind, _name(key))
+        return entry if entry.is_dir() else None
+
+    def drop(self, kind: Kind, key: str) -> None:
+        """Remove the entry now, whoever may be using it; those who have its files open can finish reading."""
+        name = _name(key)
+        with locked(self._lock(kind, name)):
+            self._remove(kind, name)
+
+    def _get(self, kind: Kind, name: str, fill: Callable[[Path], None], *, pin: Path | None) -> Path:
+        entry, lock = self._entry(kind, name), self._lock(kind, name)
+        with locked(lock, shared=True):
+            if self._use(entry, pin):
+                return entry
+        with locked(lock):
+            if self._use(entry, pin):
+                return entry
+            size = self._fill(entry, fill)
+            self._use(entry, pin)
+        self._count(size, entry)
+        return entry
+
+    def _use(self, entry: Path, pin: Path | None) -> bool:
+        """Mark a filled entry as used now; under its lock, so that no evictor is between looking and removing."""
+        try:
+            os.utime(entry)
+        except FileNotFoundError:
+            return False
+        if pin is not None:
+            with pin.open("a") as lines:
+                lines.write(f"{entry.relative_to(self._folder)}\n")
+        return True
+
+    def _fill(self, entry: Path, fill: Callable[[Path], None]) -> int:
+        partial = entry.parent / f".{entry.name}.{uuid.uuid4().hex}"
+        partial.mkdir(parents=True)
+        try:
+            fill(partial)
+            size = _sync_tree(partial)
+            partial.rename(entry)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        _sync_folder(entry.parent)
+        return size
+
+    def _count(self, added: int, new: Path) -> None:
+        """Add to the total; when it is too much, count what is really there and evict, but never the new entry."""
+        with locked(self._folder / "evict.lock"):
+            total_file = self._folder / "total"
+            total = added + (int(total_file.read_text() or 0) if total_file.exists() else 0)
+            if total > self._max_bytes:
+                total = self._evict(keep=new)
+            total_file.write_text(str(total))
+
+    def _evict(self, keep: Path) -> int:
+        """Remove the least recently used entries that nobody uses; return the bytes that stay."""
+        entries = sorted(self._entries())
+        total = sum(size for _, size, _ in entries)
+        for _, size, entry in entries:
+            if total <= self._max_bytes * EVICT_TO:
+                break
+            if entry != keep and self._evict_one(entry):
+                total -= size
+        return total
+
+    def _evict_one(self, entry: Path) -> bool:
+        kind, name = _kind_of(entry, self._folder), entry.name
+        lock = self._lock(kind, name)
+        handle = try_lock(lock)
+        if handle is None:
+            return False
+        try:
+            if str(entry.relative_to(self._folder)) in self._pinned():
+                return False
+            self._remove(kind, name)
+            lock.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
+        return True
+
+    def _pinned(self) -> set[str]:
+        pinned: set[str] = set()
+        for path in (self._folder / "pins").glob("*"):
+            handle = try_lock(path)
+            if handle is None:
+                pinned.update(path.read_text().splitlines() if path.exists() else ())
+            else:
+                path.unlink(missing_ok=True)  # its process died
+                os.close(handle)
+        return pinned
+
+    def _remove(self, kind: Kind, name: str) -> None:
+        entry = self._entry(kind, name)
+        gone = entry.parent / f".{name}.{uuid.uuid4().hex}"
+        try:
+            entry.rename(gone)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def _entries(self) -> Iterator[tuple[int, int, Path]]:
+        """Yield (time of last use in ns, bytes, folder); removes what a killed process left half-filled."""
+        for kind in get_args(Kind):
+            for path in (self._folder / kind).glob("*/*"):
+                if path.name.startswith("."):
+                    self._sweep(kind, path)
+                    continue
+                try:
+                    yield path.stat().st_mtime_ns, _tree_bytes(path), path
+                except FileNotFoundError:
+                    continue  # dropped by somebody while we counted
+
+    def _sweep(self, kind: Kind, partial: Path) -> None:
+        handle = try_lock(self._lock(kind, partial.name.split(".")[1]))
+        if handle is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+            os.close(handle)
+
+    def _entry(self, kind: Kind, name: str) -> Path:
+        return self._folder / kind / name[:2] / name
+
+    def _lock(self, kind: Kind, name: str) -> Path:
+        return self._folder / "locks" / f"{kind}-{name}"
+
+
+class Pin:
+    """Gives entries that stay until the pin is closed. Made by `DiskCache.pin`."""
+
+    def __init__(self, cache: DiskCache, path: Path) -> None:
+        self._cache = cache
+        self._path = path
+
+    def get(self, kind: Kind, key: str, fill: Callable[[Path], None]) -> Path:
+        """Return the entry's folder, as `DiskCache.get` does, and keep it."""
+        return self._cache._get(kind, _name(key), fill, pin=self._path)  # noqa: SLF001 - the cache's other half
+
+
+def _name(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _kind_of(entry: Path, folder: Path) -> Kind:
+    first = entry.relative_to(folder).parts[0]
+    return next(kind for kind in get_args(Kind) if kind == first)
+
+
+def _tree_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _sync_tree(folder: Path) -> int:
+    """Make the tree durable and return its bytes: after a power cut a renamed folder may else hold empty files."""
+    size = 0
+    for path in folder.rglob("*"):
+        if path.is_file():
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+                size += os.fstat(handle).st_size
+            finally:
+                os.close(handle)
+        else:
+            _sync_folder(path)
+    _sync_folder(folder)
+    return size
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
