@@ -4,6 +4,7 @@ TeachbackError
 ├── NotFoundError          the named thing does not exist                     404
 ├── ConflictError          the request is right, the moment is not            409
 ├── InvalidRequestError    the request contradicts itself or the rules        400
+│   └── MismatchError        what was given can be read but does not fit
 ├── UnauthorizedError      no valid key or token                              401
 ├── ForbiddenError         a valid key without the right                      403
 ├── BusyError              try again soon                                     503
@@ -55,6 +56,10 @@ class ConflictError(TeachbackError):
 
 class InvalidRequestError(TeachbackError):
     """The request contradicts itself, or a rule."""
+
+
+class MismatchError(InvalidRequestError):
+    """What was given can be read but does not fit: a label on another grid, or with impossible values."""
 
 
 class UnauthorizedError(TeachbackError):

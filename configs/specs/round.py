@@ -1,0 +1,22 @@
+"""What one round, or one train job, is asked to do: complete, so that it can be run again."""
+
+from pydantic import BaseModel, ConfigDict
+
+from configs.specs.annotation import AnnotationSpec, GateSpec, PublishPolicy
+from configs.specs.train import TrainSpec
+
+
+class RoundSpec(BaseModel):
+    """How to train, how to judge, and what to do with the result."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: TrainSpec = TrainSpec()
+    publish: PublishPolicy = "gate"
+    gate: GateSpec = GateSpec()
+    max_retries: int = 1
+
+    @classmethod
+    def of(cls, loop: AnnotationSpec) -> "RoundSpec":
+        """Return what each round of this loop is asked to do."""
+        return cls(train=loop.train_spec, publish=loop.publish, gate=loop.gate, max_retries=loop.max_retries)

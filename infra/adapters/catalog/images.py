@@ -1,0 +1,31 @@
+"""Questions about images."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from configs.errors import NotFoundError
+from infra.adapters.catalog.tables import Image
+
+
+def get(session: Session, image_id: int) -> Image:
+    """Return one image by its catalog id.
+
+    Raises:
+        NotFoundError: If there is none.
+    """
+    image = session.get(Image, image_id)
+    if image is None:
+        raise NotFoundError("image", str(image_id))
+    return image
+
+
+def by_key(session: Session, dataset_id: str, key: str) -> Image:
+    """Return one image by the id that callers use.
+
+    Raises:
+        NotFoundError: If the data set has no such image.
+    """
+    image = session.scalar(select(Image).where(Image.dataset_id == dataset_id, Image.key == key))
+    if image is None:
+        raise NotFoundError("image", key)
+    return image

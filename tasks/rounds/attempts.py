@@ -1,0 +1,152 @@
+"""Numbered, fenced attempts: whoever holds the current, claimed attempt may write; nobody else.
+
+queued ─claim─▶ claimed ─▶ ended          the flow finished, failed or was cancelled
+                   └─────▶ lost           its lease ran out, or it gave up for a passing reason; the next is queued
+"""
+
+from sqlalchemy import select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.orm import Session
+
+from configs.errors import SupersededError
+from configs.states import TERMINAL, AttemptState, JobStatus
+from infra.adapters.catalog import jobs, outbox
+from infra.adapters.catalog.tables import Attempt, Job
+from infra.adapters.catalog.tables.base import now
+from tasks.rounds.count import open_round_if_due
+
+WITHOUT_PROGRESS = 3
+BACK_OFF_S = (0.0, 10.0, 60.0)
+_CLAIMABLE = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.RESUMING)
+
+
+def claim(session: Session, job_id: str, n: int, *, holder: str, lease_s: float, host: str, pid: int) -> bool:
+    """Take attempt *n* of a job, if it is the current one and nobody has; say whether it worked."""
+    job = jobs.locked(session, job_id)
+    if job.current_attempt != n or job.status not in _CLAIMABLE:
+        return False
+    taken = session.execute(
+        update(Attempt)
+        .where(Attempt.job_id == job_id, Attempt.n == n, Attempt.state == AttemptState.QUEUED)
+        .values(
+            state=AttemptState.CLAIMED, holder=holder, lease_until=now() + lease_s, claimed_at=now(), host=host, pid=pid
+        )
+    )
+    if not _one(taken):
+        return False
+    job.status = JobStatus.RUNNING
+    return True
+
+
+def renew(session: Session, job_id: str, n: int, *, holder: str, lease_s: float) -> bool:
+    """Hold attempt *n* for longer; False means that it was lost or its job is being cancelled."""
+    renewed = session.execute(
+        update(Attempt)
+        .where(
+            Attempt.job_id == job_id,
+            Attempt.n == n,
+            Attempt.state == AttemptState.CLAIMED,
+            Attempt.holder == holder,
+            select(Job.id).where(Job.id == job_id, Job.current_attempt == n, Job.status == JobStatus.RUNNING).exists(),
+        )
+        .values(lease_until=now() + lease_s)
+    )
+    return _one(renewed)
+
+
+def fence(session: Session, job_id: str, n: int) -> Job:
+    """Return the job, its row held; the rest of the unit may write for attempt *n*.
+
+    Raises:
+        SupersededError: If attempt *n* is not the current, claimed one, or the job no longer runs.
+    """
+    job = jobs.locked_with_loop(session, job_id)
+    current = jobs.attempt(session, job_id, n)
+    held = current is not None and current.state == AttemptState.CLAIMED and job.current_attempt == n
+    if not held or job.status != JobStatus.RUNNING:
+        raise SupersededError(f"Attempt {n} of job {job_id} is no longer the one that may write ({job.status}).")
+    return job
+
+
+def progressed(session: Session, job_id: str, n: int) -> None:
+    """Note that attempt *n* got further than it began: a checkpoint, or a finished step."""
+    session.execute(
+        update(Attempt).where(Attempt.job_id == job_id, Attempt.n == n).values(progress=Attempt.progress + 1)
+    )
+
+
+def lose(session: Session, job_id: str, n: int, reason: str) -> None:
+    """Give attempt *n* up for a passing reason: the next is queued, or the job ends in Error when none got further."""
+    job = jobs.locked_with_loop(session, job_id)
+    lost = jobs.attempt(session, job_id, n)
+    if job.status in TERMINAL or lost is None or job.current_attempt != n or lost.state == AttemptState.ENDED:
+        return
+    lost.state, lost.error = AttemptState.LOST, reason
+    if job.status == JobStatus.CANCELING:
+        _end(session, job, lost, JobStatus.CANCELED, job.message)
+        return
+    idle = _without_progress(session, job_id, n)
+    if idle >= WITHOUT_PROGRESS:
+        _end(session, job, lost, JobStatus.ERROR, f"{idle} attempts ended without getting further; the last: {reason}")
+        return
+    job.current_attempt = n + 1
+    session.add(Attempt(job_id=job_id, n=n + 1))
+    outbox.enqueue(session, outbox.OutboxKind.START_FLOW, job_id, {"attempt": n + 1}, due_in_s=BACK_OFF_S[idle])
+
+
+def fail(session: Session, job_id: str, n: int, reason: str) -> None:
+    """End attempt *n* for a reason that another try would meet again, up to the spec's `max_retries`."""
+    job = jobs.locked_with_loop(session, job_id)
+    failed = jobs.attempt(session, job_id, n)
+    if job.status in TERMINAL or failed is None or job.current_attempt != n:
+        return
+    failed.error = reason
+    if job.status == JobStatus.CANCELING:
+        _end(session, job, failed, JobStatus.CANCELED, job.message)
+        return
+    job.failures += 1
+    if job.parent_id is not None and job.failures <= int(job.spec.get("max_retries", 1)):
+        failed.state = AttemptState.ENDED
+        job.current_attempt = n + 1
+        session.add(Attempt(job_id=job_id, n=n + 1))
+        outbox.enqueue(session, outbox.OutboxKind.START_FLOW, job_id, {"attempt": n + 1}, due_in_s=BACK_OFF_S[1])
+        return
+    _end(session, job, failed, JobStatus.ERROR, reason)
+
+
+def end_canceled(session: Session, job_id: str, n: int) -> None:
+    """Close a job that was asked to cancel, when its attempt has ended."""
+    job = jobs.locked_with_loop(session, job_id)
+    current = jobs.attempt(session, job_id, n)
+    if job.status == JobStatus.CANCELING and current is not None:
+        _end(session, job, current, JobStatus.CANCELED, job.message or "cancelled")
+
+
+def _end(session: Session, job: Job, attempt: Attempt, status: JobStatus, message: str) -> None:
+    if attempt.state != AttemptState.LOST:
+        attempt.state = AttemptState.ENDED
+    job.status, job.message = status, message
+    if job.parent_id is None:
+        return
+    loop = jobs.locked(session, job.parent_id)
+    if status == JobStatus.ERROR and loop.status not in TERMINAL:
+        loop.status, loop.message = JobStatus.ERROR, f"Round {job.round_no} failed: {message}"
+    elif status == JobStatus.CANCELED:
+        # Its labels were taken when it gathered; a later round trains on them all the same.
+        open_round_if_due(session, loop)
+    outbox.enqueue(session, outbox.OutboxKind.TRACKING, job.id)
+
+
+def _without_progress(session: Session, job_id: str, n: int) -> int:
+    """Count the attempts up to *n* since the last one that got further."""
+    progress = session.scalars(
+        select(Attempt.progress).where(Attempt.job_id == job_id, Attempt.n <= n).order_by(Attempt.n.desc())
+    ).all()
+    for idle, steps in enumerate(progress):
+        if steps:
+            return idle
+    return len(progress)
+
+
+def _one(result: object) -> bool:
+    return isinstance(result, CursorResult) and result.rowcount == 1

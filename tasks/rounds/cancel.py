@@ -1,0 +1,39 @@
+"""Cancelling a job: asked for here, done by its flow on the way out or by the reconciler."""
+
+from sqlalchemy.orm import Session
+
+from configs.states import TERMINAL, AttemptState, JobStatus
+from infra.adapters.catalog import jobs, outbox
+from infra.adapters.catalog.tables import Job
+
+
+def cancel(session: Session, job_id: str, actor: str) -> None:
+    """Cancel a job; a finished one is left as it is. Cancelling a loop cancels its open round.
+
+    Args:
+        session: A unit.
+        job_id: The job.
+        actor: Who asks, for the message.
+    """
+    job = jobs.locked(session, job_id)
+    if job.status in TERMINAL or job.status == JobStatus.CANCELING:
+        return
+    child = jobs.open_child(session, job.id)
+    if child is not None:
+        _cancel_one(session, child, actor)
+    _cancel_one(session, job, actor)
+
+
+def _cancel_one(session: Session, job: Job, actor: str) -> None:
+    job.message = f"cancelled by {actor}"
+    current = jobs.attempt(session, job.id, job.current_attempt)
+    if job.action == "annotation" or current is None or current.state != AttemptState.CLAIMED:
+        # No process of ours works on it, so nobody has to be waited for.
+        job.status = JobStatus.CANCELED
+    else:
+        job.status = JobStatus.CANCELING
+    if current is None:
+        return
+    if current.state == AttemptState.QUEUED:
+        current.state = AttemptState.ENDED
+    outbox.enqueue(session, outbox.OutboxKind.CANCEL_FLOW, job.id, {"attempt": current.n})

@@ -1,0 +1,137 @@
+"""Jobs come into being: a loop, or one training."""
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from configs.errors import ConflictError, InvalidRequestError
+from configs.specs.annotation import AnnotationSpec
+from configs.specs.round import RoundSpec
+from configs.states import TERMINAL, JobStatus, LabelState
+from infra.adapters.catalog import jobs, outbox
+from infra.adapters.catalog.session import lock
+from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, ExperimentDataset, Job, Label
+from infra.adapters.catalog.tables.base import new_id, now
+from tasks.rounds.count import add_pending, open_round_if_due
+
+
+def start_annotation(
+    session: Session,
+    experiment: Experiment,
+    spec: AnnotationSpec,
+    *,
+    actor: str,
+    name: str = "",
+    request: dict[str, Any] | None = None,
+) -> Job:
+    """Start the experiment's continual-learning loop. It runs at once; its rounds come as labels do.
+
+    Images labelled since the last finished round of the experiment are pending from the beginning, so labels that
+    were notified before the loop began count.
+
+    Raises:
+        InvalidRequestError: If the experiment does not have exactly one training data set.
+        ConflictError: If another loop of the experiment is open.
+    """
+    dataset = _training_dataset(session, experiment)
+    session.execute(lock(session, select(Dataset.id).where(Dataset.id == dataset)))
+    other = session.scalar(
+        select(Job.id).where(
+            Job.experiment_id == experiment.id, Job.action == "annotation", Job.status.not_in(TERMINAL)
+        )
+    )
+    if other is not None:
+        raise ConflictError(f"Annotation job {other} of this experiment is still open: cancel it first.")
+    loop = _job(experiment, dataset, "annotation", JobStatus.RUNNING, actor=actor, name=name, request=request)
+    loop.spec, loop.round_size = spec.model_dump(mode="json"), spec.round_size
+    session.add(loop)
+    session.flush()
+    for image_id in _labelled_since(session, dataset, jobs.trained_to(session, experiment.id)):
+        add_pending(session, loop, image_id)
+    open_round_if_due(session, loop)
+    return loop
+
+
+def start_train(
+    session: Session,
+    experiment: Experiment,
+    spec: RoundSpec,
+    *,
+    actor: str,
+    name: str = "",
+    request: dict[str, Any] | None = None,
+    job_id: str | None = None,
+) -> Job:
+    """Start one training on all labels so far. While one of the experiment waits to start, that one is returned.
+
+    Args:
+        session: A unit.
+        experiment: What to train.
+        spec: How, and what to do with the result.
+        actor: Who asks.
+        name: Shown in lists.
+        request: What the caller sent, as echoed.
+        job_id: Id to take, so that a repeated request finds its job.
+
+    Raises:
+        InvalidRequestError: If the experiment does not have exactly one training data set.
+    """
+    dataset = _training_dataset(session, experiment)
+    waiting = session.scalar(
+        select(Job).where(Job.experiment_id == experiment.id, Job.action == "train", Job.status == JobStatus.PENDING)
+    )
+    if waiting is not None:
+        return waiting
+    job = _job(experiment, dataset, "train", JobStatus.PENDING, actor=actor, name=name, request=request)
+    job.id = job_id or new_id()
+    job.spec = spec.model_dump(mode="json")
+    job.due_at = session.scalar(select(now()))
+    session.add(job)
+    session.flush()
+    session.add(Attempt(job_id=job.id, n=1))
+    outbox.enqueue(session, outbox.OutboxKind.START_FLOW, job.id, {"attempt": 1})
+    return job
+
+
+def _training_dataset(session: Session, experiment: Experiment) -> str:
+    found = session.scalars(
+        select(ExperimentDataset.dataset_id).where(
+            ExperimentDataset.experiment_id == experiment.id, ExperimentDataset.use == "train"
+        )
+    ).all()
+    if len(found) != 1:
+        raise InvalidRequestError(
+            f"Training needs exactly one training data set and this experiment has {len(found)}: set train_datasets."
+        )
+    return found[0]
+
+
+def _labelled_since(session: Session, dataset: str, seq: int) -> list[int]:
+    query = (
+        select(Label.image_id)
+        .where(
+            Label.dataset_id == dataset,
+            Label.state == LabelState.ACTIVE,
+            Label.seq > seq,
+            Label.imported.is_(False),
+        )
+        .group_by(Label.image_id)
+        .order_by(func.min(Label.seq))
+    )
+    return list(session.scalars(query))
+
+
+def _job(experiment: Experiment, dataset: str, action: str, status: JobStatus, **shown: Any) -> Job:
+    if experiment.org is None:
+        raise InvalidRequestError("A base experiment cannot run jobs: create an experiment that names it as its base.")
+    return Job(
+        org=experiment.org,
+        experiment_id=experiment.id,
+        dataset_id=dataset,
+        action=action,
+        status=status,
+        created_by=shown["actor"],
+        name=shown["name"],
+        request=shown["request"] or {},
+    )
