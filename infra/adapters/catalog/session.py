@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, TypeVarTuple
 
 from alembic import command
 from alembic.config import Config
@@ -20,7 +20,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
-_Row = TypeVar("_Row", bound=tuple[Any, ...])
+_Columns = TypeVarTuple("_Columns")
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -72,7 +72,7 @@ class Catalog:
         self._writer.dispose()
 
 
-def lock(session: Session, query: Select[_Row]) -> Select[_Row]:
+def lock(session: Session, query: Select[*_Columns]) -> Select[*_Columns]:
     """Return *query* so that the rows it finds are this unit's until its end.
 
     On SQLite the unit has the whole database already.
