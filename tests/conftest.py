@@ -1,0 +1,6 @@
+"""Fixtures that every folder of tests may ask for; each topic's are in a module of their own."""
+
+pytest_plugins = [
+    "tests.fixtures_catalog",
+    "tests.fixtures_postgres",
+]

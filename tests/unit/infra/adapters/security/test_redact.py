@@ -1,0 +1,53 @@
+"""Log lines without secrets."""
+
+import logging
+from io import StringIO
+
+import pytest
+
+from infra.adapters.security.redact import Redactor, guard
+from infra.adapters.security.tokens import new_key
+
+
+@pytest.mark.parametrize(
+    ("line", "hidden"),
+    [
+        ("Authorization: Bearer abcdef123456", "abcdef123456"),
+        ("headers={'authorization': 'Basic cmVhZGVyOnB3'}", "cmVhZGVyOnB3"),
+        ("GET http://reader:pa55@pacs/dicom-web", "pa55"),
+        ("series 1.2.826.0.1.3680043.8.498.123 is gone", "3680043"),
+        ("client_secret=hunter22&x=1", "hunter22"),
+        ('{"ngc_api_key": "hunter22"}', "hunter22"),
+    ],
+)
+def test_what_is_shaped_like_a_secret_is_hidden(line: str, hidden: str) -> None:
+    assert hidden not in Redactor().redact(line)
+
+
+@pytest.mark.parametrize(
+    "line", ["round 3 of job 0b8f7a1e-5d0e-4a3e-9f0e-3c5f1f6f0a11 Done", "version 1.2.3.4", "http://pacs:8042/dicom"]
+)
+def test_ordinary_lines_stay_as_they_are(line: str) -> None:
+    assert Redactor().redact(line) == line
+
+
+def test_a_key_is_hidden_wherever_it_stands() -> None:
+    key = new_key()
+    assert key not in Redactor().redact(f"refused {key}")
+
+
+def test_messages_arguments_and_tracebacks_pass_the_filter() -> None:
+    written = StringIO()
+    handler = logging.StreamHandler(written)
+    guard([handler], Redactor(["pa55word"]))
+    guard([handler], Redactor(["pa55word"]))
+    assert len(handler.filters) == 1
+    logger = logging.Logger("test")
+    logger.addHandler(handler)
+    try:
+        raise ValueError("pa55word refused")
+    except ValueError:
+        logger.exception("could not log in with %s", "pa55word")
+    logger.warning("100 % of %s", "pa55word", "odd")
+    assert "pa55word" not in written.getvalue()
+    assert "Traceback" in written.getvalue()
