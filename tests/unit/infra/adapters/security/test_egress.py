@@ -104,11 +104,13 @@ def test_a_session_calls_what_is_allowed_and_follows_no_redirect_elsewhere(serve
         session.get(f"{server}/away", timeout=5)
 
 
+class _ChangedItsMind(EgressPolicy):
+    """A name server that answered with an allowed address until the connection was made."""
+
+    def check(self, url: str) -> None:
+        assert url
+
+
 def test_a_session_judges_the_address_that_it_reached(server: str) -> None:
-    policy = EgressPolicy("127.0.0.1/32")
-    session = policy.session()
-    assert session.get(server, timeout=5).ok
-    policy._networks = []
-    policy.check = lambda url: None  # type: ignore[method-assign]  # a name server that answered otherwise before
-    with pytest.raises(InvalidRequestError):
-        policy.session().get(server, timeout=5)
+    with pytest.raises(InvalidRequestError, match="loopback"):
+        _ChangedItsMind().session().get(server, timeout=5)

@@ -42,10 +42,10 @@ def test_messages_arguments_and_tracebacks_pass_the_filter() -> None:
     guard([handler], Redactor(["pa55word"]))
     guard([handler], Redactor(["pa55word"]))
     assert len(handler.filters) == 1
-    logger = logging.Logger("test")
+    logger = logging.getLogger("tests.redact")
     logger.addHandler(handler)
     try:
-        raise ValueError("pa55word refused")
+        int("pa55word")
     except ValueError:
         logger.exception("could not log in with %s", "pa55word")
     logger.warning("100 % of %s", "pa55word", "odd")

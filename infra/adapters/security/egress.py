@@ -1,0 +1,184 @@
+"""One policy for every address that a request may make us call.
+
+An address is judged by the IP that is connected to: once before (resolved here) and once after connecting, before a
+byte is sent, so that a name that changes its mind between the two gains nothing. Redirects pass the same way.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from configs.errors import InvalidRequestError, StoreError
+
+SETTING = "TEACHBACK_EGRESS_ALLOW"
+_IP = ipaddress.IPv4Address | ipaddress.IPv6Address
+_NETWORK = ipaddress.IPv4Network | ipaddress.IPv6Network
+_PORTS = {"http": 80, "https": 443}
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Cloud metadata services outside the link-local ranges.
+_METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("168.63.129.16")})
+
+
+class EgressPolicy:
+    """Which addresses may be called: public ones, what the operator allows, and loopback on a single machine.
+
+    Args:
+        allow: Comma-separated networks (`10.0.0.0/8`) and host patterns (`*.hospital.example`).
+        loopback: Whether this machine's own services may be named: only where it serves nobody else.
+
+    Raises:
+        InvalidRequestError: If an entry that looks like a network is none.
+    """
+
+    def __init__(self, allow: str = "", *, loopback: bool = False) -> None:
+        entries = [entry.strip().lower() for entry in allow.split(",") if entry.strip()]
+        self._networks = [_network(entry) for entry in entries if _looks_like_network(entry)]
+        self._hosts = [entry for entry in entries if not _looks_like_network(entry)]
+        self._loopback = loopback
+
+    @property
+    def single_machine(self) -> bool:
+        """Whether this installation serves only its own machine."""
+        return self._loopback
+
+    def check(self, url: str) -> None:
+        """Refuse an address that must not be called.
+
+        Raises:
+            InvalidRequestError: If it is no http(s) address, carries a password, or leads to a refused place.
+            StoreError: If its name cannot be resolved.
+        """
+        host, port = _host_of(url)
+        for address in _resolve(host, port):
+            self.check_address(host, address)
+
+    def check_address(self, host: str, address: str) -> None:
+        """Refuse one IP that a host name led to; raises as `check`."""
+        ip = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
+        if self._allows(host.lower(), ip):
+            return
+        msg = (
+            f"The address {host!r} leads to a {_kind(ip)} network and may not be called from here: "
+            f"the operator can allow it with {SETTING}, such as {SETTING}=10.0.0.0/8,*.hospital.example"
+        )
+        raise InvalidRequestError(msg)
+
+    def session(self) -> requests.Session:
+        """Return an HTTP session that calls only what this policy allows, redirects included."""
+        session = requests.Session()
+        session.trust_env = False  # a proxy or .netrc of the environment would go around the policy
+        for scheme in _PORTS:
+            session.mount(f"{scheme}://", _GuardedAdapter(self))
+        return session
+
+    def _allows(self, host: str, ip: _IP) -> bool:
+        if any(ip in network for network in self._networks):
+            return True
+        if ip.is_link_local or ip in _METADATA or ip.is_multicast or ip.is_unspecified:
+            return False  # only a network that is written out opens these
+        if any(fnmatchcase(host, pattern) for pattern in self._hosts):
+            return True
+        if ip.is_loopback:
+            return self._loopback
+        return ip.is_global
+
+
+class _GuardedAdapter(HTTPAdapter):
+    """Checks before connecting, and again on the IP that was connected to."""
+
+    def __init__(self, policy: EgressPolicy) -> None:
+        self._policy = policy
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _pools(self._policy.check_address)
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        self._policy.check(request.url or "")
+        return super().send(request, *args, **kwargs)
+
+
+def _pools(check: Callable[[str, str], None]) -> dict[str, type[HTTPConnectionPool]]:
+    """Return urllib3's pools with connections that judge whom they reached."""
+
+    def judged(connection: HTTPConnection, sock: socket.socket) -> socket.socket:
+        try:
+            check(connection.host, cast("str", sock.getpeername()[0]))
+        except InvalidRequestError:
+            sock.close()
+            raise
+        return sock
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return judged(self, super()._new_conn())
+
+    class Secure(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return judged(self, super()._new_conn())
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+def _host_of(url: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise InvalidRequestError("The address cannot be read: give http(s)://host[:port]/path") from None
+    if parts.scheme not in _PORTS or not parts.hostname:
+        msg = f"An address with scheme {parts.scheme!r} cannot be called: give http(s)://host[:port]/path"
+        raise InvalidRequestError(msg)
+    if parts.username or parts.password:
+        raise InvalidRequestError("The address carries a user or password: give them as client_id and client_secret")
+    return parts.hostname, port or _PORTS[parts.scheme]
+
+
+def _resolve(host: str, port: int) -> set[str]:
+    try:
+        return {str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        msg = f"The host name {host!r} cannot be resolved: check the address"
+        raise StoreError(msg) from None
+
+
+def _unwrapped(ip: _IP) -> _IP:
+    """Return the IPv4 address that an IPv6 one stands for, if it does."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else ip)
+
+
+def _kind(ip: _IP) -> str:
+    if ip.is_loopback:
+        return "loopback"
+    return "link-local" if ip.is_link_local or ip in _METADATA else "private or reserved"
+
+
+def _looks_like_network(entry: str) -> bool:
+    return "/" in entry or ":" in entry or entry.replace(".", "").isdigit()
+
+
+def _network(entry: str) -> _NETWORK:
+    try:
+        return ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        msg = f"{SETTING} names {entry!r}, which is no network: write it as 10.0.0.0/8 or fd00::/8"
+        raise InvalidRequestError(msg) from None

@@ -1,0 +1,33 @@
+"""API keys and bearer tokens: random, shown once, known afterwards only by their hash.
+
+Both hold 256 random bits, so a plain SHA-256 is enough: there is nothing to guess and nothing to slow down.
+"""
+
+import hashlib
+import hmac
+import secrets
+
+KEY_PREFIX = "tb_"
+TOKEN_PREFIX = "tbt_"  # noqa: S105 - what a token looks like, not a token
+TOKEN_LIFE_S = 24 * 3600
+MAX_SECRET_CHARS = 1000
+
+
+def new_key() -> str:
+    """Return a fresh API key, `tb_` and 256 bits in URL-safe base 64."""
+    return KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+def new_token() -> str:
+    """Return a fresh bearer or slot token, `tbt_` and 256 bits in URL-safe base 64."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
+def hash_secret(secret: str) -> str:
+    """Return the hex SHA-256 under which a key or token is stored and looked up."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def matches(secret: str, stored_hash: str) -> bool:
+    """Say whether the secret has this hash, in a time that does not depend on where they differ."""
+    return hmac.compare_digest(hash_secret(secret), stored_hash)
