@@ -1,0 +1,70 @@
+# make setup    install into .venv, once; again only when pyproject.toml or constraints.txt change
+# make check    style, formatting, types, import rules: what a change has to pass before it is read
+# make test     every test that needs no accelerator; offline
+# make demo     the whole loop on sample data, on this machine
+# make bench    the speeds that the README names, measured here
+#
+# TORCH=cpu|cuda  which build of PyTorch `setup` installs; cuda where an NVIDIA driver is loaded
+# PYTHON=...      interpreter of the new .venv; by default the first of 3.11, 3.12, 3.13 that runs
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: setup check test demo bench
+
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH ?= $(if $(wildcard /proc/driver/nvidia/version),cuda,cpu)
+STAMP := $(VENV)/installed-for-$(TORCH)
+CPU_WHEELS := https://download.pytorch.org/whl/cpu
+TORCH_PIN := $(shell sed -n 's/^torch==\([^ +]*\).*/\1/p' constraints.txt)
+
+# A dot per package; everything else goes to the log, whose end is shown when pip fails.
+LOG := $(VENV)/install.log
+INSTALL := set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+DOTS := tee -a $(LOG) | awk '/^ *(Collecting|Downloading|Using cached|Obtaining)/ {printf "."; fflush()} END {print ""}'
+OR_SAY := || { tail -n 40 $(LOG); echo "setup: pip failed; its whole log is $(LOG)"; exit 1; }
+
+setup: $(STAMP)
+
+$(BIN)/python:
+	@found=; \
+	for python in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
+	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; \
+	  then found=$$python; break; fi; \
+	done; \
+	[ -n "$$found" ] || { echo "setup: needs Python 3.11, 3.12 or 3.13 with venv (on Debian: apt install python3-venv), or PYTHON=/path/to/one"; exit 1; }; \
+	echo "setup 1/3: $(VENV) with $$("$$found" --version)"; \
+	"$$found" -m venv $(VENV)
+
+# The index's own Linux wheel of PyTorch brings 2 GB of CUDA. The CPU build has a local version that pip takes from where
+# it is already told to look, else from PyTorch's index; where neither has one (macOS), the plain wheel is the CPU build.
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@: > $(LOG)
+	@$(INSTALL) 'pip>=25.1' 2>&1 | $(DOTS) $(OR_SAY)
+	@echo "setup 2/3: PyTorch $(TORCH_PIN) ($(TORCH))"
+	@if [ "$(TORCH)" = cpu ] && [ "$$(uname)" = Linux ]; then \
+	  $(INSTALL) -c constraints.txt 'torch==$(TORCH_PIN)+cpu' 2>&1 | $(DOTS) \
+	  || $(INSTALL) -c constraints.txt --extra-index-url $(CPU_WHEELS) 'torch==$(TORCH_PIN)+cpu' 2>&1 | $(DOTS) $(OR_SAY); \
+	else \
+	  [ ! -e $(VENV)/installed-for-cpu ] || $(BIN)/python -m pip uninstall -q -y torch; \
+	  $(INSTALL) -c constraints.txt 'torch==$(TORCH_PIN)' 2>&1 | $(DOTS) $(OR_SAY); \
+	fi
+	@echo "setup 3/3: everything else, some minutes the first time"
+	@$(INSTALL) -c constraints.txt -e . --group dev 2>&1 | $(DOTS) $(OR_SAY)
+	@$(BIN)/python -m pip check
+	@rm -f $(VENV)/installed-for-*; touch $@
+
+check: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(STAMP)
+	$(BIN)/pytest
+
+demo: $(STAMP)
+	$(BIN)/teachback demo
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.bench
