@@ -1,0 +1,157 @@
+"""Which image to label next, and nobody else's.
+
+Every look-up is one step down an index: the number of images does not matter. An image is taken by inserting its
+lease; where two annotators meet the same one, one insert wins and the other goes on to the next candidate.
+"""
+
+from collections.abc import Iterator
+
+from sqlalchemy import ColumnElement, Select, exists, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
+
+from configs.errors import NotFoundError
+from configs.specs.score import Strategy
+from configs.states import JobStatus, LabelState, Side
+from infra.adapters.catalog.tables import (
+    Candidate,
+    Experiment,
+    ExperimentDataset,
+    Image,
+    Job,
+    Label,
+    Lease,
+    PatientSide,
+)
+from infra.adapters.catalog.tables.base import now
+
+EVALUATION_TURN = 5
+EVALUATION_BUCKETS = 20
+TRIES = 20
+
+
+def next_image(
+    session: Session,
+    dataset_id: str,
+    *,
+    holder: str,
+    experiment_id: str | None = None,
+    strategy: Strategy | None = None,
+    lease_s: float = 3600.0,
+    evaluation_cases: int = 5,
+) -> Image:
+    """Lease the next image to label to an annotator and return it.
+
+    Args:
+        session: A unit.
+        dataset_id: Where to look.
+        holder: The annotator. Asking again gives another image and keeps earlier leases.
+        experiment_id: For whom; default the newest with a running loop on this data set, else nobody.
+        strategy: How to order; default the experiment's, `random` without one.
+        lease_s: Seconds for which nobody else gets the image.
+        evaluation_cases: Until so many evaluation images are labelled, every fifth image is one of those.
+
+    Raises:
+        NotFoundError: If every image is labelled, skipped or leased.
+    """
+    experiment = _experiment(session, dataset_id, experiment_id)
+    ordered = _orders(session, dataset_id, experiment, strategy, evaluation_cases)
+    for query in ordered:
+        for _ in range(TRIES):
+            image = session.scalar(query)
+            if image is None:
+                break
+            if _take(session, image, holder, lease_s):
+                if experiment is not None:
+                    experiment.served += 1
+                return image
+    raise NotFoundError("unlabelled image", dataset_id)
+
+
+def touch_lease(session: Session, image: Image, holder: str, lease_s: float) -> None:
+    """Extend the holder's lease of an image that they work on; others' leases are left alone."""
+    lease = session.get(Lease, (image.dataset_id, image.id, 0))
+    if lease is not None and lease.holder == holder:
+        lease.until = session.scalar(select(now() + lease_s)) or lease.until
+
+
+def _experiment(session: Session, dataset_id: str, experiment_id: str | None) -> Experiment | None:
+    if experiment_id is not None:
+        return session.get(Experiment, experiment_id)
+    query = (
+        select(Experiment)
+        .join(Job, Job.experiment_id == Experiment.id)
+        .where(Job.dataset_id == dataset_id, Job.action == "annotation", Job.status == JobStatus.RUNNING)
+        .order_by(Job.created_at.desc())
+        .limit(1)
+    )
+    return session.scalar(query)
+
+
+def _orders(
+    session: Session, dataset_id: str, experiment: Experiment | None, strategy: Strategy | None, evaluation_cases: int
+) -> Iterator[Select[tuple[Image]]]:
+    """Yield the queries to try, first choice first; each gives one free image."""
+    if experiment is not None and _is_evaluation_turn(session, dataset_id, experiment, evaluation_cases):
+        yield _free(dataset_id).where(Image.bucket < EVALUATION_BUCKETS, ~_trains(experiment)).order_by(Image.shuffle)
+    chosen = strategy or (experiment.strategy if experiment is not None else "random")
+    if chosen == "entropy" and experiment is not None:
+        scored = _free(dataset_id).join(Candidate, Candidate.image_id == Image.id)
+        scored = scored.where(Candidate.experiment_id == experiment.id, Candidate.method == "entropy")
+        yield scored.order_by(Candidate.score.desc(), Image.id)
+    if chosen == "first":
+        yield _free(dataset_id).order_by(Image.key)
+    yield _free(dataset_id).order_by(Image.shuffle)
+
+
+def _free(dataset_id: str) -> Select[tuple[Image]]:
+    leased = exists().where(Lease.dataset_id == dataset_id, Lease.image_id == Image.id, Lease.until > now())
+    return select(Image).where(Image.dataset_id == dataset_id, Image.open.is_(True), ~leased).limit(1)
+
+
+def _trains(experiment: Experiment) -> ColumnElement[bool]:
+    return exists().where(
+        PatientSide.lineage == experiment.lineage,
+        PatientSide.patient_key == Image.patient_key,
+        PatientSide.side == Side.TRAIN,
+    )
+
+
+def _is_evaluation_turn(session: Session, dataset_id: str, experiment: Experiment, wanted: int) -> bool:
+    if (experiment.served + 1) % EVALUATION_TURN:
+        return False
+    own = session.scalar(
+        select(ExperimentDataset.dataset_id).where(
+            ExperimentDataset.experiment_id == experiment.id, ExperimentDataset.use == "eval"
+        )
+    )
+    if own not in (None, dataset_id):
+        return False
+    # Bounded by `wanted`: no count over all labels.
+    labelled = (
+        select(Label.id)
+        .join(Image, Image.id == Label.image_id)
+        .where(
+            Label.dataset_id == dataset_id,
+            Label.state == LabelState.ACTIVE,
+            Label.unedited.is_(False),
+            Image.bucket < EVALUATION_BUCKETS,
+            ~_trains(experiment),
+        )
+        .limit(wanted)
+    )
+    return len(session.scalars(labelled).all()) < wanted
+
+
+def _take(session: Session, image: Image, holder: str, lease_s: float) -> bool:
+    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
+    statement = insert(Lease).values(
+        dataset_id=image.dataset_id, image_id=image.id, layer=0, holder=holder, until=now() + lease_s
+    )
+    taken = statement.on_conflict_do_update(
+        index_elements=[Lease.dataset_id, Lease.image_id, Lease.layer],
+        set_={"holder": statement.excluded.holder, "until": statement.excluded.until},
+        where=Lease.until < now(),
+    ).returning(Lease.image_id)
+    return session.execute(taken).first() is not None
