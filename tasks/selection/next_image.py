@@ -91,7 +91,7 @@ def _experiment(session: Session, dataset_id: str, experiment_id: str | None) ->
 
 def _orders(
     session: Session, dataset_id: str, experiment: Experiment | None, strategy: Strategy | None, evaluation_cases: int
-) -> Iterator[Select[tuple[Image]]]:
+) -> Iterator[Select[Image]]:
     """Yield the queries to try, first choice first; each gives one free image."""
     if experiment is not None and _is_evaluation_turn(session, dataset_id, experiment, evaluation_cases):
         yield _free(dataset_id).where(Image.bucket < EVALUATION_BUCKETS, ~_trains(experiment)).order_by(Image.shuffle)
@@ -105,7 +105,7 @@ def _orders(
     yield _free(dataset_id).order_by(Image.shuffle)
 
 
-def _free(dataset_id: str) -> Select[tuple[Image]]:
+def _free(dataset_id: str) -> Select[Image]:
     leased = exists().where(Lease.dataset_id == dataset_id, Lease.image_id == Image.id, Lease.until > now())
     return select(Image).where(Image.dataset_id == dataset_id, Image.open.is_(True), ~leased).limit(1)
 
