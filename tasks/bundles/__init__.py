@@ -1,1 +1,1 @@
-"""Bundles: unpacked, examined, registered."""
+"""Unpack and register MONAI bundles."""

@@ -1,1 +1,1 @@
-"""Runs inside a bundle host: no adapter, no credentials."""
+"""Runs inside a bundle host: `python -m tasks.compute`; no adapter, no secrets."""

@@ -1,0 +1,43 @@
+"""What went wrong, in the words of the protocol."""
+
+from configs.wire.host import Failed, FailureCode
+
+
+class ComputeError(Exception):
+    """A failure with its code; the message is for people and names no file."""
+
+    code: FailureCode = "bundle_error"
+
+
+class BundleFaultError(ComputeError):
+    """The bundle's configuration or code does not do what is asked."""
+
+
+class BadInputError(ComputeError):
+    """The request's data cannot be used."""
+
+    code: FailureCode = "bad_input"
+
+
+class NotFiniteError(ComputeError):
+    """A loss or a prediction is NaN or infinite."""
+
+    code: FailureCode = "not_finite"
+
+
+def failed(error: BaseException, *, about: str | None = None) -> Failed:
+    """Return the message for an error; `about` names the prediction or load that failed.
+
+    Foreign errors are told by their type alone: their text may hold paths and names.
+    """
+    if isinstance(error, ComputeError):
+        return Failed(id=about, code=error.code, message=str(error)[:4000])
+    kind = type(error).__name__
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or _names_memory(error):
+        return Failed(id=about, code="out_of_memory", message="The device's memory did not suffice")
+    return Failed(id=about, code="bundle_error", message=f"The bundle failed with {kind}; the host's log says where")
+
+
+def _names_memory(error: BaseException) -> bool:
+    """Say whether a RuntimeError is PyTorch's allocator speaking (it has no type of its own on the CPU)."""
+    return isinstance(error, RuntimeError) and "not enough memory" in str(error)

@@ -1,0 +1,1 @@
+"""Predicts label maps on an image's own grid, once or as a server."""

@@ -1,0 +1,1 @@
+"""Reads a MONAI bundle and builds from it what a request needs."""

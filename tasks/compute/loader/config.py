@@ -1,0 +1,198 @@
+"""A bundle's folder: its metadata and its configuration files, read but not yet instantiated."""
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.compute.failures import BadInputError, BundleFaultError
+
+_SUFFIXES = (".json", ".yaml", ".yml")
+# They write files, log or track; what a host writes is decided by its request alone.
+_DROPPED = frozenset(
+    {"SaveImage", "SaveImaged", "SaveImageD", "SaveImageDict", "SaveClassification", "SaveClassificationd"}
+)
+_RANDOM = re.compile(r"random\((\d+)\)")
+_UNSAFE_KEYS = frozenset({"_target_", "_requires_", "_mode_", "imports", "initialize", "run", "finalize"})
+
+
+class DataFormat(BaseModel):
+    """One input or output of a network, as far as we use it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    num_channels: int | None = None
+    spatial_shape: list[int | str] = []
+    channel_def: dict[int, str] = {}
+
+
+class NetworkFormat(BaseModel):
+    """A network's inputs and outputs by name."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    inputs: dict[str, DataFormat] = {}
+    outputs: dict[str, DataFormat] = {}
+
+
+class Metadata(BaseModel):
+    """`configs/metadata.json`, as far as we use it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str = ""
+    weights: str = ""
+    required_packages_version: dict[str, str] = {}
+    network_data_format: NetworkFormat = Field(default_factory=NetworkFormat)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of `weights: random(seed)`, or None where weights come in a file."""
+        found = _RANDOM.fullmatch(self.weights.replace(" ", ""))
+        return int(found[1]) if found else None
+
+    @property
+    def image_key(self) -> str:
+        """The network's first input."""
+        return next(iter(self.network_data_format.inputs), "image")
+
+    @property
+    def prediction(self) -> DataFormat:
+        """The network's first output."""
+        return next(iter(self.network_data_format.outputs.values()), DataFormat())
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """Names by output channel, without the background."""
+        named = self.prediction.channel_def.items()
+        return {channel: name for channel, name in sorted(named) if name.strip().lower() != "background"}
+
+
+class Config:
+    """One configuration file, its overrides set before anything is resolved.
+
+    MONAI forgets what it has built when a value is set after the first resolve: a second network would appear.
+    So there is no way to set one here.
+    """
+
+    def __init__(self, file: Path, *, root: Path, overrides: Mapping[str, Any]) -> None:
+        parser = ConfigParser()
+        parser.read_config(str(file))
+        scratch = tempfile.mkdtemp()
+        ours = {"bundle_root": str(root), "device": device(), "output_dir": scratch}
+        if "dataset_dir" in parser:
+            ours["dataset_dir"] = scratch
+        for name, value in {**overrides, **ours}.items():
+            parser.set(value, name, recursive=True)
+        with chdir(root):  # `%configs/other.json#id` is meant from there
+            parser.resolve_macro_and_relative_ids()
+        _drop_writers(parser.get())
+        self._parser = parser
+
+    def find(self, *names: str) -> str | None:
+        """Return the first of these ids that the file has."""
+        return next((name for name in names if name in self._parser), None)
+
+    def raw(self, name: str) -> Any:
+        """Return what is written at an id, not instantiated; None where nothing is."""
+        return self._parser.get(name) if name in self._parser else None
+
+    def build(self, *names: str) -> Any:
+        """Return what the first of these ids stands for, instantiated once; None where nothing is."""
+        found = self.find(*names)
+        return None if found is None else self._parser.get_parsed_content(found)
+
+
+class Bundle:
+    """A bundle's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        file = self.folder / "configs" / "metadata.json"
+        if not file.is_file():
+            raise BundleFaultError("The bundle has no configs/metadata.json")
+        self.metadata = Metadata.model_validate_json(file.read_bytes())
+        if str(self.folder) not in sys.path:
+            sys.path.insert(0, str(self.folder))  # its own `scripts`
+
+    def file(self, *names: str) -> Path | None:
+        """Return the first of these configuration files that exists, with whatever suffix."""
+        candidates = (self.folder / "configs" / f"{name}{suffix}" for name in names for suffix in _SUFFIXES)
+        return next((file for file in candidates if file.is_file()), None)
+
+    def inference(self, overrides: Mapping[str, Any] | None = None) -> Config:
+        """Return the inference configuration.
+
+        Raises:
+            BundleFaultError: If there is none.
+        """
+        file = self.file("inference", "inference_autoencoder", "train")
+        if file is None:
+            raise BundleFaultError("The bundle has no configs/inference.json or .yaml")
+        return Config(file, root=self.folder, overrides=overrides or {})
+
+    def training(self, overrides: Mapping[str, Any] | None = None) -> Config | None:
+        """Return the training configuration, or None where there is none."""
+        file = self.file("train")
+        return None if file is None else Config(file, root=self.folder, overrides=overrides or {})
+
+
+def device() -> torch.device:
+    """Return where networks run on this machine."""
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def check_overrides(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return overrides that come from a request, if they are plain data.
+
+    Raises:
+        BadInputError: If one would be executed: a `$` expression, a macro, or something to instantiate.
+    """
+    for name, value in overrides.items():
+        words = {*re.split(r"#|::", name), *_keys(value)}
+        if words & _UNSAFE_KEYS or any(text.lstrip().startswith(("$", "%")) for text in _texts(value)):
+            raise BadInputError(f"The override {name!r} is no plain value; expressions and targets are refused")
+    return overrides
+
+
+def _keys(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield str(key)
+            yield from _keys(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _keys(inner)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _drop_writers(value: Any) -> None:
+    """Remove, in place and at every depth, list entries that would write files."""
+    if isinstance(value, dict):
+        for inner in value.values():
+            _drop_writers(inner)
+    elif isinstance(value, list):
+        value[:] = [entry for entry in value if not _writes(entry)]
+        for inner in value:
+            _drop_writers(inner)
+
+
+def _writes(entry: Any) -> bool:
+    return isinstance(entry, dict) and str(entry.get("_target_", "")).rpartition(".")[2] in _DROPPED

@@ -1,0 +1,143 @@
+"""A bundle's network with its weights, fitted to an experiment's labels."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.inferers import Inferer, SlidingWindowInferer
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from tasks.compute.failures import BadInputError, BundleFaultError
+from tasks.compute.loader.channels import Channels, match
+from tasks.compute.loader.config import Bundle, Config, device
+from tasks.compute.loader.head import replace_head
+
+_DEFAULT_SIZE = 64
+_MAX_PROBE = 192
+
+
+def own_weights(bundle: Bundle) -> Path | None:
+    """Return the bundle's own state file, safetensors first; None where it has none."""
+    models = bundle.folder / "models"
+    return next((file for name in ("model.safetensors", "model.pt") if (file := models / name).is_file()), None)
+
+
+def require_weights(bundle: Bundle) -> None:
+    """Refuse a bundle that has neither weights nor a seed.
+
+    Raises:
+        BundleFaultError: If its metadata does not say `weights: random(seed)` and there is no models/model.pt.
+    """
+    if own_weights(bundle) is None and bundle.metadata.seed is None:
+        raise BundleFaultError(
+            "The bundle has no models/model.pt or model.safetensors; add its weights, or say"
+            ' "weights": "random(0)" in its metadata to start from random ones'
+        )
+
+
+def read_state(file: Path) -> dict[str, Tensor]:
+    """Return a state dictionary, unwrapped: `{"model": …}`, `{"state_dict": …}` and DDP prefixes are undone."""
+    if file.suffix == ".safetensors":
+        return load_file(file)
+    state: Any = torch.load(file, map_location="cpu", weights_only=True)
+    for wrapper in ("model", "state_dict", "network"):
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    if not isinstance(state, Mapping):
+        raise BundleFaultError("The bundle's weights are no state dictionary")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def load_state(network: nn.Module, file: Path) -> None:
+    """Load weights into a network, all of them and nothing else.
+
+    Raises:
+        BadInputError: If they belong to another network or another label set.
+    """
+    try:
+        network.load_state_dict(read_state(file), strict=True)
+    except (RuntimeError, KeyError) as error:
+        raise BadInputError(
+            "These weights do not fit the network: they come from another bundle or another set of labels"
+        ) from error
+
+
+def is_exclusive(config: Config, bundle: Bundle) -> bool:
+    """Say whether output channels exclude each other: no sigmoid in the postprocessing, and more than one."""
+    written = config.raw("postprocessing") or config.raw("post_transforms") or config.raw("validate")
+    return not re.search(r"'sigmoid': (True|\[True)", str(written)) and bundle.metadata.prediction.num_channels != 1
+
+
+def build_network(
+    bundle: Bundle, config: Config, *, labels: Mapping[int, str] | None, weights: Path | None, seed: int = 0
+) -> tuple[nn.Module, Channels]:
+    """Return the network on its device with weights, and what its channels stand for.
+
+    Args:
+        bundle: The bundle.
+        config: The configuration in which later parts (optimizer, …) refer to this network.
+        labels: The experiment's names by index; None = the bundle's own.
+        weights: Our own weights of a version; None = the bundle's, or random ones by its seed.
+        seed: For a new head.
+
+    Raises:
+        BundleFaultError: If the network cannot be built or its last layer cannot be found.
+        BadInputError: If the weights do not fit.
+    """
+    require_weights(bundle)
+    random_seed = bundle.metadata.seed
+    if random_seed is not None:
+        torch.manual_seed(random_seed)
+    network = config.build("network", "network_def")
+    if not isinstance(network, nn.Module):
+        raise BundleFaultError("The bundle's configuration has no network_def that is a torch module")
+    own = bundle.metadata.labels
+    count = bundle.metadata.prediction.num_channels or max(own, default=0) + 1
+    channels = match(own, labels or own, count=count, exclusive=is_exclusive(config, bundle))
+    base = own_weights(bundle)
+    if base is not None and weights is None:
+        load_state(network, base)
+    if channels.rebuilt:
+        torch.manual_seed(seed)
+        replace_head(network, probe(bundle, config).to(device()), old=count, new=len(channels.names))
+    if weights is not None:
+        load_state(network, weights)
+    return network.to(device()), channels
+
+
+def probe(bundle: Bundle, config: Config) -> Tensor:
+    """Return zeros of the size that the network sees at a time: (1, channels, i, j, k)."""
+    inputs = bundle.metadata.network_data_format.inputs
+    first = next(iter(inputs.values()), None)
+    inferer: Inferer | None = config.build("inferer", "validate#inferer", "train#inferer")
+    if isinstance(inferer, SlidingWindowInferer):
+        roi = inferer.roi_size if isinstance(inferer.roi_size, list | tuple) else (inferer.roi_size,) * 3
+        size = [int(extent) if int(extent) > 0 else _DEFAULT_SIZE for extent in roi]
+    else:
+        size = [extent_of(extent) for extent in (first.spatial_shape if first else [])]
+    return torch.zeros(1, (first.num_channels if first else None) or 1, *(size or [_DEFAULT_SIZE] * 3))
+
+
+def extent_of(written: int | str) -> int:
+    """Return a size that a metadata `spatial_shape` entry allows: an int, `*`, `16*n`, or `2**p*n`."""
+    if isinstance(written, int):
+        return min(written, _MAX_PROBE)
+    number = re.match(r"\s*(\d+)", written)
+    if number is None:
+        return _DEFAULT_SIZE
+    step = int(number[1]) if "**" not in written else 32
+    return max(step, _DEFAULT_SIZE // step * step)
+
+
+def first_tensor(output: Any) -> Tensor:
+    """Return the prediction itself: some networks answer a list (deep supervision) or a dictionary."""
+    if isinstance(output, Mapping):
+        output = next(iter(output.values()))
+    if isinstance(output, list | tuple):
+        output = output[0]
+    if not isinstance(output, Tensor):
+        raise BundleFaultError(f"The network answers a {type(output).__name__}, not a tensor")
+    return output

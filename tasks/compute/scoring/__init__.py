@@ -1,0 +1,1 @@
+"""Computes per image how much it would teach."""

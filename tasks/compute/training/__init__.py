@@ -1,0 +1,1 @@
+"""Fine-tunes a bundle's network with Lightning."""
