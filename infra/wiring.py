@@ -1,0 +1,69 @@
+"""Joins the adapters, once per process.
+
+What is dear to open (Prefect's client, MLflow's, the probe of the cage) is opened when it is first used: the realtime
+slot and the command line need none of it.
+"""
+
+from functools import cached_property
+
+from configs.settings import Settings
+from infra.adapters.artifacts.base import Artifacts
+from infra.adapters.artifacts.blobs import Blobs
+from infra.adapters.cache.disk import DiskCache
+from infra.adapters.catalog.session import Catalog
+from infra.adapters.compute.base import BundleHosts
+from infra.adapters.compute.process import ProcessHosts
+from infra.adapters.orchestration.base import Orchestrator
+from infra.adapters.security.vault import Vault
+from infra.adapters.slots.client import SlotClient
+from infra.adapters.tracking.base import Tracking
+
+
+class Parts:
+    """The adapters of one process, opened from its settings.
+
+    Args:
+        settings: What differs between machines.
+        orchestrator: Used instead of Prefect, by tests of what is not about Prefect.
+    """
+
+    def __init__(self, settings: Settings, *, orchestrator: Orchestrator | None = None) -> None:
+        self.settings = settings
+        self.catalog = Catalog(settings.catalog_url)
+        self.blobs: Artifacts = Blobs(settings.artifacts_dir)
+        self.cache = DiskCache(settings.cache_dir, settings.cache_bytes)
+        self.vault = Vault(settings.key_path)
+        self.slots = SlotClient()
+        self._orchestrator = orchestrator
+
+    @cached_property
+    def orchestrator(self) -> Orchestrator:
+        """Prefect."""
+        if self._orchestrator is not None:
+            return self._orchestrator
+        from infra.adapters.orchestration.prefect import PrefectOrchestrator  # noqa: PLC0415 - takes a second to import
+
+        return PrefectOrchestrator(self.settings.prefect_api_url, self.settings.prefect_auth)
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        """MLflow."""
+        from infra.adapters.tracking.mlflow import MlflowTracking  # noqa: PLC0415 - takes a second to import
+
+        return MlflowTracking(self.settings.mlflow_tracking_uri)
+
+    @cached_property
+    def hosts(self) -> BundleHosts:
+        """What starts bundle hosts, in the strongest cage that works here."""
+        return ProcessHosts(silence_s=self.settings.host_silence_s)
+
+    def close(self) -> None:
+        """Return connections."""
+        self.catalog.close()
+        self.slots.close()
+
+
+def open_parts(settings: Settings) -> Parts:
+    """Join the adapters that these settings name; the home folder is made, for its owner alone."""
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Parts(settings)

@@ -1,0 +1,47 @@
+"""From a data set's row to its store, and from an image's row to a file on this host."""
+
+from sqlalchemy.orm import Session
+
+from configs.errors import NotFoundError
+from configs.specs.dataset import DatasetSpec
+from infra.adapters.cache.disk import Cache
+from infra.adapters.catalog.tables import Dataset, Image, VaultValue
+from infra.adapters.images.base import Credentials, ImageStore
+from infra.adapters.images.open import open_store
+from infra.adapters.security.vault import Sealed
+from infra.wiring import Parts
+from tasks.images.prepare import LocalImage, local_image
+
+
+def store_of(parts: Parts, dataset_id: str) -> ImageStore:
+    """Open the store of a data set with its credentials.
+
+    Raises:
+        NotFoundError: If there is no such data set.
+        StoreError: If the store is not there.
+    """
+    with parts.catalog.read() as session:
+        dataset = session.get(Dataset, dataset_id)
+        if dataset is None:
+            raise NotFoundError("dataset", dataset_id)
+        credentials = _credentials(parts, session, dataset)
+        spec = DatasetSpec.model_validate(dataset.spec)
+    return open_store(spec, credentials=credentials)
+
+
+def image_of(parts: Parts, store: ImageStore, image: Image, cache: Cache | None = None) -> LocalImage:
+    """Return the image as a file of this host; through a pin of the cache where it has to stay.
+
+    Raises: as `tasks.images.prepare.local_image`.
+    """
+    return local_image(store, cache or parts.cache, image.key, image.fingerprint)
+
+
+def _credentials(parts: Parts, session: Session, dataset: Dataset) -> Credentials | None:
+    if dataset.secret_id is None:
+        return None
+    value = session.get(VaultValue, dataset.secret_id)
+    if value is None:
+        raise NotFoundError("vault value", dataset.secret_id)
+    sealed = Sealed(key_id=value.key_id, ciphertext=value.ciphertext)
+    return Credentials.model_validate_json(parts.vault.open(value.org, sealed, value.id))
