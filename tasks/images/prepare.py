@@ -58,7 +58,7 @@ def local_image(store: ImageStore, cache: Cache, key: str, fingerprint: str) -> 
 
 def cache_key(store: ImageStore, key: str, fingerprint: str) -> str:
     """Return the key under which `local_image` keeps this image, for dropping it."""
-    return "\n".join((FORMAT, store.identity, key, fingerprint))
+    return f"{FORMAT}\n{store.identity}\n{key}\n{fingerprint}"
 
 
 def _convert(source: Path, target: Path) -> None:

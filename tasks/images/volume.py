@@ -11,7 +11,7 @@ import SimpleITK
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
-from configs.errors import InvalidRequestError
+from configs.errors import InvalidRequestError, MismatchError
 from tasks.images.dicom import read_series
 from tasks.images.geometry import RAS_FROM_LPS, Affine, Geometry
 
@@ -48,7 +48,8 @@ def read_volume(path: Path) -> Volume:
         Stored values with the file's scale factors applied; the file's own index order.
 
     Raises:
-        InvalidRequestError: If it cannot be read, or has not three axes.
+        InvalidRequestError: If it cannot be read.
+        MismatchError: If it has not three axes.
     """
     if path.is_dir():
         return Volume(*read_series(path))
@@ -66,7 +67,8 @@ def read_geometry(path: Path) -> Geometry:
     """Read the grid of a NIfTI or NRRD file from its header alone.
 
     Raises:
-        InvalidRequestError: If it cannot be read, or has not three axes.
+        InvalidRequestError: If it cannot be read.
+        MismatchError: If it has not three axes.
     """
     if not path.name.endswith(NRRD):
         image = _open_nifti(path)
@@ -77,8 +79,7 @@ def read_geometry(path: Path) -> Geometry:
     except RuntimeError:  # its text holds the path
         raise InvalidRequestError(_UNREADABLE) from None
     size = reader.GetSize()
-    if reader.GetNumberOfComponents() != 1:
-        raise InvalidRequestError(_UNREADABLE)
+    _refuse_components(reader.GetNumberOfComponents())
     return Geometry(_shape(size), _itk_affine(reader))
 
 
@@ -120,8 +121,15 @@ def _shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Return the three sizes; further axes have to be of length 1, missing ones are."""
     sizes = (*shape, 1, 1)[: max(3, len(shape))]
     if any(size != 1 for size in sizes[3:]) or 0 in sizes:
-        raise InvalidRequestError(f"The file has axes of {' x '.join(map(str, shape))}: give a volume of three axes")
+        raise MismatchError(f"The file has axes of {' x '.join(map(str, shape))}: give a volume of three axes")
     return sizes[0], sizes[1], sizes[2]
+
+
+def _refuse_components(count: int) -> None:
+    if count != 1:
+        raise MismatchError(
+            f"The file has {count} values per voxel: give one, with overlapping segments in files apart"
+        )
 
 
 def _nrrd_reader(path: Path) -> Any:
@@ -136,8 +144,7 @@ def _read_nrrd(path: Path) -> Volume:
         image = _nrrd_reader(path).Execute()
     except RuntimeError:  # its text holds the path
         raise InvalidRequestError(_UNREADABLE) from None
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise InvalidRequestError(_UNREADABLE)
+    _refuse_components(image.GetNumberOfComponentsPerPixel())
     array = SimpleITK.GetArrayFromImage(image).T
     notes = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     return Volume(array.reshape(_shape(array.shape)), _itk_affine(image), notes)

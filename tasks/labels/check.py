@@ -1,0 +1,66 @@
+"""Whether a label can be learnt from. A person's work is kept whatever the answer."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from configs.errors import MismatchError
+from tasks.images.geometry import Geometry
+from tasks.images.volume import Volume, write_nifti
+from tasks.labels.label_map import map_label
+from tasks.labels.read import read_label
+
+
+class CheckedLabel(BaseModel):
+    """What a label holds, in an experiment's words."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    values: list[int] = Field(default_factory=list, description="Indices of the experiment that it marks.")
+    annotated: list[str] = Field(default_factory=list, description="Names that it speaks about.")
+    warnings: list[str] = Field(default_factory=list, description="For the person who saved it.")
+    empty: bool = Field(default=False, description="Whether it marks no voxel of the experiment's labels.")
+    automatic: bool = Field(default=False, description="Whether the file says that a program made all of it.")
+    quarantine: str | None = Field(default=None, description="Why it cannot be learnt from; None = it can.")
+
+
+def check_label(
+    image: Geometry,
+    path: Path,
+    labels: Mapping[int, str],
+    *,
+    names: Mapping[int, str] | None = None,
+    annotated: Sequence[str] | None = None,
+    write_to: Path | None = None,
+) -> CheckedLabel:
+    """Read a label and say what it holds; what does not fit its image or the experiment is told, not raised.
+
+    Args:
+        image: The image's grid.
+        path: The label's file.
+        labels: The experiment's names by index.
+        names: What the file's values mean, such as Slicer's `label_info`; default: what the file says.
+        annotated: Names that the label speaks about; default: those it names, else all.
+        write_to: Where to write it for a bundle host: NIfTI on the image's grid, in the experiment's indices.
+            Nothing is written for a label in quarantine.
+
+    Raises:
+        InvalidRequestError: If the bytes cannot be read at all.
+    """
+    try:
+        label = read_label(path, image)
+        mapped = map_label(label, labels, names=names, annotated=annotated)
+    except MismatchError as error:
+        return CheckedLabel(quarantine=str(error), warnings=[str(error)])
+    values = [int(value) for value in np.unique(mapped.array) if value]
+    if write_to is not None:
+        write_nifti(Volume(mapped.array, image.affine), write_to)
+    return CheckedLabel(
+        values=values,
+        annotated=list(mapped.annotated),
+        warnings=list(mapped.warnings),
+        empty=not values,
+        automatic=label.automatic,
+    )

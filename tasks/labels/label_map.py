@@ -1,0 +1,111 @@
+"""A label map on its image's grid, as it was saved: in its own values and names."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.errors import MismatchError
+
+_BETWEEN_WORDS = re.compile(r"[\s_\-]+")
+_BACKGROUND = 0
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """What somebody said of an image.
+
+    Args:
+        array: uint8 or uint16, axes (i, j, k) of the image's grid; 0 = nothing said.
+        names: What the values mean, if the file says so.
+        automatic: Whether the file says that a program made all of it.
+        warnings: What had to be decided on the way, for the person who saved it.
+    """
+
+    array: NDArray[Any]
+    names: Mapping[int, str] = field(default_factory=dict)
+    automatic: bool = False
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class MappedLabel:
+    """A label map in an experiment's indices.
+
+    Args:
+        array: uint8 or uint16, axes (i, j, k); values are indices of the experiment's labels, 0 = background.
+        annotated: Names of the experiment that this label speaks about, whether or not it marks a voxel of them.
+        warnings: What was left out and why.
+    """
+
+    array: NDArray[Any]
+    annotated: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def plain(name: str) -> str:
+    """Return the name as it is compared: without case; blanks, underscores and hyphens are one blank."""
+    return _BETWEEN_WORDS.sub(" ", name).strip().casefold()
+
+
+def map_label(
+    label: LabelMap,
+    labels: Mapping[int, str],
+    *,
+    names: Mapping[int, str] | None = None,
+    annotated: Sequence[str] | None = None,
+) -> MappedLabel:
+    """Bring a label map's values to the experiment's indices, by name; without names the values are the indices.
+
+    Args:
+        label: As it was saved.
+        labels: The experiment's names by index.
+        names: What the values mean by the caller's word; else the file's.
+        annotated: Names that the caller says the label speaks about; else those it names; else all.
+
+    Raises:
+        MismatchError: If there are no names and a value is no index of the experiment.
+    """
+    said = names or label.names
+    present = {int(value) for value in np.unique(label.array)} - {_BACKGROUND}
+    known = {plain(name): index for index, name in labels.items() if index != _BACKGROUND}
+    warnings = list(label.warnings)
+    if said:
+        to_index = {value: known[plain(name)] for value, name in said.items() if plain(name) in known and value}
+        unknown = sorted(name for value, name in said.items() if plain(name) not in known and value)
+        if unknown:
+            warnings.append(f"Kept but not learnt, since the experiment has no such label: {', '.join(unknown)}")
+        if nameless := sorted(present - said.keys()):
+            warnings.append(f"Kept but not learnt, since they have no name: values {', '.join(map(str, nameless))}")
+    else:
+        to_index = {index: index for index in labels if index != _BACKGROUND}
+        if strange := sorted(present - to_index.keys()):
+            expected = _short(sorted(to_index))
+            msg = f"The label has the values {_short(strange)}, the experiment has {expected}: name the label's values"
+            raise MismatchError(msg)
+    spoken = set(to_index.values())
+    if annotated is not None:
+        spoken = {known[plain(name)] for name in annotated if plain(name) in known}
+    return MappedLabel(
+        array=_replace(label.array, to_index),
+        annotated=tuple(labels[index] for index in sorted(spoken)),
+        warnings=tuple(warnings),
+    )
+
+
+def _replace(array: NDArray[Any], to_index: Mapping[int, int]) -> NDArray[Any]:
+    """Replace each value by its index, and values without one by 0."""
+    size = max([int(array.max(initial=0)), *to_index], default=0) + 1
+    highest = max(to_index.values(), default=0)
+    table = np.zeros(size, dtype=np.uint8 if highest < 2**8 else np.uint16)
+    for value, index in to_index.items():
+        table[value] = index
+    replaced: NDArray[Any] = table[array]
+    return replaced
+
+
+def _short(values: Sequence[int], most: int = 8) -> str:
+    return ", ".join(map(str, values[:most])) + (" …" if len(values) > most else "")

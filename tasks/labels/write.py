@@ -1,0 +1,140 @@
+"""A label map → the file that a viewer or a store wants."""
+
+import gzip
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from highdicom import AlgorithmIdentificationSequence
+from highdicom.seg import Segmentation, SegmentDescription
+from highdicom.sr import CodedConcept
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+
+from configs.errors import MismatchError
+from tasks.images.dicom import ordered_slices, series_affine
+from tasks.images.geometry import Geometry, place
+from tasks.images.volume import Volume
+
+Origin = Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"]
+"""Who made a label: a person; a person out of a model's output; a model."""
+MANUFACTURER = "Teachback"
+_SERIES_NUMBER = 900
+_SCHEME = "99TEACHBACK"
+_ANATOMY = CodedConcept("91723000", "SCT", "Anatomical Structure")
+_AI = CodedConcept("123109", "DCM", "Artificial Intelligence")
+_NOT_IN_A_NAME = re.compile(r"[\^=\\\x00-\x1f]+")
+_PERSON_LENGTH, _LABEL_LENGTH = 64, 64
+
+
+def to_nrrd(volume: Volume, *, compressed: bool = True) -> bytes:
+    """Return the volume as NRRD in LPS space, in its own order of voxels; label maps are uint8 where they fit."""
+    array = volume.array
+    if array.dtype.kind in "iub" and array.size and array.min() >= 0 and array.max() < 2**8:
+        array = array.astype(np.uint8, copy=False)
+    kinds = {"u1": "uint8", "i1": "int8", "u2": "uint16", "i2": "int16", "u4": "uint32", "i4": "int32", "f4": "float"}
+    kind = array.dtype.str[1:]
+    if kind not in kinds:
+        array, kind = array.astype(np.float32), "f4"
+    directions = " ".join(_vector(volume.affine[:3, axis]) for axis in range(3))
+    header = (
+        "NRRD0004\n"
+        f"type: {kinds[kind]}\n"
+        "dimension: 3\n"
+        "space: left-posterior-superior\n"
+        f"sizes: {' '.join(map(str, array.shape))}\n"
+        f"space directions: {directions}\n"
+        "kinds: domain domain domain\n"
+        "endian: little\n"
+        f"encoding: {'gzip' if compressed else 'raw'}\n"
+        f"space origin: {_vector(volume.affine[:3, 3])}\n\n"
+    )
+    voxels = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(order="F")
+    return header.encode("ascii") + (gzip.compress(voxels, compresslevel=1, mtime=0) if compressed else voxels)
+
+
+def write_seg(
+    volume: Volume,
+    names: Mapping[int, str],
+    series: list[Dataset],
+    path: Path,
+    *,
+    label_id: str,
+    author: str,
+    origin: Origin,
+    model: str = "",
+) -> None:
+    """Write a BINARY DICOM SEG of a new series that refers to every slice of the source series.
+
+    Series and instance UID follow from `label_id`, so that writing and storing it again makes no second one.
+
+    Args:
+        volume: Label map; its grid may have the series' axes in any order.
+        names: A segment is made for each value named here, also for those that mark no voxel.
+        series: The source's instances; their pixels are not needed.
+        path: The file to write.
+        label_id: The catalog's id of this version of the label.
+        author: Who saved it; becomes ContentCreatorName.
+        origin: Becomes every segment's SegmentAlgorithmType.
+        model: Name of the model version, if one took part.
+
+    Raises:
+        MismatchError: If the label does not lie on the series' grid, or marks a value without a name.
+    """
+    slices = ordered_slices(series)
+    first = slices[0].instance
+    grid = Geometry((int(first.Columns), int(first.Rows), len(slices)), series_affine(slices))
+    array = place(volume.array, volume.geometry, grid)
+    values = sorted(value for value in names if value)
+    if nameless := {int(value) for value in np.unique(array)} - {0, *values}:
+        raise MismatchError(f"The label marks values without a name ({sorted(nameless)}): name them")
+    sources, planes = [plane.instance for plane in slices], _segment_numbers(array, values)
+    if "NumberOfFrames" in first:
+        sources, planes = [first], planes[np.argsort([plane.frame for plane in slices])]
+    seg = Segmentation(
+        source_images=sources,
+        pixel_array=planes,
+        segmentation_type="BINARY",
+        segment_descriptions=[_segment(n, names[value], origin, model) for n, value in enumerate(values, start=1)],
+        series_instance_uid=generate_uid(entropy_srcs=["series", label_id]),
+        series_number=_SERIES_NUMBER,
+        sop_instance_uid=generate_uid(entropy_srcs=["instance", label_id]),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MANUFACTURER,
+        software_versions="1",
+        device_serial_number="0",
+        content_label="SEGMENTATION",
+        content_creator_name=_NOT_IN_A_NAME.sub(" ", author).strip()[:_PERSON_LENGTH] or MANUFACTURER,
+        series_description=f"{MANUFACTURER} segmentation",
+        omit_empty_frames=bool(array.any()),
+    )
+    seg.save_as(path, enforce_file_format=True)
+
+
+def _segment_numbers(array: NDArray[Any], values: list[int]) -> NDArray[Any]:
+    """Return planes (slice, row, column) with the segments numbered 1 … n, as DICOM wants them."""
+    highest = max(int(array.max(initial=0)), *values, 0)
+    table = np.zeros(highest + 1, dtype=np.uint8 if len(values) < 2**8 else np.uint16)
+    for number, value in enumerate(values, start=1):
+        table[value] = number
+    return np.ascontiguousarray(table[array].T)
+
+
+def _segment(number: int, name: str, origin: Origin, model: str) -> SegmentDescription:
+    algorithm = AlgorithmIdentificationSequence(name=model or MANUFACTURER, family=_AI, version="1")
+    return SegmentDescription(
+        segment_number=number,
+        segment_label=name[:_LABEL_LENGTH],
+        segmented_property_category=_ANATOMY,
+        segmented_property_type=CodedConcept(str(number), _SCHEME, name[:_LABEL_LENGTH]),
+        algorithm_type=origin,
+        algorithm_identification=None if origin == "MANUAL" else algorithm,
+    )
+
+
+def _vector(values: NDArray[Any]) -> str:
+    return f"({','.join(repr(float(value)) for value in values)})"
