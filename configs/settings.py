@@ -87,6 +87,11 @@ class Settings(BaseSettings):
         """Where the encryption keys are."""
         return self.key_file or self.home / "keys.json"
 
+    @property
+    def single_machine(self) -> bool:
+        """Whether only this machine can reach us, so that its own services and folders may be named."""
+        return self.host in {"127.0.0.1", "localhost", "::1"}
+
     def child_environment(self) -> dict[str, str]:
         """Return this process's environment with these settings in it, for a child of our own.
 

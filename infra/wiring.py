@@ -14,6 +14,8 @@ from infra.adapters.catalog.session import Catalog
 from infra.adapters.compute.base import BundleHosts
 from infra.adapters.compute.process import ProcessHosts
 from infra.adapters.orchestration.base import Orchestrator
+from infra.adapters.security.egress import EgressPolicy
+from infra.adapters.security.redact import Redactor
 from infra.adapters.security.vault import Vault
 from infra.adapters.slots.client import SlotClient
 from infra.adapters.tracking.base import Tracking
@@ -32,7 +34,9 @@ class Parts:
         self.catalog = Catalog(settings.catalog_url)
         self.blobs: Artifacts = Blobs(settings.artifacts_dir)
         self.cache = DiskCache(settings.cache_dir, settings.cache_bytes)
-        self.vault = Vault(settings.key_path)
+        self.redactor = Redactor()
+        self.vault = Vault(settings.key_path, redactor=self.redactor)
+        self.egress = EgressPolicy(settings.egress_allow, loopback=settings.single_machine)
         self.slots = SlotClient()
         self._orchestrator = orchestrator
 

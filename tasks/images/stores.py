@@ -26,7 +26,7 @@ def store_of(parts: Parts, dataset_id: str) -> ImageStore:
             raise NotFoundError("dataset", dataset_id)
         credentials = _credentials(parts, session, dataset)
         spec = DatasetSpec.model_validate(dataset.spec)
-    return open_store(spec, credentials=credentials)
+    return open_store(spec, credentials=credentials, session=parts.egress.session())
 
 
 def image_of(parts: Parts, store: ImageStore, image: Image, cache: Cache | None = None) -> LocalImage:

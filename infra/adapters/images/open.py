@@ -2,14 +2,23 @@
 
 from pathlib import Path
 
+import requests
+
 from configs.specs.dataset import DatasetSpec
 from infra.adapters.images.base import Credentials, ImageStore
 from infra.adapters.images.dicomweb import DicomWebStore
 from infra.adapters.images.folder import FolderStore
 
 
-def open_store(spec: DatasetSpec, *, credentials: Credentials | None) -> ImageStore:
+def open_store(
+    spec: DatasetSpec, *, credentials: Credentials | None, session: requests.Session | None = None
+) -> ImageStore:
     """Return the store that the spec names; nothing is read yet but a folder's existence.
+
+    Args:
+        spec: The data set.
+        credentials: For this store alone.
+        session: What carries requests to a server; `EgressPolicy.session()` wherever a request named the address.
 
     Raises:
         InvalidRequestError: If the spec contradicts itself.
@@ -17,4 +26,4 @@ def open_store(spec: DatasetSpec, *, credentials: Credentials | None) -> ImageSt
     """
     if spec.kind == "folder":
         return FolderStore(Path(spec.url), spec.patient_regex)
-    return DicomWebStore(spec.url, filters=spec.filters, credentials=credentials)
+    return DicomWebStore(spec.url, filters=spec.filters, credentials=credentials, session=session)
