@@ -1,0 +1,135 @@
+"""The supervisor's loop: start in order, restart what dies, stop in order."""
+
+import select
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from infra.doors.cli.supervisor import lifelines
+from infra.doors.cli.supervisor.events import Conversation, Event
+from infra.doors.cli.supervisor.part import Part, Running
+
+_TICK_S = 0.1
+_UP_TICK_S = 0.3
+_FAILURES_BEFORE_READY = 4
+_READY_WITHIN_S = 300.0
+_GRACE_S = 8.0
+_ORPHAN_GRACE_S = 3.0  # nobody waits for an answer once the front is gone
+
+
+class Supervisor:
+    """Keeps *parts* running until the front asks it to stop or is gone."""
+
+    def __init__(self, parts: Sequence[Part], *, home: Path, front: Conversation, address: str) -> None:
+        self._running = [Running(part, home / "logs" / f"{part.name}.log") for part in parts]
+        self._home = home
+        self._front = front
+        self._address = address
+        self._up = False
+        self._stop = False
+        self._now = False
+        self._front_gone = False
+
+    def ask_to_stop(self, *_signal: object) -> None:
+        """Stop at the next look; a signal handler may call this."""
+        self._stop = True
+
+    def run(self) -> bool:
+        """Run until asked to stop; returns False when the parts could not be started.
+
+        Everything has ended when this returns.
+        """
+        lifelines.kill(lifelines.marked(self._home))  # left by a supervisor that was killed with its front
+        failure = ""
+        deadline = time.monotonic() + _READY_WITHIN_S
+        try:
+            while not (self._stop or failure):
+                failure = self._look() or self._too_late(deadline)
+                self._listen(_UP_TICK_S if self._up else _TICK_S)
+        finally:
+            self._end_all(Event(kind="failed" if failure else "stopping", text=failure))
+        return not failure
+
+    def _look(self) -> str:
+        """One pass over the parts; returns why they can't work, or nothing."""
+        for running in self._running:
+            status = running.check()
+            if status is not None and not running.ready and (failure := self._died(running, status)):
+                return failure
+            self._start_if_due(running)
+        lifelines.reap_orphans({running.process.pid for running in self._running if running.process})
+        if not self._up and all(running.ready for running in self._running if running.part.gates):
+            self._up = True
+            self._front.tell(Event(kind="up", text=self._address))
+        return ""
+
+    def _start_if_due(self, running: Running) -> None:
+        if running.process or running.done or time.monotonic() < running.due_at:
+            return
+        ready = {other.part.name for other in self._running if other.ever_ready}
+        if ready.issuperset(running.part.needs):
+            running.start()
+            self._front.tell(Event(kind="starting", part=running.part.name))
+
+    def _died(self, running: Running, status: int) -> str:
+        name, words = running.part.name, running.last_words()
+        wait_s = running.back_off()
+        if not running.ever_ready and running.part.gates and running.failures >= _FAILURES_BEFORE_READY:
+            return f"{name} does not start (exit status {status}): {words} See {running.log}."
+        self._front.tell(
+            Event(kind="died", part=name, text=f"{name} ended (status {status}); again in {wait_s:g} s. {words}")
+        )
+        return ""
+
+    def _too_late(self, deadline: float) -> str:
+        if self._up or time.monotonic() < deadline:
+            return ""
+        waiting = ", ".join(running.part.name for running in self._running if not running.ready)
+        return f"Not ready after {_READY_WITHIN_S:g} s: {waiting}. See {self._home / 'logs'}."
+
+    def _listen(self, wait_s: float) -> None:
+        """Hear the front: `stop`, `now` (stop without grace), or its end."""
+        if self._front_gone:
+            time.sleep(wait_s)
+            return
+        readable, _, _ = select.select([self._front.socket], [], [], wait_s)
+        if not readable:
+            return
+        try:
+            heard = self._front.socket.recv(64)
+        except OSError:
+            heard = b""
+        self._stop = True
+        self._front_gone = not heard
+        self._now = self._now or b"now" in heard
+
+    def _end_all(self, event: Event) -> None:
+        """Stop the parts by their order, each order's orphans with it, then look once more."""
+        self._front.tell(event)
+        for order in sorted({running.part.stops for running in self._running}):
+            stopping = [running for running in self._running if running.part.stops == order]
+            later = [running for running in self._running if running.part.stops > order]
+            self._end([process for running in stopping if (process := _process(running))])
+            for running in stopping:
+                running.check()
+            self._end(lifelines.descendants(but=[running.process.pid for running in later if running.process]))
+        lifelines.kill(lifelines.marked(self._home))
+
+    def _end(self, processes: Sequence[psutil.Process]) -> None:
+        """Ask *processes* to end; kill them when their grace is over, which an impatient front makes now."""
+        lifelines.ask_to_end(processes)
+        deadline = time.monotonic() + (_ORPHAN_GRACE_S if self._front_gone else _GRACE_S)
+        living = list(processes)
+        while living and not self._now and time.monotonic() < deadline:
+            self._listen(0)
+            living = lifelines.living(living, wait_s=_TICK_S)
+        lifelines.kill(living)
+
+
+def _process(running: Running) -> psutil.Process | None:
+    try:
+        return psutil.Process(running.process.pid) if running.process else None
+    except psutil.NoSuchProcess:
+        return None
