@@ -1,0 +1,147 @@
+"""Questions about experiments, base experiments and registered bundles."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import delete, or_, select
+from sqlalchemy.orm import Session
+
+from configs.errors import NotFoundError
+from configs.states import TERMINAL
+from infra.adapters.catalog.session import lock
+from infra.adapters.catalog.tables import Bundle, Experiment, ExperimentDataset, Job, ModelVersion, Publication
+
+Uses = dict[str, list[str]]
+
+
+def get(session: Session, org: str, experiment_id: str, *, for_change: bool = False) -> Experiment:
+    """Return an experiment of the organisation, or a base experiment; `for_change` locks its row.
+
+    Raises:
+        NotFoundError: If there is none of this id, or it was deleted.
+    """
+    query = select(Experiment).where(
+        Experiment.id == experiment_id,
+        or_(Experiment.org == org, Experiment.base.is_(True)),
+        Experiment.deleted_at.is_(None),
+    )
+    experiment = session.scalar(lock(session, query) if for_change else query)
+    if experiment is None:
+        raise NotFoundError("experiment", experiment_id)
+    return experiment
+
+
+def find(session: Session, org: str, name: str) -> Experiment:
+    """Return the organisation's experiment of this id or, if there is none, the newest of this name.
+
+    Raises:
+        NotFoundError: If there is neither.
+    """
+    mine = select(Experiment).where(Experiment.org == org, Experiment.deleted_at.is_(None))
+    experiment = session.scalar(mine.where(Experiment.id == name)) or session.scalar(
+        mine.where(Experiment.name == name).order_by(Experiment.created_at.desc()).limit(1)
+    )
+    if experiment is None:
+        raise NotFoundError("experiment", name)
+    return experiment
+
+
+def listed(session: Session, org: str, *, own: bool = True, bases: bool = True) -> Sequence[Experiment]:
+    """Return the organisation's experiments and the base experiments, or one of the two."""
+    kinds = ([Experiment.org == org] if own else []) + ([Experiment.base.is_(True)] if bases else [])
+    query = select(Experiment).where(or_(*kinds), Experiment.deleted_at.is_(None))
+    return session.scalars(query.order_by(Experiment.created_at, Experiment.id)).all()
+
+
+def uses(session: Session, experiment_ids: Iterable[str]) -> Mapping[str, Uses]:
+    """Return for each experiment its data sets by use: `train`, `eval`, `inference`."""
+    wanted = list(experiment_ids)
+    found: dict[str, Uses] = {experiment_id: {} for experiment_id in wanted}
+    rows = session.scalars(select(ExperimentDataset).where(ExperimentDataset.experiment_id.in_(wanted)))
+    for row in rows:
+        found[row.experiment_id].setdefault(row.use, []).append(row.dataset_id)
+    return found
+
+
+def set_use(session: Session, experiment_id: str, use: str, dataset_ids: Sequence[str]) -> None:
+    """Replace the data sets that the experiment has for one use."""
+    session.execute(
+        delete(ExperimentDataset).where(ExperimentDataset.experiment_id == experiment_id, ExperimentDataset.use == use)
+    )
+    session.add_all(
+        ExperimentDataset(experiment_id=experiment_id, use=use, dataset_id=dataset_id)
+        for dataset_id in dict.fromkeys(dataset_ids)
+    )
+
+
+def jobs(session: Session, org: str, experiment_ids: Sequence[str] | None) -> Sequence[Job]:
+    """Return the jobs of these experiments, or of the whole organisation, the newest first."""
+    query = select(Job).where(Job.org == org, Job.deleted_at.is_(None))
+    if experiment_ids is not None:
+        query = query.where(Job.experiment_id.in_(experiment_ids))
+    return session.scalars(query.order_by(Job.created_at.desc(), Job.id)).all()
+
+
+def open_jobs(session: Session, experiment_id: str) -> Sequence[Job]:
+    """Return the experiment's jobs that have not ended."""
+    query = select(Job).where(Job.experiment_id == experiment_id, Job.status.not_in(TERMINAL))
+    return session.scalars(query.order_by(Job.id)).all()
+
+
+def job(session: Session, org: str, experiment_id: str, job_id: str) -> Job:
+    """Return one job of one of the organisation's experiments.
+
+    Raises:
+        NotFoundError: If there is none, or it was deleted.
+    """
+    found = session.get(Job, job_id)
+    if found is None or (found.org, found.experiment_id) != (org, experiment_id) or found.deleted_at is not None:
+        raise NotFoundError("job", job_id)
+    return found
+
+
+def bundle(session: Session, bundle_id: str) -> Bundle:
+    """Return a registered bundle.
+
+    Raises:
+        NotFoundError: If there is none of this id.
+    """
+    found = session.get(Bundle, bundle_id)
+    if found is None:
+        raise NotFoundError("bundle", bundle_id)
+    return found
+
+
+def bundles(session: Session) -> Sequence[Bundle]:
+    """Return the registered bundles by name and version."""
+    return session.scalars(select(Bundle).order_by(Bundle.name, Bundle.version)).all()
+
+
+def base_of(session: Session, name: str, version: str) -> Experiment | None:
+    """Return the base experiment that shows a bundle of this name and version."""
+    bases = session.scalars(select(Experiment).where(Experiment.base.is_(True), Experiment.name == name))
+    return next((base for base in bases if base.shown.get("version") == version), None)
+
+
+def versions(session: Session, experiment_id: str) -> Sequence[ModelVersion]:
+    """Return the experiment's model versions, the newest first."""
+    query = select(ModelVersion).where(ModelVersion.experiment_id == experiment_id)
+    return session.scalars(query.order_by(ModelVersion.number.desc())).all()
+
+
+def publications(session: Session, experiment_id: str) -> Sequence[Publication]:
+    """Return what was published in the experiment, the newest first."""
+    query = select(Publication).where(Publication.experiment_id == experiment_id)
+    return session.scalars(query.order_by(Publication.seq.desc())).all()
+
+
+def version_of_job(session: Session, experiment_id: str, job_id: str) -> ModelVersion:
+    """Return the version that a training made.
+
+    Raises:
+        NotFoundError: If it made none.
+    """
+    query = select(ModelVersion).where(ModelVersion.experiment_id == experiment_id, ModelVersion.job_id == job_id)
+    found = session.scalar(query)
+    if found is None:
+        raise NotFoundError("model version of the job", job_id)
+    return found
