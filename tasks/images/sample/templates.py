@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -49,9 +50,17 @@ class Template:
     names: dict[int, str]
     affine: npt.NDArray[np.float64]
 
+    def __post_init__(self) -> None:
+        """Make the arrays read-only: all callers share them."""
+        for array in (self.image, self.labels, self.affine):
+            array.setflags(write=False)
 
+
+@cache
 def load_template(source: Source, spacing_mm: float = 3.0) -> Template:
     """Read a template from the packages that ship it, on an isotropic grid of `spacing_mm`.
+
+    Kept for the life of the process, and therefore read-only: every case is made from the same one.
 
     Raises:
         InvalidRequestError: If the source is unknown, the spacing is outside 1 to 6 mm, or the package is missing.
@@ -92,7 +101,7 @@ def _mni152(spacing_mm: float) -> Template:
     world_ras = _apply(_RAS_TO_LPS @ affine, voxels)
     _, nearest = cKDTree(points).query(world_ras)
     labels[tuple(voxels[regions[nearest] == _SEITZMAN_CEREBELLUM].T)] = 3
-    return Template(t1, labels, dict(MNI152_LABELS), affine)
+    return Template(t1, labels, MNI152_LABELS, affine)
 
 
 def _colin27(spacing_mm: float) -> Template:
@@ -116,7 +125,7 @@ def _colin27(spacing_mm: float) -> Template:
         member = np.isin(regions, values).astype(np.float32)
         groups.append(_resampled(member, atlas.affine, affine, shape))
     t1 = _resampled(_array(head) / 255, head.affine, affine, shape)
-    return Template(t1, _most_likely((1 - np.sum(groups, axis=0), *groups)), dict(COLIN27_LABELS), affine)
+    return Template(t1, _most_likely((1 - np.sum(groups, axis=0), *groups)), COLIN27_LABELS, affine)
 
 
 def _package_folder(name: str) -> Path:

@@ -74,30 +74,31 @@ def write_cases(  # noqa: PLR0913  # each is a choice of its own, and all but fo
         first: Number of the first case, to add to a set.
 
     Raises:
-        ConflictError: If a folder is not empty of the cases that would be written, or `truth` lies inside `images`.
+        ConflictError: If a case of these numbers exists, or `truth` lies inside `images`; nothing is written then.
         InvalidRequestError: If the template can't be had, see `load_template`.
     """
     if truth is not None and truth.resolve().is_relative_to(images.resolve()):
         raise ConflictError(f"Labels were asked for inside the image folder ({truth}); choose a folder beside it.")
     template = load_template(source, spacing_mm)
+    patients = {number: f"sample-{number:03d}" for number in range(first, first + count)}
+    _refuse_existing([images / patient for patient in patients.values()])
     cases = []
-    for number in range(first, first + count):
-        patient = f"sample-{number:03d}"
-        _free(images / patient)
+    for number, patient in patients.items():
         case_seed = (seed, number)
         identity = (source, contrast, f"{spacing_mm:g}", *(str(part) for part in case_seed))
         look = replace(Look(), inverted=contrast == "inverted")
         image, labels = warp_case(template.image, template.labels, seed=case_seed, spacing_mm=spacing_mm, look=look)
         path, series_uid = _write_image(images / patient, image, template, form, identity)
         cases.append(SampleCase(patient, path, _write_truth(truth, patient, labels, template.affine), series_uid))
-    return SampleSet(template.names, tuple(cases))
+    return SampleSet(dict(template.names), tuple(cases))
 
 
-def _free(folder: Path) -> None:
-    if folder.exists():
-        raise ConflictError(
-            f"Sample cases were asked for, but {folder} exists. Remove it, or choose another folder or number."
-        )
+def _refuse_existing(folders: list[Path]) -> None:
+    for folder in folders:
+        if folder.exists():
+            raise ConflictError(
+                f"Sample cases were asked for, but {folder} exists. Remove it, or choose another folder or number."
+            )
 
 
 def _write_image(
