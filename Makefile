@@ -44,7 +44,8 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "setup 2/3: PyTorch $(TORCH_PIN) ($(TORCH))"
 	@if [ "$(TORCH)" = cpu ] && [ "$$(uname)" = Linux ]; then \
 	  $(INSTALL) -c constraints.txt 'torch==$(TORCH_PIN)+cpu' 2>&1 | $(DOTS) \
-	  || $(INSTALL) -c constraints.txt --extra-index-url $(CPU_WHEELS) 'torch==$(TORCH_PIN)+cpu' 2>&1 | $(DOTS) $(OR_SAY); \
+	  || $(INSTALL) -c constraints.txt --extra-index-url $(CPU_WHEELS) 'torch==$(TORCH_PIN)+cpu' 2>&1 | $(DOTS) \
+	  || { tail -n 20 $(LOG); echo "setup: no CPU build of PyTorch here or at $(CPU_WHEELS); TORCH=cuda takes the index's own build"; exit 1; }; \
 	else \
 	  [ ! -e $(VENV)/installed-for-cpu ] || $(BIN)/python -m pip uninstall -q -y torch; \
 	  $(INSTALL) -c constraints.txt 'torch==$(TORCH_PIN)' 2>&1 | $(DOTS) $(OR_SAY); \
