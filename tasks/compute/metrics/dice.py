@@ -1,0 +1,28 @@
+"""Dice similarity of label maps, as tensors."""
+
+import torch
+from torch import Tensor
+
+
+def dice(reference: Tensor, predicted: Tensor) -> float | None:
+    r"""Return the Dice similarity of two masks of one shape.
+
+    $$D = \frac{2\,|R \cap P|}{|R| + |P|}$$
+
+    Returns:
+        0 (disjoint) to 1 (identical); None when both are empty: there was nothing to find.
+
+    Source:
+        Dice, "Measures of the Amount of Ecologic Association Between Species", Ecology 26(3), 1945,
+        doi:10.2307/1932409.
+    """
+    total = int(reference.count_nonzero()) + int(predicted.count_nonzero())
+    if total == 0:
+        return None
+    return 2 * int(torch.logical_and(reference, predicted).count_nonzero()) / total
+
+
+def mean(values: list[float | None]) -> float | None:
+    """Return the mean of the values that there are, None where there is none."""
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present else None

@@ -1,0 +1,100 @@
+"""Checkpoints: everything that a later attempt needs to go on from the end of an epoch."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tasks.compute.failures import BadInputError
+
+State = dict[str, Tensor]
+_FORMAT = 1
+_KEPT = 2
+
+
+@dataclass
+class TrainingState:
+    """What training has come to.
+
+    Attributes:
+        epoch: Epochs done.
+        steps: Optimizer steps done, over all attempts.
+        seconds: Time spent in training, over all attempts.
+        network: The network's state.
+        optimizer: The optimizer's state.
+        scheduler: The scheduler's state, if there is one.
+        best: Best validation value, with the network's state that reached it.
+        best_network: That state.
+        val_at_start: Validation value before the first step.
+    """
+
+    epoch: int
+    steps: int
+    seconds: float
+    network: State
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any] | None = None
+    best: float | None = None
+    best_network: State | None = None
+    val_at_start: float | None = None
+
+
+def save(state: TrainingState, folder: Path) -> Path:
+    """Write a checkpoint whole or not at all; returns its path. The newest two are kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{state.epoch}.ckpt"
+    temporary = folder / f".tmp-{os.getpid()}"
+    plain = {**vars(state), "format": _FORMAT}
+    with temporary.open("wb") as file:
+        torch.save(plain, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _sync(folder)
+    older = sorted((int(found.stem), found) for found in folder.glob("*.ckpt") if found.stem.isdigit())[:-_KEPT]
+    for _, found in older:
+        found.unlink(missing_ok=True)
+    return path
+
+
+def load(path: Path) -> TrainingState:
+    """Read a checkpoint, without running any code in it.
+
+    Raises:
+        BadInputError: If it is no checkpoint of ours.
+    """
+    try:
+        plain: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if plain.pop("format") == _FORMAT:
+            return TrainingState(**plain)
+    except (RuntimeError, EOFError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise BadInputError("The checkpoint cannot be read; start again from an older one") from error
+    raise BadInputError("The checkpoint was written by another version of this program")
+
+
+def snapshot(network: nn.Module) -> State:
+    """Return a copy of a network's state, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
+def write_weights(state: State, path: Path) -> Path:
+    """Write a network's state as safetensors, whole or not at all."""
+    temporary = path.with_name(f".tmp-{path.name}")
+    save_file({name: value.contiguous() for name, value in state.items()}, temporary)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _sync(path.parent)
+    return path
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
