@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from configs.errors import MismatchError
@@ -40,7 +42,7 @@ def check_label(
     Args:
         image: The image's grid.
         path: The label's file.
-        labels: The experiment's names by index.
+        labels: The experiment's names by index; empty = nobody learns from it yet, and any value may mean something.
         names: What the file's values mean, such as Slicer's `label_info`; default: what the file says.
         annotated: Names that the label speaks about; default: those it names, else all.
         write_to: Where to write it for a bundle host: NIfTI on the image's grid, in the experiment's indices.
@@ -51,10 +53,12 @@ def check_label(
     """
     try:
         label = read_label(path, image)
+        if not labels:
+            return CheckedLabel(values=_values(label.array), empty=not label.array.any(), automatic=label.automatic)
         mapped = map_label(label, labels, names=names, annotated=annotated)
     except MismatchError as error:
         return CheckedLabel(quarantine=str(error), warnings=[str(error)])
-    values = [int(value) for value in np.unique(mapped.array) if value]
+    values = _values(mapped.array)
     if write_to is not None:
         write_nifti(Volume(mapped.array, image.affine), write_to)
     return CheckedLabel(
@@ -64,3 +68,7 @@ def check_label(
         empty=not values,
         automatic=label.automatic,
     )
+
+
+def _values(array: NDArray[Any]) -> list[int]:
+    return [int(value) for value in np.unique(array) if value]

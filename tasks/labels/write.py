@@ -108,7 +108,7 @@ def write_seg(
         software_versions="1",
         device_serial_number="0",
         content_label="SEGMENTATION",
-        content_creator_name=_NOT_IN_A_NAME.sub(" ", author).strip()[:_PERSON_LENGTH] or MANUFACTURER,
+        content_creator_name=_person(author),
         series_description=f"{MANUFACTURER} segmentation",
         omit_empty_frames=bool(array.any()),
     )
@@ -134,6 +134,11 @@ def _segment(number: int, name: str, origin: Origin, model: str) -> SegmentDescr
         algorithm_type=origin,
         algorithm_identification=None if origin == "MANUAL" else algorithm,
     )
+
+
+def _person(author: str) -> str:
+    """Return the name as DICOM's PN with one component, which the caret says is meant."""
+    return f"{_NOT_IN_A_NAME.sub(' ', author).strip()[: _PERSON_LENGTH - 1] or MANUFACTURER}^"
 
 
 def _vector(values: NDArray[Any]) -> str:

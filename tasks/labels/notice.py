@@ -1,0 +1,110 @@
+"""A notification is checked before it counts: the label is fetched, read and compared with its image."""
+
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from configs.errors import InvalidRequestError, NotFoundError
+from infra.adapters.catalog import images, labels
+from infra.adapters.catalog.tables import Image, Label
+from infra.adapters.images.base import ImageStore
+from infra.wiring import Parts
+from tasks.images.stores import image_of, store_of
+from tasks.images.volume import read_geometry
+from tasks.labels.check import check_label
+from tasks.labels.names import names_on
+from tasks.rounds.count import CheckedNotice, NoticeKind
+
+AT_ONCE = 4
+MOST = 10_000
+
+
+class Notice(BaseModel):
+    """One entry of a notification, in the caller's words."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: NoticeKind
+    image: str = Field(min_length=1, max_length=1024)
+    label: str = Field(min_length=1, max_length=1024)
+
+
+def check_notices(parts: Parts, dataset_id: str, notices: list[Notice]) -> list[CheckedNotice]:
+    """Read every label that was notified.
+
+    Raises:
+        InvalidRequestError: If an entry is refused; the message names each refused entry with its reason.
+        StoreError: If the store cannot be read.
+    """
+    if len(notices) > MOST:
+        raise InvalidRequestError(f"{len(notices)} entries in one call; send at most {MOST}.")
+    store = store_of(parts, dataset_id)
+    refused: list[str] = []
+    checked: list[CheckedNotice] = []
+
+    def one(notice: Notice) -> CheckedNotice | str:
+        try:
+            return _check(parts, store, dataset_id, notice)
+        except (InvalidRequestError, NotFoundError) as error:
+            return f"{notice.kind} image {notice.image!r} label {notice.label!r}: {error}"
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for answer in pool.map(one, notices):
+            if isinstance(answer, str):
+                refused.append(answer)
+            else:
+                checked.append(answer)
+    if refused:
+        raise InvalidRequestError(
+            f"Nothing was counted, since {len(refused)} entries are refused: " + "; ".join(refused)
+        )
+    return checked
+
+
+def _check(parts: Parts, store: ImageStore, dataset_id: str, notice: Notice) -> CheckedNotice:
+    with parts.catalog.read() as session:
+        image = images.by_key(session, dataset_id, notice.image)
+        known = labels.by_store_key(session, image.id, notice.label) or _by_id(session.get(Label, notice.label), image)
+        names = names_on(session, dataset_id)
+    if notice.kind == "removed":
+        if known is None:
+            raise NotFoundError("label of this image", notice.label)
+        return CheckedNotice(kind="removed", image_id=image.id, store_key=known.store_key)
+    if known is not None and known.store_key.startswith("home/"):
+        return _again(notice, known)
+    stored = store.label(notice.image, known.store_key if known else notice.label)
+    if known is not None and known.fingerprint == stored.fingerprint:
+        return _again(notice, known)
+    if stored.automatic:
+        raise InvalidRequestError("all of it was made by a program: correct or confirm it first")
+    with tempfile.TemporaryDirectory(prefix="notice-") as folder:
+        path = store.fetch_label(stored.key, Path(folder))
+        found = check_label(read_geometry(image_of(parts, store, image).path), path, names)
+        if found.quarantine is not None:
+            raise InvalidRequestError(found.quarantine)
+        blob = parts.blobs.put_file(path)
+    return CheckedNotice(
+        kind=notice.kind,
+        image_id=image.id,
+        store_key=stored.key,
+        fingerprint=stored.fingerprint,
+        blob=blob,
+        warnings=found.warnings,
+    )
+
+
+def _by_id(label: Label | None, image: Image) -> Label | None:
+    return label if label is not None and label.image_id == image.id else None
+
+
+def _again(notice: Notice, known: Label) -> CheckedNotice:
+    """Return the same four that the label is known by: counting sees that it is here already."""
+    return CheckedNotice(
+        kind=notice.kind,
+        image_id=known.image_id,
+        store_key=known.store_key,
+        fingerprint=known.fingerprint,
+        blob=known.blob,
+    )
