@@ -147,10 +147,10 @@ def swap_failed(session: Session, hold: Hold, reason: str, *, failed_seq: int | 
     return _change(session, hold, state=SlotState.READY, error=reason, failed_seq=failed_seq)
 
 
-def release(session: Session, hold: Hold, *, error: str | None = None) -> bool:
+def release(session: Session, hold: Hold, *, error: str | None, failed_seq: int | None) -> bool:
     """Let go of the slot: stopped if it is no longer wanted, else lost, so that the next process takes it at once."""
     ending = case((Slot.desired, SlotState.LOST.value), else_=SlotState.STOPPED.value)
-    values = {} if error is None else {"error": error}
+    values: dict[str, object] = {} if error is None else {"error": error, "failed_seq": failed_seq}
     return _change(session, hold, state=ending, holder=None, lease_until=None, endpoint="", token=None, **values)
 
 

@@ -28,6 +28,15 @@ class DrainingSlotError(BusyError):
     """The slot finishes what it has and takes nothing new: another slot may be asked."""
 
 
+# A slot that was started again has another token: to the caller it is one that does not answer.
+_REFUSALS: dict[str, type[TeachbackError]] = {
+    "bad_input": InvalidRequestError,
+    "failed": InvalidRequestError,
+    "unauthorized": UnreachableSlotError,
+    "upstream": UpstreamError,
+}
+
+
 class SlotAnswer(BaseModel):
     """A label map and where it comes from. `seconds` is the slot's own time; `score` the image's uncertainty."""
 
@@ -137,17 +146,11 @@ def _refusal(response: httpx.Response) -> TeachbackError:
         error = SlotError.model_validate_json(response.content)
     except ValidationError:
         return UpstreamError(f"The realtime server answered {response.status_code} without saying why")
-    wait_s = int(response.headers.get("Retry-After", "5"))
     match error.code:
-        case "bad_input" | "failed":
-            return InvalidRequestError(error.message)
+        case "busy" | "draining":
+            kind = BusyError if error.code == "busy" else DrainingSlotError
+            return kind(error.message, retry_after_s=int(response.headers.get("Retry-After", "5")))
         case "not_found":
             return NotFoundError("image", error.message)
-        case "busy":
-            return BusyError(error.message, retry_after_s=wait_s)
-        case "draining":
-            return DrainingSlotError(error.message, retry_after_s=wait_s)
-        case "unauthorized":  # the slot was started again and has another token
-            return UnreachableSlotError("The realtime server has just been started again: ask again")
-        case "upstream":
-            return UpstreamError(error.message)
+        case _:
+            return _REFUSALS[error.code](error.message)

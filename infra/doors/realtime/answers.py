@@ -1,0 +1,144 @@
+"""One request from acceptance to answer."""
+
+import logging
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from configs.errors import TeachbackError
+from configs.wire.slot import SlotHealth, SlotPredict
+from infra.doors.realtime.lanes import Lanes
+from infra.doors.realtime.versions import Served, Versions
+from infra.wiring import Parts
+from tasks.serving.answers import Origin, SlotImages, encode, keep, kept, prediction_key
+
+log = logging.getLogger(__name__)
+
+
+class Ticket(NamedTuple):
+    """An accepted request, and the version that it ends on. `since` by the monotonic clock, in seconds."""
+
+    request: SlotPredict
+    served: Served
+    since: float
+
+
+class Answer(NamedTuple):
+    """A label map's bytes and where they come from."""
+
+    content: bytes
+    version: str
+    seq: int
+    cached: bool
+    seconds: float
+    score: float | None
+
+
+class Answers:
+    """Does requests, live ones in their callers' threads and background ones in the lane's.
+
+    Args:
+        parts: This process's.
+        slot_id: For `health`.
+        versions: What answers.
+        live_limit: See `Lanes`.
+        background_limit: See `Lanes`.
+    """
+
+    def __init__(
+        self, parts: Parts, slot_id: str, versions: Versions, *, live_limit: int, background_limit: int
+    ) -> None:
+        self._parts = parts
+        self._slot_id = slot_id
+        self._versions = versions
+        self._images = SlotImages(parts)
+        self.lanes = Lanes(live_limit, background_limit, self._do_background)
+
+    def accept(self, request: SlotPredict) -> Ticket:
+        """Let a live request in and bind it to the current version.
+
+        Raises:
+            BusyError: If there is no room, or no host.
+        """
+        self.lanes.enter()
+        try:
+            return Ticket(request, self._versions.bind(), time.monotonic())
+        except BaseException:
+            self.lanes.leave()
+            raise
+
+    def answer(self, ticket: Ticket) -> Answer:
+        """Do an accepted request.
+
+        Raises:
+            TeachbackError: Of the image, its store, or the bundle.
+        """
+        try:
+            return self._logged(ticket)
+        finally:
+            self._versions.unbind(ticket.served)
+            self.lanes.leave()
+
+    def offer(self, request: SlotPredict) -> None:
+        """Take a background request for later; raises as `Lanes.offer`."""
+        self.lanes.offer(request)
+
+    def health(self) -> SlotHealth:
+        """Say how the slot is."""
+        current = self._versions.current
+        return SlotHealth(
+            slot=self._slot_id,
+            version=current.published.version_id if current else "",
+            seq=current.published.seq if current else 0,
+            accepting=self.lanes.accepting and current is not None and current.engine.alive,
+            live_waiting=self.lanes.live,
+            background_waiting=self.lanes.background,
+        )
+
+    def _do_background(self, request: SlotPredict) -> None:
+        try:
+            served = self._versions.bind()
+        except TeachbackError:
+            return
+        try:
+            self._logged(Ticket(request, served, time.monotonic()))
+        except Exception:  # noqa: BLE001 - the edge of the background thread; the failure is logged, nobody waits for it
+            return
+        finally:
+            self._versions.unbind(served)
+
+    def _logged(self, ticket: Ticket) -> Answer:
+        """Do the request and leave one line about it: catalog ids only, never a name or a path."""
+        said = {"image": ticket.request.image_id, "seq": ticket.served.published.seq}
+        said["background"] = ticket.request.background
+        try:
+            answer = self._do(ticket)
+        except Exception as error:
+            log.warning("prediction failed", extra={"said": {**said, "error": type(error).__name__}})
+            raise
+        log.info("predicted", extra={"said": {**said, "cached": answer.cached, "seconds": round(answer.seconds, 4)}})
+        return answer
+
+    def _do(self, ticket: Ticket) -> Answer:
+        request, served = ticket.request, ticket.served
+        image = self._images.find(request.dataset_id, request.image_id)
+        key = prediction_key(image, served.published.version_id, request.spec, request.form)
+        found = kept(self._parts, key)
+        cached = found is not None
+        if found is None:
+            with self._parts.cache.pin() as pin:
+                path = self._images.local(image, pin).path
+                found = self._predict(served, path, request)
+            keep(self._parts, key, *found)
+        content, origin = found
+        seconds = time.monotonic() - ticket.since
+        return Answer(content, origin.version, served.published.seq, cached, seconds, origin.score)
+
+    def _predict(self, served: Served, image: Path, request: SlotPredict) -> tuple[bytes, Origin]:
+        prediction = served.engine.predict(served.name, [image], request.spec, background=request.background)
+        label = Path(prediction.path)
+        try:
+            content = encode(label, image, request.form)
+        finally:
+            label.unlink(missing_ok=True)
+        return content, Origin(version=served.published.version_id, score=prediction.score)

@@ -1,0 +1,171 @@
+"""One slot's life: claim it, load, serve, follow what is published, drain, let go."""
+
+import logging
+import os
+import secrets
+import shutil
+import socket
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from threading import Event
+
+from configs.errors import CorruptError, HostError, SupersededError, TeachbackError, UpstreamError
+from configs.states import SlotState
+from infra.adapters.catalog.slots import Claimant
+from infra.doors.realtime.answers import Answers
+from infra.doors.realtime.app import create_app
+from infra.doors.realtime.heart import Heart
+from infra.doors.realtime.models import SWAP_RETRY_S, Models, work_folder
+from infra.doors.realtime.server import listening
+from infra.doors.realtime.versions import Versions
+from infra.wiring import Parts
+from tasks.serving.hold import Hold, claim
+
+log = logging.getLogger(__name__)
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_LOST = 3
+_TICK_S = 0.25
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a slot takes on; times in seconds."""
+
+    live: int = 32
+    background: int = 4
+    drain_s: float = 30.0
+    swap_retry_s: tuple[float, ...] = SWAP_RETRY_S
+
+
+class _End(Enum):
+    """Why a slot ends."""
+
+    ASKED = "asked to"
+    UNWANTED = "no longer wanted"
+    LOST = "lost"
+
+
+class SlotProcess:
+    """Serves one slot from its claim to its end.
+
+    Args:
+        parts: This process's.
+        slot_id: The slot.
+        stop: Set by SIGTERM.
+        limits: How much it takes on.
+    """
+
+    def __init__(self, parts: Parts, slot_id: str, stop: Event, limits: Limits | None = None) -> None:
+        self._parts = parts
+        self._slot_id = slot_id
+        self._stop = stop
+        self._limits = limits or Limits()
+        self._wake = Event()
+
+    def run(self) -> int:
+        """Serve; returns the exit status: 0 ended as wanted or not ours, 1 failed, 3 lost to another process.
+
+        Raises:
+            UpstreamError: If the catalog cannot be reached for the claim.
+        """
+        token = secrets.token_hex(32)
+        claimant = Claimant(str(uuid.uuid4()), socket.gethostname(), os.getpid(), token)
+        hold = claim(self._parts, self._slot_id, claimant)
+        if hold is None:
+            log.info("not claimed")
+            return EXIT_DONE
+        log.info("claimed", extra={"said": {"epoch": hold.epoch}})
+        self._sweep(hold)
+        with Heart(hold, self._parts.settings.slot_heartbeat_s, self._wake) as heart:
+            try:
+                end = self._serve(hold, heart, token)
+            except SupersededError:
+                end = _End.LOST
+            except (TeachbackError, OSError) as error:
+                return self._fail(hold, error)
+        log.info("ended", extra={"said": {"why": end.value}})
+        if end is _End.LOST:
+            return EXIT_LOST
+        with suppress(SupersededError, UpstreamError):
+            hold.release()
+        return EXIT_DONE
+
+    def _serve(self, hold: Hold, heart: Heart, token: str) -> _End:
+        versions = Versions()
+        models = Models(self._parts, hold, versions, self._limits.swap_retry_s)
+        try:
+            if end := self._load(models, heart):
+                return end
+            answers = Answers(
+                self._parts,
+                self._slot_id,
+                versions,
+                live_limit=self._limits.live,
+                background_limit=self._limits.background,
+            )
+            with listening(create_app(answers, token)) as endpoint:
+                seq = versions.current.published.seq if versions.current else 0
+                hold.become_ready(endpoint, seq)
+                log.info("ready", extra={"said": {"seq": seq}})
+                end = self._follow(models, heart)
+                self._drain(answers, hold, end)
+            return end
+        finally:
+            models.close()
+
+    def _load(self, models: Models, heart: Heart) -> _End | None:
+        """Load what is published; an end that comes first is returned."""
+        loading = models.start()
+        loading.add_done_callback(lambda _: self._wake.set())
+        while not loading.done():
+            if end := self._end(heart):
+                return end
+            self._pause()
+        loading.result()
+        return None
+
+    def _follow(self, models: Models, heart: Heart) -> _End:
+        while (end := self._end(heart)) is None:
+            models.tend(heart.last.published_seq)
+            self._pause()
+        return end
+
+    def _drain(self, answers: Answers, hold: Hold, end: _End) -> None:
+        """Take nothing new and finish what was accepted."""
+        answers.lanes.close()
+        if end is not _End.LOST:
+            with suppress(SupersededError, UpstreamError):
+                hold.become(SlotState.DRAINING)
+        if not answers.lanes.wait_idle(self._limits.drain_s):
+            log.warning("not drained in time", extra={"said": {"left": answers.lanes.live}})
+
+    def _end(self, heart: Heart) -> _End | None:
+        if heart.lost:
+            return _End.LOST
+        if not heart.last.desired:
+            return _End.UNWANTED
+        return _End.ASKED if self._stop.is_set() else None
+
+    def _pause(self) -> None:
+        self._wake.wait(_TICK_S)
+        self._wake.clear()
+
+    def _fail(self, hold: Hold, error: Exception) -> int:
+        """Say why, so that whoever waits for the slot reads it."""
+        log.error("failed", extra={"said": {"error": type(error).__name__}})
+        its_own = isinstance(error, HostError | CorruptError)
+        with suppress(SupersededError, UpstreamError):
+            published = hold.published()
+            reason = str(error) if isinstance(error, TeachbackError) else f"This host failed ({type(error).__name__})"
+            hold.release(error=reason, failed_seq=published.seq if published and its_own else None)
+        return EXIT_FAILED
+
+    def _sweep(self, hold: Hold) -> None:
+        """Remove what hosts of a process that was killed left behind."""
+        for folder in work_folder(self._parts, self._slot_id).glob("*-*"):
+            if int(folder.name.split("-")[0]) < hold.epoch:
+                shutil.rmtree(folder, ignore_errors=True)

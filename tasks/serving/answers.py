@@ -1,0 +1,143 @@
+"""What lies around a prediction: the image before it, the file and the cache after it."""
+
+import gzip
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import SQLAlchemyError
+
+from configs.errors import BundleError, NotFoundError, UpstreamError
+from configs.specs.infer import InferSpec
+from configs.wire.slot import LabelForm
+from infra.adapters.cache.disk import Cache, Kind
+from infra.adapters.catalog import images
+from infra.adapters.catalog.tables import Image
+from infra.adapters.images.base import ImageStore
+from infra.wiring import Parts
+from tasks.images.prepare import LocalImage
+from tasks.images.stores import image_of, store_of
+from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
+from tasks.labels.write import to_nrrd
+
+_REMEMBERED = 4096
+_KIND: Kind = "prediction"
+
+
+class Origin(BaseModel):
+    """Where a label map comes from. `score` is the model's uncertainty, where it says one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str
+    score: float | None
+
+
+class SlotImages:
+    """The images that a slot is asked for. What was seen once is found while the catalog is away.
+
+    Args:
+        parts: This process's.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._seen: OrderedDict[tuple[str, int], Image] = OrderedDict()
+        self._stores: dict[str, ImageStore] = {}
+        self._lock = Lock()
+
+    def find(self, dataset_id: str, image_id: int) -> Image:
+        """Return the image's row.
+
+        Raises:
+            NotFoundError: If the data set has no such image.
+            UpstreamError: If the catalog is away and the image was not seen before.
+        """
+        try:
+            with self._parts.catalog.read() as session:
+                image = images.get(session, image_id)
+        except SQLAlchemyError:
+            known = self._seen.get((dataset_id, image_id))
+            if known is None:
+                raise UpstreamError("The catalog cannot be reached now: ask again") from None
+            return known
+        if image.dataset_id != dataset_id:
+            raise NotFoundError("image", str(image_id))
+        with self._lock:
+            self._seen[dataset_id, image_id] = image
+            self._seen.move_to_end((dataset_id, image_id))
+            if len(self._seen) > _REMEMBERED:
+                self._seen.popitem(last=False)
+        return image
+
+    def local(self, image: Image, cache: Cache) -> LocalImage:
+        """Return the image as a file of this host; raises as `tasks.images.stores.image_of`."""
+        return image_of(self._parts, self._store(image.dataset_id), image, cache)
+
+    def _store(self, dataset_id: str) -> ImageStore:
+        try:
+            self._stores[dataset_id] = store_of(self._parts, dataset_id)
+        except SQLAlchemyError:
+            if dataset_id not in self._stores:
+                raise UpstreamError("The catalog cannot be reached now: ask again") from None
+        return self._stores[dataset_id]
+
+
+def prediction_key(image: Image, version_id: str, spec: InferSpec, form: LabelForm) -> str:
+    """Return what a kept prediction is known by: content of the image, version, prompts and form of the file."""
+    # The spec's text keeps the order of its parameters: two orders are two entries, which does no harm.
+    asked = f"{version_id}\n{spec.model_dump_json()}\n{form}"
+    return f"{image.dataset_id}\n{image.key}\n{image.fingerprint}\n{asked}"
+
+
+def kept(parts: Parts, key: str) -> tuple[bytes, Origin] | None:
+    """Return a prediction that was made before, if this host still has it."""
+    folder = parts.cache.find(_KIND, key)
+    if folder is None:
+        return None
+    try:
+        content = (folder / "label").read_bytes()
+        return content, Origin.model_validate_json((folder / "origin.json").read_bytes())
+    except FileNotFoundError:
+        return None  # evicted while we read
+
+
+def keep(parts: Parts, key: str, content: bytes, origin: Origin) -> None:
+    """Keep a prediction for those who ask again."""
+
+    def fill(folder: Path) -> None:
+        (folder / "label").write_bytes(content)
+        (folder / "origin.json").write_text(origin.model_dump_json())
+
+    parts.cache.get(_KIND, key, fill)
+
+
+def encode(label: Path, image: Path, form: LabelForm) -> bytes:
+    """Return a host's label map as the file that was asked for: uint8, in the geometry of the image (LPS).
+
+    Args:
+        label: `.nii` or `.nii.gz` that a bundle host wrote.
+        image: The image that it was given.
+        form: `nrrd` (gzip-encoded), or `nifti` (`.nii.gz`).
+
+    Raises:
+        BundleError: If it is no label map on the image's grid.
+    """
+    volume = read_volume(label)
+    grid = read_geometry(image)
+    if volume.array.shape != grid.shape or volume.array.dtype != np.uint8:
+        raise BundleError(
+            f"The bundle answered {volume.array.dtype} voxels of {volume.array.shape} for an image of {grid.shape}:"
+            " a uint8 label map on the image's grid was expected"
+        )
+    on_image = Volume(volume.array, grid.affine)
+    if form == "nrrd":
+        return to_nrrd(on_image)
+    plain = label.with_name(f"{label.name}.answer.nii")
+    try:
+        write_nifti(on_image, plain)
+        return gzip.compress(plain.read_bytes(), compresslevel=1, mtime=0)
+    finally:
+        plain.unlink(missing_ok=True)
