@@ -2,5 +2,6 @@
 
 pytest_plugins = [
     "tests.fixtures_catalog",
+    "tests.fixtures_orthanc",
     "tests.fixtures_postgres",
 ]

@@ -5,20 +5,20 @@ An image is a series, known by its SeriesInstanceUID. Study UIDs are looked up, 
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, urlencode
 
 import pydicom
 import requests
 from dicomweb_client.api import DICOMwebClient
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError, ReadOnlyStoreError, StoreError
 from infra.adapters.images.base import Credentials, FetchedImage, LabelToStore, StoredImage, StoredLabel
@@ -27,6 +27,7 @@ NOT_IMAGES = frozenset({"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE",
 PAGE = 500
 UNKNOWN = "UNK"
 OUR_SERIES = "Teachback"
+_UID, _UID_LENGTH = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+"), 64
 _CONNECT_S, _READ_S = 10, 120
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _FIELDS = (
@@ -68,9 +69,8 @@ class DicomWebStore:
             self._filters = dict(parse_qsl(filters.lstrip("?"), strict_parsing=bool(filters)))
             # The client logs every UID that it asks for.
             logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)
-            self._client = DICOMwebClient(
-                self._root, session=_session(session, credentials), timeout=(_CONNECT_S, _READ_S)
-            )
+            self._session = _session(session, credentials)
+            self._client = DICOMwebClient(self._root, session=self._session, timeout=(_CONNECT_S, _READ_S))
         except ValueError:
             msg = "The DICOMweb address or the filters cannot be read: give http(s)://host/root and key=value&key=value"
             raise InvalidRequestError(msg) from None
@@ -164,22 +164,31 @@ class DicomWebStore:
         return sorted(hashes)
 
     def _series(self, filters: dict[str, str]) -> Iterator[Dataset]:
-        offset = 0
-        while True:
-            with _translated():
-                page = self._client.search_for_series(
-                    limit=PAGE, offset=offset, fields=list(_FIELDS), search_filters=filters
-                )
-            for found in page:
-                series = Dataset.from_json(found)
-                if series.get("SeriesInstanceUID") and series.get("StudyInstanceUID"):
-                    yield series
-            if len(page) < PAGE:
-                return
-            offset += len(page)
+        """Search page by page, until one is empty: servers may give fewer than was asked for."""
+        offset, before = 0, None
+        while page := self._search(filters, offset):
+            first = page[0].get("SeriesInstanceUID")
+            if first == before:
+                return  # the server knows no offset and gave everything the first time
+            yield from (found for found in page if found.get("SeriesInstanceUID") and found.get("StudyInstanceUID"))
+            offset, before = offset + len(page), first
+
+    def _search(self, filters: dict[str, str], offset: int) -> list[Dataset]:
+        asked = [*filters.items(), *(("includefield", name) for name in _FIELDS), ("limit", PAGE), ("offset", offset)]
+        # Not by the client: it writes the wildcard as %2A, which Orthanc does not decode.
+        query = urlencode(asked, quote_via=quote, safe="*-\\")
+        with _translated():
+            answer = self._session.get(
+                f"{self._root}/series?{query}",
+                headers={"Accept": "application/dicom+json"},
+                timeout=(_CONNECT_S, _READ_S),
+            )
+            answer.raise_for_status()
+            found = answer.json() if answer.content else []
+            return [Dataset.from_json(series) for series in found]
 
     def _find(self, key: str) -> Dataset | None:
-        if not UID(key).is_valid:
+        if len(key) > _UID_LENGTH or not _UID.fullmatch(key):
             return None
         return next(self._series({"SeriesInstanceUID": key}), None)
 
@@ -204,7 +213,7 @@ class DicomWebStore:
     def _metadata(self, study: str, series: str) -> list[Dataset]:
         with _translated():
             found = self._client.retrieve_series_metadata(study, series)
-            return [Dataset.from_json(instance) for instance in found]
+            return [Dataset.from_json(instance, bulk_data_uri_handler=lambda *_: b"") for instance in found]
 
     def _describe(self, series: Dataset) -> StoredImage:
         count = series.get("NumberOfSeriesRelatedInstances", "")
@@ -314,6 +323,8 @@ def _translated(*, writing: bool = False) -> Iterator[None]:
         if status in _REFUSED:
             raise StoreError(f"{msg}: check the data set's credentials") from None
         raise StoreError(f"{msg}: check its log and the data set's address") from None
+    except requests.JSONDecodeError:
+        raise StoreError("The DICOMweb server did not answer with JSON: check the data set's address") from None
     except requests.RequestException as error:
         msg = f"The DICOMweb server could not be reached ({type(error).__name__}): check that it runs and its address"
         raise StoreError(msg) from None
