@@ -1,0 +1,136 @@
+"""Finish: the round is done, and the same unit closes its loop or opens the next round."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from configs.specs.annotation import AnnotationSpec
+from configs.states import TERMINAL, AttemptState, JobStatus
+from infra.adapters.catalog import jobs, outbox
+from infra.adapters.catalog.tables import Decision, Job, ModelVersion, Publication
+from infra.wiring import Parts
+from tasks.publishing.gate import Verdict
+from tasks.rounds import attempts
+from tasks.rounds.count import open_round_if_due
+from tasks.rounds.evaluate import Evaluation, read_evaluation
+from tasks.rounds.result import RoundResult
+from tasks.rounds.snapshot import Snapshot
+from tasks.rounds.train import STEP as FINE_TUNE
+from tasks.rounds.train import Trained
+from tasks.rounds.work import Claim, open_work, read_snapshot, step_done
+
+
+def finish(parts: Parts, held: Claim, snapshot_sha256: str, evaluation_sha256: str | None) -> None:
+    """Close the round with its result.
+
+    Args:
+        parts: The adapters.
+        held: The attempt.
+        snapshot_sha256: What the round trained on.
+        evaluation_sha256: How it was judged; None = skipped, since no label was on the training side.
+
+    Raises:
+        SupersededError: If the attempt may no longer write.
+    """
+    work, snapshot = open_work(parts, held), read_snapshot(parts, snapshot_sha256)
+    trained_sha256 = step_done(parts, held, FINE_TUNE)
+    trained = Trained.model_validate_json(parts.blobs.read_bytes(trained_sha256)) if trained_sha256 else None
+    evaluation = read_evaluation(parts, evaluation_sha256) if evaluation_sha256 else None
+    with parts.catalog.write() as session:
+        job = attempts.fence(session, held.job_id, held.n)
+        result = _result(session, job, snapshot, trained, evaluation, work.spec.gate.min_cases)
+        _end(session, job, held, result)
+        if evaluation is not None and trained is not None:
+            _note_version(session, trained.version, result, evaluation_sha256)
+        if job.parent_id is not None:
+            _close_or_continue(session, jobs.locked(session, job.parent_id), job, result)
+        outbox.enqueue(session, outbox.OutboxKind.TRACKING, job.id)
+
+
+def _result(
+    session: Session,
+    job: Job,
+    snapshot: Snapshot,
+    trained: Trained | None,
+    evaluation: Evaluation | None,
+    min_cases: int,
+) -> RoundResult:
+    result = RoundResult(
+        labels=len(snapshot.rows), training_cases=len(snapshot.side("train", "validate")), attempts=job.current_attempt
+    )
+    if job.first_step_at is not None and job.due_at is not None:
+        result = result.model_copy(update={"start_seconds": job.first_step_at - job.due_at})
+    if trained is None or evaluation is None:
+        reason = "no label is on the training side yet: they are kept for evaluation"
+        return result.model_copy(update={"decision": "skipped", "reason": reason})
+    kind, cases = evaluation.metric(min_cases)
+    # A challenger has trained on prequential cases: there only the published version's number means anything.
+    measured = evaluation.challenger_scores if kind == "holdout" else evaluation.published_scores
+    published = evaluation.summary(evaluation.published, evaluation.published_scores, cases)
+    challenger = evaluation.summary(evaluation.challenger, evaluation.challenger_scores, cases)
+    decision, verdict = _decision(session, job.id)
+    shown = challenger if kind == "holdout" else published
+    return result.model_copy(
+        update={
+            "metric_kind": kind,
+            "metric_cases": len(cases),
+            "key_metric": shown.mean if measured else None,
+            "published": published,
+            "challenger": challenger if kind == "holdout" else None,
+            "verdict": verdict,
+            "decision": decision,
+            "reason": verdict.reason if verdict else "",
+            "epoch": trained.epoch,
+            "max_epoch": trained.max_epoch,
+            "steps": trained.steps,
+            "train_seconds": trained.train_seconds,
+            "isolation": trained.isolation,
+        }
+    )
+
+
+def _decision(session: Session, job_id: str) -> tuple[str, Verdict | None]:
+    publication = session.scalar(select(Publication).where(Publication.job_id == job_id))
+    if publication is not None:
+        return "published", Verdict.model_validate(publication.verdict)
+    decision = session.get(Decision, job_id)
+    if decision is None:
+        return "kept_back", None
+    return decision.outcome, Verdict.model_validate(decision.verdict)
+
+
+def _end(session: Session, job: Job, held: Claim, result: RoundResult) -> None:
+    job.status, job.message = JobStatus.DONE, result.reason
+    job.result = result.model_dump(mode="json")
+    ended = jobs.attempt(session, held.job_id, held.n)
+    if ended is not None:
+        ended.state = AttemptState.ENDED
+    if result.decision == "skipped":
+        session.merge(Decision(job_id=job.id, outcome="skipped", reason=result.reason, verdict={}))
+
+
+def _note_version(session: Session, version_id: str, result: RoundResult, evaluation: str | None) -> None:
+    version = session.get_one(ModelVersion, version_id)
+    version.results = evaluation
+    version.metrics = result.model_dump(mode="json", include={"key_metric", "metric_kind", "metric_cases"})
+
+
+def _close_or_continue(session: Session, loop: Job, round_: Job, result: RoundResult) -> None:
+    """Count the round, and end the loop if a criterion is met; else open the next round if it is due already."""
+    if loop.status in TERMINAL:
+        return
+    spec = AnnotationSpec.model_validate(loop.spec)
+    if result.decision == "skipped":
+        # Its labels train in the next round: they go on waiting for it, and the round does not count.
+        round_.to_seq = None
+    else:
+        loop.rounds_done += 1
+    if result.key_metric is not None and result.decision != "skipped":
+        loop.best_metric = max(loop.best_metric if loop.best_metric is not None else -1.0, result.key_metric)
+    loop.result = result.model_dump(mode="json") | {"rounds": loop.rounds_done}
+    wanted = spec.stop_criteria
+    if wanted.max_rounds is not None and loop.rounds_done >= wanted.max_rounds:
+        loop.status, loop.message = JobStatus.DONE, f"{loop.rounds_done} rounds done"
+    elif wanted.key_metric is not None and loop.best_metric is not None and loop.best_metric >= wanted.key_metric:
+        loop.status, loop.message = JobStatus.DONE, f"key_metric {loop.best_metric:.4f} reached"
+    else:
+        open_round_if_due(session, loop)

@@ -1,0 +1,164 @@
+"""Gather: which labels this round trains on and is judged by, written down before anything else happens."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from sqlalchemy import Row, delete, select, update
+from sqlalchemy.orm import Session
+
+from configs.states import Side
+from infra.adapters.catalog import jobs, labels
+from infra.adapters.catalog.session import lock
+from infra.adapters.catalog.tables import (
+    Dataset,
+    Experiment,
+    ExperimentDataset,
+    Image,
+    Job,
+    Label,
+    ModelVersion,
+    PendingImage,
+)
+from infra.wiring import Parts
+from tasks.labels.read import HEAD_BYTES, ending_of
+from tasks.rounds import attempts
+from tasks.rounds.sides import give_sides, sides, validates
+from tasks.rounds.snapshot import Snapshot, SnapshotRow
+from tasks.rounds.work import Claim, Work, mark_step, open_work, step_done
+
+STEP = "gather"
+_DECISIVE = ("torch", "monai", "lightning", "numpy")
+
+
+def gather(parts: Parts, held: Claim) -> str:
+    """Fix what the round trains on and return the snapshot's sha256; done once, whichever attempt asks.
+
+    Everything that is pending is used up, not only `round_size`.
+
+    Raises:
+        SupersededError: If the attempt may no longer write.
+    """
+    done = step_done(parts, held, STEP)
+    if done is not None:
+        return done
+    work = open_work(parts, held)
+    with parts.catalog.write() as session:
+        _close_window(session, work)
+    with parts.catalog.read() as session:
+        snapshot = _snapshot(parts, session, work)
+    sha256 = parts.blobs.put_bytes(snapshot.model_dump_json().encode())
+    with parts.catalog.write() as session:
+        attempts.fence(session, held.job_id, held.n).snapshot = sha256
+    mark_step(parts, held, STEP, sha256)
+    return sha256
+
+
+def _close_window(session: Session, work: Work) -> None:
+    """Set how far this round's labels go, empty what is pending, and give new patients their sides: one unit."""
+    session.execute(lock(session, select(Dataset.id).where(Dataset.id == work.dataset_id)))
+    job = attempts.fence(session, work.claim.job_id, work.claim.n)
+    if job.to_seq is not None:
+        return
+    job.to_seq = session.get_one(Dataset, work.dataset_id).label_seq
+    if job.parent_id is not None:
+        session.execute(delete(PendingImage).where(PendingImage.job_id == job.parent_id))
+        session.execute(update(Job).where(Job.id == job.parent_id).values(pending=0))
+    lineage = session.get_one(Experiment, work.experiment_id).lineage
+    for dataset_id, only_evaluates in _datasets(session, work):
+        found = labels.active_up_to(session, dataset_id, _to_seq(session, work, job, dataset_id))
+        give_sides(session, lineage, (image for _, image in found), all_evaluate=only_evaluates)
+
+
+def _datasets(session: Session, work: Work) -> list[tuple[str, bool]]:
+    """Return the data sets of the round, and whether each is for evaluation alone; that one comes first."""
+    query = select(ExperimentDataset.dataset_id).where(
+        ExperimentDataset.experiment_id == work.experiment_id, ExperimentDataset.use == "eval"
+    )
+    separate = [dataset for dataset in session.scalars(query) if dataset != work.dataset_id]
+    return [*((dataset, True) for dataset in separate), (work.dataset_id, False)]
+
+
+def _to_seq(session: Session, work: Work, job: Job, dataset_id: str) -> int:
+    if dataset_id == work.dataset_id and job.to_seq is not None:
+        return job.to_seq
+    return session.get_one(Dataset, dataset_id).label_seq
+
+
+def _snapshot(parts: Parts, session: Session, work: Work) -> Snapshot:
+    job = jobs.get(session, work.claim.job_id)
+    experiment = session.get_one(Experiment, work.experiment_id)
+    side_of = sides(session, experiment.lineage)
+    trained_to = jobs.trained_to(session, experiment.id)
+    rows = []
+    for dataset_id, _ in _datasets(session, work):
+        for row in labels.active_up_to(session, dataset_id, _to_seq(session, work, job, dataset_id)):
+            found = _row(parts, row, side_of, trained_to, own=dataset_id == work.dataset_id)
+            if found is not None:
+                rows.append(found)
+    base = _start_version(session, work, experiment)
+    return Snapshot(
+        experiment=experiment.id,
+        job=job.id,
+        round=job.round_no,
+        to_seq=job.to_seq or 0,
+        bundle=work.bundle_id,
+        base_version=base.id if base else None,
+        base_weights=base.weights if base else None,
+        labels=work.labels,
+        spec=work.spec,
+        seed=work.spec.train.seed,
+        code=_version("teachback"),
+        environment={name: _version(name) for name in _DECISIVE},
+        rows=sorted(_with_validation(rows, experiment.lineage), key=lambda row: row.image),
+    )
+
+
+def _row(
+    parts: Parts, found: Row[Label, Image], side_of: dict[str, str], trained_to: int, *, own: bool
+) -> SnapshotRow | None:
+    label, image = found
+    side = side_of.get(image.patient_key)
+    if side is None or label.blob is None or (side == Side.EVALUATE and label.unedited):
+        return None
+    if side == Side.TRAIN and not own:
+        return None
+    with parts.blobs.path(label.blob).open("rb") as file:
+        ending = ending_of(file.read(HEAD_BYTES)) or ".nii.gz"
+    return SnapshotRow(
+        dataset=image.dataset_id,
+        image=image.id,
+        image_fingerprint=image.fingerprint,
+        label=label.id,
+        label_sha256=label.blob,
+        label_ending=ending,
+        side="evaluate" if side == Side.EVALUATE else "train",
+        patient=image.patient_key,
+        names={str(value): str(name) for value, name in label.names.items()},
+        annotated=label.annotated,
+        spoken=label.annotated,
+        fresh=own and label.seq > trained_to,
+    )
+
+
+def _with_validation(rows: list[SnapshotRow], lineage: str) -> list[SnapshotRow]:
+    patients = len({row.patient for row in rows if row.side == "train"})
+    return [
+        row.model_copy(update={"side": "validate"})
+        if row.side == "train" and validates(lineage, row.patient, patients)
+        else row
+        for row in rows
+    ]
+
+
+def _start_version(session: Session, work: Work, experiment: Experiment) -> ModelVersion | None:
+    """Return the version to start from: none (the bundle's own weights), or the published one."""
+    start = work.spec.train.start_from
+    if start == "base" or (start == "auto" and work.weights_policy != "random"):
+        return None
+    return session.get(ModelVersion, experiment.published_version or "")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

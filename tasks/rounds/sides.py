@@ -1,0 +1,50 @@
+"""Train or evaluate: given once per patient and lineage, in the order of the labels' numbers, and kept for ever."""
+
+import hashlib
+from collections.abc import Iterable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from configs.states import Side
+from infra.adapters.catalog.tables import Image, PatientSide
+from tasks.selection.next_image import EVALUATION_BUCKETS
+
+FIRST_TRAIN = 2
+VALIDATION_FROM = 10
+VALIDATION_SHARE = 20
+
+
+def give_sides(session: Session, lineage: str, images: Iterable[Image], *, all_evaluate: bool = False) -> None:
+    """Give each new patient its side. The first two train; then the keyed hash sends a fifth to evaluation.
+
+    Args:
+        session: A unit that holds the data set's row.
+        lineage: An experiment and all that start from its weights.
+        images: Labelled images in the order of their labels' numbers.
+        all_evaluate: The images are of a data set for evaluation alone. A side that exists wins.
+    """
+    known = sides(session, lineage)
+    training = sum(side == Side.TRAIN for side in known.values())
+    for image in images:
+        if image.patient_key in known:
+            continue
+        to_evaluation = all_evaluate or (training >= FIRST_TRAIN and image.bucket < EVALUATION_BUCKETS)
+        side = Side.EVALUATE if to_evaluation else Side.TRAIN
+        training += side == Side.TRAIN
+        known[image.patient_key] = side
+        session.add(PatientSide(lineage=lineage, patient_key=image.patient_key, side=side))
+
+
+def sides(session: Session, lineage: str) -> dict[str, str]:
+    """Return every patient's side in a lineage."""
+    rows = session.scalars(select(PatientSide).where(PatientSide.lineage == lineage))
+    return {row.patient_key: row.side for row in rows}
+
+
+def validates(lineage: str, patient_key: str, patients: int) -> bool:
+    """Say whether a training patient is kept for early stopping: a second hash, once there are enough of them."""
+    if patients < VALIDATION_FROM:
+        return False
+    digest = hashlib.sha256(f"validate/{lineage}/{patient_key}".encode()).digest()
+    return digest[0] * 100 < VALIDATION_SHARE * 256

@@ -1,0 +1,198 @@
+"""Fine-tune: a bundle host trains on the snapshot; its checkpoints and weights become ours when they are whole."""
+
+import json
+import shutil
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import func, select
+
+from configs.errors import (
+    BundleError,
+    HostDiedError,
+    HostError,
+    InvalidRequestError,
+    NotFiniteError,
+    OutOfMemoryError,
+)
+from configs.failpoints import fail_point
+from configs.wire.host import Checkpoint, Failed, HostMessage, Metric, Progress, TrainRequest, TrainResult
+from infra.adapters.artifacts.attempts import newest_checkpoint, save_checkpoint
+from infra.adapters.cache.disk import Pin
+from infra.adapters.catalog.tables import ModelVersion
+from infra.adapters.catalog.tables.base import now
+from infra.wiring import Parts
+from tasks.rounds import attempts
+from tasks.rounds.snapshot import Snapshot
+from tasks.rounds.work import Claim, Lease, Work, cases_of, mark_step, open_work, read_snapshot, step_done
+
+STEP = "fine_tune"
+FAILURES: dict[str, type[HostError]] = {
+    "out_of_memory": OutOfMemoryError,
+    "not_finite": NotFiniteError,
+    "bundle_error": BundleError,
+    "bad_input": BundleError,
+}
+
+
+class Trained(BaseModel):
+    """What training left; the blob of its step mark."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    epoch: int
+    max_epoch: int
+    steps: int
+    train_seconds: float
+    isolation: str
+
+
+def fine_tune(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str) -> str | None:
+    """Train on the snapshot, from the newest whole checkpoint of any attempt, and seal a model version.
+
+    Returns:
+        The model version's id; None if no label is on the training side.
+
+    Raises:
+        SupersededError: If the attempt may no longer write.
+        HostError: If training failed; the class says whether another try makes sense.
+        StoreError: If an image cannot be read now.
+    """
+    done = step_done(parts, held, STEP)
+    if done is not None:
+        return Trained.model_validate_json(parts.blobs.read_bytes(done)).version
+    snapshot, work = read_snapshot(parts, snapshot_sha256), open_work(parts, held)
+    if not snapshot.side("train"):
+        return None
+    fail_point(parts.settings, "before-training")
+    with parts.cache.pin() as pin:
+        run = _Run(parts, work, snapshot, snapshot_sha256)
+        result = run.to_end(lease, pin)
+    return _seal(parts, work, snapshot, snapshot_sha256, result, run.max_epoch)
+
+
+class _Run:
+    """One host that trains, and what it says."""
+
+    def __init__(self, parts: Parts, work: Work, snapshot: Snapshot, sha256: str) -> None:
+        self._parts, self._work, self._snapshot, self._sha256 = parts, work, snapshot, sha256
+        self._folder = parts.blobs.attempt_folder(work.claim.job_id, work.claim.n)
+        self._host_folder = work.host_folder(STEP)
+        self._stepped = False
+        self.max_epoch = 0
+
+    def to_end(self, lease: Lease, pin: Pin) -> TrainResult:
+        request = self._request(pin)
+        result: TrainResult | None = None
+        with self._parts.hosts.start(request, work=self._host_folder, bundle=self._work.bundle) as host:
+            with lease.calls(host.kill):
+                for message in host.messages():
+                    result = self._take(message) or result
+        if result is None:
+            raise HostDiedError("Training ended without a result.")
+        return result
+
+    def _request(self, pin: Pin) -> TrainRequest:
+        resume = newest_checkpoint(self._folder.parent, up_to=self._work.claim.n, snapshot=self._sha256)
+        base = self._snapshot.base_weights
+        return TrainRequest(
+            bundle=str(self._work.bundle),
+            cases=cases_of(self._parts, self._work, self._snapshot.side("train", "validate"), pin),
+            labels=self._work.labels,
+            weights=str(self._parts.blobs.path(base)) if base else None,
+            spec=self._work.spec.train,
+            resume=str(resume.path) if resume else None,
+            out=str(self._host_folder / "out"),
+            cache=str(tensor_cache(self._parts)),
+            seed=self._snapshot.seed,
+        )
+
+    def _take(self, message: HostMessage) -> TrainResult | None:
+        if isinstance(message, TrainResult):
+            return message
+        if isinstance(message, Failed):
+            raise FAILURES[message.code](message.message)
+        if isinstance(message, Metric):
+            with (self._folder / "events.jsonl").open("a") as events:
+                events.write(json.dumps(message.model_dump(mode="json")) + "\n")
+        elif isinstance(message, Progress):
+            self._progress(message)
+        elif isinstance(message, Checkpoint):
+            save_checkpoint(self._folder, Path(message.path), epoch=message.epoch, snapshot=self._sha256)
+            with self._parts.catalog.write() as session:
+                attempts.fence(session, self._work.claim.job_id, self._work.claim.n)
+                attempts.progressed(session, self._work.claim.job_id, self._work.claim.n)
+            fail_point(self._parts.settings, "after-checkpoint")
+        return None
+
+    def _progress(self, progress: Progress) -> None:
+        """Note the first training step, and how far training is, once an epoch."""
+        first = progress.step >= 1 and not self._stepped
+        if not first and progress.step % max(1, progress.max_step // max(1, progress.max_epoch)):
+            return
+        self.max_epoch = progress.max_epoch
+        self._stepped = self._stepped or first
+        with self._parts.catalog.write() as session:
+            job = attempts.fence(session, self._work.claim.job_id, self._work.claim.n)
+            if first and job.first_step_at is None:
+                job.first_step_at = session.scalar(select(now()))
+            job.result = {**job.result, "epoch": progress.epoch, "max_epoch": progress.max_epoch}
+
+
+def _seal(
+    parts: Parts, work: Work, snapshot: Snapshot, snapshot_sha256: str, result: TrainResult, max_epoch: int
+) -> str:
+    """Store the weights, then the row that names them, with the step's mark, in one unit."""
+    held = work.claim
+    weights = parts.blobs.put_file(Path(result.weights))
+    fail_point(parts.settings, "weights-stored")
+    with parts.catalog.write() as session:
+        job = attempts.fence(session, held.job_id, held.n)
+        version = session.scalar(select(ModelVersion).where(ModelVersion.job_id == job.id))
+        if version is None:
+            number = session.scalar(
+                select(func.max(ModelVersion.number)).where(ModelVersion.experiment_id == job.experiment_id)
+            )
+            version = ModelVersion(
+                experiment_id=job.experiment_id,
+                number=(number or 0) + 1,
+                bundle_id=work.bundle_id,
+                weights=weights,
+                snapshot=snapshot_sha256,
+                parent_id=snapshot.base_version,
+                job_id=job.id,
+                created_by=job.created_by,
+            )
+            session.add(version)
+            session.flush()
+        version_id = version.id
+    trained = Trained(
+        version=version_id,
+        epoch=result.epoch,
+        max_epoch=max(max_epoch, result.epoch),
+        steps=result.steps,
+        train_seconds=result.train_s,
+        isolation=parts.hosts.level,
+    )
+    mark_step(parts, held, STEP, parts.blobs.put_bytes(trained.model_dump_json().encode()))
+    shutil.rmtree(work.host_folder(STEP) / "out", ignore_errors=True)
+    return version_id
+
+
+def tensor_cache(parts: Parts) -> Path:
+    """Return the folder in which bundle hosts keep preprocessed tensors."""
+    folder = parts.settings.cache_dir / "host-tensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def weights_file(parts: Parts, version: ModelVersion | None) -> str:
+    """Return a version's weights as a file of this host; empty = the bundle's own.
+
+    Raises:
+        InvalidRequestError: If there is no such version.
+    """
+    if version is None:
+        raise InvalidRequestError("No model version is published: label images and let a round run first.")
+    return str(parts.blobs.path(version.weights)) if version.weights else ""

@@ -1,0 +1,211 @@
+"""What every step of a round shares: the claim, its lease, step marks, and the cases as files."""
+
+import os
+import platform
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import OperationalError
+
+from configs.errors import SupersededError
+from configs.specs.round import RoundSpec
+from configs.wire.host import Case
+from infra.adapters.cache.disk import Pin
+from infra.adapters.catalog import images, jobs
+from infra.adapters.catalog.tables import Bundle, Experiment, StepMark
+from infra.adapters.catalog.tables.base import new_id
+from infra.wiring import Parts
+from tasks.bundles.catalog import bundle_folder
+from tasks.images.stores import image_of, store_of
+from tasks.images.volume import read_geometry
+from tasks.labels.check import check_label
+from tasks.rounds import attempts
+from tasks.rounds.snapshot import Snapshot, SnapshotRow
+
+
+class Claim(BaseModel):
+    """An attempt that this process holds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job_id: str
+    n: int
+    holder: str
+
+
+def claim(parts: Parts, job_id: str, n: int) -> Claim | None:
+    """Take attempt *n*; None if somebody else has it or it is no longer wanted."""
+    taken = Claim(job_id=job_id, n=n, holder=new_id())
+    with parts.catalog.write() as session:
+        held = attempts.claim(
+            session,
+            job_id,
+            n,
+            holder=taken.holder,
+            lease_s=parts.settings.attempt_lease_s,
+            host=platform.node(),
+            pid=os.getpid(),
+        )
+    return taken if held else None
+
+
+class Lease:
+    """Renews a claim in the background; when it is lost, whoever registered is told, once.
+
+    A catalog that does not answer is no loss: the lease may still be renewed before it ends.
+    """
+
+    def __init__(self, parts: Parts, held: Claim) -> None:
+        self._parts = parts
+        self._held = held
+        self._stop = threading.Event()
+        self._lost = threading.Event()
+        self._on_loss: Callable[[], None] | None = None
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @contextmanager
+    def calls(self, on_loss: Callable[[], None]) -> Iterator[None]:
+        """While the block runs, call *on_loss* should the claim be lost.
+
+        Raises:
+            SupersededError: If it is lost already, or was during the block.
+        """
+        self._on_loss = on_loss
+        try:
+            self.check()
+            yield
+            self.check()
+        finally:
+            self._on_loss = None
+
+    def check(self) -> None:
+        """Raise SupersededError if the claim was lost."""
+        if self._lost.is_set():
+            raise SupersededError(f"Attempt {self._held.n} of job {self._held.job_id} lost its claim.")
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._parts.settings.attempt_renew_s):
+            try:
+                with self._parts.catalog.write() as session:
+                    held = attempts.renew(
+                        session,
+                        self._held.job_id,
+                        self._held.n,
+                        holder=self._held.holder,
+                        lease_s=self._parts.settings.attempt_lease_s,
+                    )
+            except OperationalError:
+                continue
+            if not held:
+                self._lost.set()
+                if self._on_loss is not None:
+                    self._on_loss()
+                return
+
+
+class Work(BaseModel):
+    """One attempt at one round, opened: what it was asked, and where its files are."""
+
+    model_config = ConfigDict(frozen=True)
+
+    claim: Claim
+    experiment_id: str
+    dataset_id: str
+    bundle_id: str
+    bundle: Path
+    weights_policy: str
+    labels: dict[int, str]
+    spec: RoundSpec
+    parent_id: str | None
+    folder: Path
+
+    def host_folder(self, step: str) -> Path:
+        """Return the folder that a bundle host of this step works in."""
+        return self.folder / step
+
+
+def open_work(parts: Parts, held: Claim) -> Work:
+    """Read what an attempt was asked to do."""
+    with parts.catalog.read() as session:
+        job = jobs.get(session, held.job_id)
+        experiment = session.get_one(Experiment, job.experiment_id)
+        bundle = session.get_one(Bundle, experiment.bundle_id)
+        return Work(
+            claim=held,
+            experiment_id=experiment.id,
+            dataset_id=job.dataset_id or "",
+            bundle_id=bundle.id,
+            bundle=bundle_folder(parts, bundle.id),
+            weights_policy=str(bundle.check.get("weights_policy", "file")),
+            labels={int(index): name for index, name in experiment.labels.items()},
+            spec=RoundSpec.model_validate(job.spec),
+            parent_id=job.parent_id,
+            folder=parts.settings.home / "work" / held.job_id / str(held.n),
+        )
+
+
+def step_done(parts: Parts, held: Claim, step: str) -> str | None:
+    """Return a finished step's output hash, of whichever attempt; None if it has to be done."""
+    with parts.catalog.read() as session:
+        return jobs.step_output(session, held.job_id, step)
+
+
+def mark_step(parts: Parts, held: Claim, step: str, output: str) -> None:
+    """Record that a step is finished.
+
+    Raises:
+        SupersededError: If the attempt may no longer write.
+    """
+    with parts.catalog.write() as session:
+        attempts.fence(session, held.job_id, held.n)
+        session.add(StepMark(job_id=held.job_id, step=step, output=output, attempt=held.n))
+        attempts.progressed(session, held.job_id, held.n)
+
+
+def read_snapshot(parts: Parts, sha256: str) -> Snapshot:
+    """Read a snapshot."""
+    return Snapshot.model_validate_json(parts.blobs.read_bytes(sha256))
+
+
+def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> list[Case]:
+    """Put the rows' images and labels on this host, the labels in the experiment's indices on the images' grids.
+
+    Raises:
+        StoreError: If an image cannot be read now.
+        CorruptError: If a label's bytes are not those of the snapshot.
+    """
+    folder = work.folder / "labels"
+    folder.mkdir(parents=True, exist_ok=True)
+    stores = {row.dataset: store_of(parts, row.dataset) for row in rows}
+    found = []
+    for row in rows:
+        with parts.catalog.read() as session:
+            image = images.get(session, row.image)
+        local = image_of(parts, stores[row.dataset], image, pin)
+        target = folder / f"{row.label_sha256}-{row.image}.nii"
+        if not target.exists():
+            source = folder / f"{row.label_sha256}{row.label_ending}"
+            if not source.exists():
+                source.symlink_to(parts.blobs.path(row.label_sha256))
+            names = {int(value): name for value, name in row.names.items()}
+            grid = read_geometry(local.path)
+            check_label(grid, source, work.labels, names=names or None, annotated=row.annotated, write_to=target)
+        found.append(
+            Case(id=str(row.image), image=[str(local.path)], label=str(target), side=row.side, annotated=row.spoken)
+        )
+    return found
