@@ -1,1 +1,1 @@
-"""One function per use case: authorise, one transaction, wake the dispatcher."""
+"""The edge for people: one function per use case authorises, does its I/O, writes one unit and answers."""

@@ -1,0 +1,43 @@
+"""What the MONAI Cloud dialect calls network architectures, and what each offers."""
+
+from configs.errors import InvalidRequestError
+from infra.adapters.catalog.tables import Bundle
+
+OFFERED = frozenset(
+    {
+        "monai_vista3d",
+        "monai_annotation",
+        "monai_segmentation",
+        "monai_classification",
+        "monai_detection",
+        "monai_custom",
+    }
+)
+NOT_OFFERED = frozenset({"monai_vista2d", "monai_automl", "monai_automl_generated", "monai_genai", "monai_maisi"})
+_TRAINABLE = ("A", "B")
+_BY_NAME = {"vista3d": "monai_vista3d", "deepedit": "monai_annotation"}
+
+
+def check_arch(arch: str) -> None:
+    """Refuse an architecture that nothing here serves.
+
+    Raises:
+        InvalidRequestError: Naming those that are offered.
+    """
+    if arch in OFFERED:
+        return
+    offered = ", ".join(sorted(OFFERED))
+    if arch in NOT_OFFERED:
+        raise InvalidRequestError(f"network_arch {arch!r} is not offered here: use one of {offered}")
+    raise InvalidRequestError(f"Invalid network arch {arch!r}: use one of {offered}")
+
+
+def arch_of(bundle_name: str) -> str:
+    """Return the architecture under which a bundle is listed."""
+    found = (arch for part, arch in _BY_NAME.items() if part in bundle_name.lower())
+    return next(found, "monai_segmentation")
+
+
+def actions_of(bundle: Bundle) -> list[str]:
+    """Return what jobs an experiment with this bundle can run: tiers A and B train, C only infers."""
+    return ["train", "inference", "annotation"] if bundle.tier in _TRAINABLE else ["inference"]

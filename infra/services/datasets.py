@@ -1,0 +1,277 @@
+"""Data sets: made from an address, listed, changed, deleted, and brought up to date with their store."""
+
+import json
+import logging
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from configs.errors import ConflictError, InvalidRequestError, StoreError
+from configs.specs.dataset import DatasetSpec, StoreKind
+from infra.adapters.catalog import audit
+from infra.adapters.catalog import datasets as catalog
+from infra.adapters.catalog.tables import Dataset, Lease, VaultValue
+from infra.adapters.catalog.tables.base import new_id, now
+from infra.adapters.images.base import Credentials
+from infra.adapters.images.open import open_store
+from infra.services.callers import Caller, Right, allow
+from infra.services.listing import Cut, Page, cut
+from infra.wiring import Parts
+from tasks.images.sync import SyncReport, sync_dataset
+
+UNRESOLVED = "Cannot resolve the dataset. Please make sure the dataset information is correct."
+_WEB = ("http", "https")
+_LATER = {"s3", "gs", "gcs", "abfs", "abfss", "az", "azure"}
+_PLACEHOLDER = re.compile(r"<[^<>]*>")
+_log = logging.getLogger(__name__)
+
+
+class ShownDataset(BaseModel):
+    """What callers say about a data set and see again, and nothing here reads."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    type: str = "semantic_segmentation"
+    format: str = "monai"
+    version: str = "1.0.0"
+    logo: str = ""
+    shared: bool = False
+    use_for: list[str] = Field(default_factory=list)
+    tags: list[str] = Field(default_factory=list)
+
+
+class NewDataset(BaseModel):
+    """What a data set is made of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "My Dataset"
+    description: str = ""
+    url: str
+    username: str | None = None
+    password: SecretStr | None = None
+    filters: str = ""
+    patient_regex: str | None = None
+    import_labels: str | None = None
+    labels_to: str | None = None
+    shown: ShownDataset = ShownDataset()
+
+
+class DatasetChange(BaseModel):
+    """What is to change; only fields that were set do."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str | None = None
+    description: str | None = None
+    version: str | None = None
+    logo: str | None = None
+    shared: bool | None = None
+    username: str | None = None
+    password: SecretStr | None = None
+
+
+def create(parts: Parts, caller: Caller, request: NewDataset) -> Dataset:
+    """Make a data set, once its store has answered, and list its images.
+
+    Raises:
+        ForbiddenError: If the caller may not.
+        InvalidRequestError: If the address is refused, or nothing there answers as an image store.
+    """
+    allow(caller, Right.MANAGE_DATASETS)
+    spec = _spec(parts, request)
+    credentials = _credentials(request.username, request.password)
+    _probe(parts, spec, credentials)
+    row = Dataset(
+        id=new_id(),
+        org=caller.org,
+        name=request.name,
+        description=request.description,
+        spec=spec.model_dump(mode="json"),
+        shown=request.shown.model_dump(mode="json"),
+        created_by=caller.subject,
+    )
+    secret = _sealed(parts, caller.org, credentials)
+    with parts.catalog.write() as session:
+        if secret is not None:
+            session.add(secret)
+            session.flush()
+            row.secret_id = secret.id
+        session.add(row)
+        audit.record(session, caller.org, caller.subject, "dataset.create", row.id, kind=spec.kind)
+    _refresh(parts, row.id)
+    return get(parts, caller, row.id)
+
+
+def get(parts: Parts, caller: Caller, dataset_id: str) -> Dataset:
+    """Return one data set.
+
+    Raises:
+        NotFoundError: If the organisation has none of this id.
+    """
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        return catalog.get(session, caller.org, dataset_id)
+
+
+def find(parts: Parts, caller: Caller, name: str) -> Dataset:
+    """Return the data set of this id or name.
+
+    Raises:
+        NotFoundError: If the organisation has neither.
+    """
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        return catalog.find(session, caller.org, name)
+
+
+def listed(parts: Parts, caller: Caller, page: Page, *, keep: Callable[[Dataset], bool] | None = None) -> Cut[Dataset]:
+    """Return a page of the organisation's data sets."""
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        return cut(catalog.listed(session, caller.org), page, keep=keep)
+
+
+def change(parts: Parts, caller: Caller, dataset_id: str, request: DatasetChange) -> Dataset:
+    """Change what the request names, and nothing else. New credentials are tried before they are kept.
+
+    Raises:
+        NotFoundError: If the organisation has none of this id.
+        InvalidRequestError: If the store refuses the new credentials.
+    """
+    allow(caller, Right.MANAGE_DATASETS)
+    row = get(parts, caller, dataset_id)
+    credentials = _credentials(request.username, request.password)
+    if credentials is not None:
+        _probe(parts, DatasetSpec.model_validate(row.spec), credentials)
+    secret = _sealed(parts, caller.org, credentials)
+    with parts.catalog.write() as session:
+        row = catalog.get(session, caller.org, dataset_id, for_change=True)
+        _write(row, request)
+        if secret is not None:
+            _replace_secret(session, row, secret)
+        named = sorted(request.model_fields_set)
+        audit.record(session, caller.org, caller.subject, "dataset.change", dataset_id, fields=named)
+    if credentials is not None:
+        _refresh(parts, dataset_id)
+    return get(parts, caller, dataset_id)
+
+
+def remove(parts: Parts, caller: Caller, dataset_id: str) -> Dataset:
+    """Hide a data set; its labels' history stays.
+
+    Raises:
+        NotFoundError: If the organisation has none of this id.
+        ConflictError: If an experiment uses it.
+    """
+    allow(caller, Right.MANAGE_DATASETS)
+    row = get(parts, caller, dataset_id)
+    with parts.catalog.write() as session:
+        locked = catalog.get(session, caller.org, dataset_id, for_change=True)
+        users = catalog.users_of(session, dataset_id)
+        if users:
+            raise ConflictError(f"Dataset in use: delete the experiments {', '.join(users)} first")
+        locked.deleted_at = session.scalar(select(now()))
+        session.execute(delete(Lease).where(Lease.dataset_id == dataset_id))
+        audit.record(session, caller.org, caller.subject, "dataset.delete", dataset_id)
+    return row
+
+
+def refresh(parts: Parts, caller: Caller, dataset_id: str) -> SyncReport:
+    """List the store again.
+
+    Raises:
+        NotFoundError: If the organisation has none of this id.
+        StoreError: If the store cannot be listed.
+    """
+    allow(caller, Right.ANNOTATE)
+    get(parts, caller, dataset_id)
+    return sync_dataset(parts, dataset_id)
+
+
+def _refresh(parts: Parts, dataset_id: str) -> None:
+    """List a store that has just answered; if it fails now, the data set says so and is listed again later."""
+    try:
+        sync_dataset(parts, dataset_id)
+    except StoreError as error:
+        _log.warning("data set %s could not be listed: %s", dataset_id, error)
+        with parts.catalog.write() as session:
+            row = session.get_one(Dataset, dataset_id)
+            row.state, row.state_reason = "degraded", str(error)
+
+
+def _spec(parts: Parts, request: NewDataset) -> DatasetSpec:
+    kind, url = _place(parts, request.url)
+    optional = {
+        name: value for name in ("patient_regex", "import_labels", "labels_to") if (value := getattr(request, name))
+    }
+    return DatasetSpec.model_validate({"kind": kind, "url": url, "filters": request.filters, **optional})
+
+
+def _place(parts: Parts, url: str) -> tuple[StoreKind, str]:
+    """Say what kind of store an address means, if it may be reached from here."""
+    if not url:
+        raise InvalidRequestError("Must provide a url to create a MONAI dataset: client_url is empty")
+    parsed = urlsplit(url)
+    if parsed.scheme in _WEB:
+        parts.egress.check(url)
+        return "dicomweb", url
+    if parsed.scheme in _LATER:
+        raise InvalidRequestError(f"{parsed.scheme}:// is not offered yet: give a DICOMweb address or a folder")
+    folder = Path(unquote(parsed.path) if parsed.scheme == "file" else url)
+    if parsed.netloc or not folder.is_absolute():
+        raise InvalidRequestError(f"{UNRESOLVED} It is neither http(s)://…, file:///… nor an absolute folder.")
+    if not parts.settings.single_machine:
+        raise InvalidRequestError("A folder of the server may be named only where the server listens on loopback alone")
+    return "folder", str(folder)
+
+
+def _credentials(username: str | None, password: SecretStr | None) -> Credentials | None:
+    """Return what was given, if both parts were; a guide's untouched placeholder is nothing."""
+    if not username or password is None or not password.get_secret_value() or _PLACEHOLDER.fullmatch(username):
+        return None
+    return Credentials(username=username, password=password)
+
+
+def _probe(parts: Parts, spec: DatasetSpec, credentials: Credentials | None) -> None:
+    """Read the first image of the store: nothing else tells that it is one."""
+    try:
+        store = open_store(spec, credentials=credentials, session=parts.egress.session())
+        next(store.images(), None)
+    except StoreError as error:
+        raise InvalidRequestError(f"{UNRESOLVED} {error}") from None
+
+
+def _sealed(parts: Parts, org: str, credentials: Credentials | None) -> VaultValue | None:
+    if credentials is None or credentials.password is None:
+        return None
+    password = credentials.password.get_secret_value()
+    parts.redactor.learn(password)
+    row_id = new_id()
+    sealed = parts.vault.seal(org, json.dumps({"username": credentials.username, "password": password}), row_id)
+    return VaultValue(id=row_id, org=org, key_id=sealed.key_id, ciphertext=sealed.ciphertext)
+
+
+def _replace_secret(session: Session, row: Dataset, secret: VaultValue) -> None:
+    old = row.secret_id
+    session.add(secret)
+    session.flush()
+    row.secret_id = secret.id
+    session.flush()
+    session.execute(delete(VaultValue).where(VaultValue.id == old))
+
+
+def _write(row: Dataset, request: DatasetChange) -> None:
+    if request.name is not None:
+        row.name = request.name
+    if request.description is not None:
+        row.description = request.description
+    shown: Sequence[str] = ("version", "logo", "shared")
+    said = {name: getattr(request, name) for name in shown if getattr(request, name) is not None}
+    if said:
+        row.shown = {**row.shown, **said}

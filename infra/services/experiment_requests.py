@@ -1,0 +1,83 @@
+"""What is asked of an experiment, whatever the dialect."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from configs.specs.score import Strategy
+from infra.adapters.catalog.experiments import Uses
+
+LabelName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+LabelIndex = Annotated[int, Field(ge=0, le=65535)]
+
+
+class ShownExperiment(BaseModel):
+    """What callers say about an experiment and see again, and nothing here reads."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    version: str = "1.0.0"
+    logo: str = ""
+    model_description: str = ""
+    metric: str = "kpi"
+    shared: bool = False
+    tags: list[str] = Field(default_factory=list)
+    request_timeout_s: int = 60
+    image_key: str = "image"
+    override: dict[str, Any] = Field(default_factory=dict)
+    replicas: int = 1
+
+
+class Datasets(BaseModel):
+    """Data sets by use; None leaves a use as it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: list[str] | None = None
+    evaluation: str | None = None
+    inference: str | None = None
+
+    def by_use(self) -> Uses:
+        """Return what was said, under the names that the catalog has for it."""
+        said: Uses = {}
+        if "train" in self.model_fields_set:
+            said["train"] = self.train or []
+        if "evaluation" in self.model_fields_set:
+            said["eval"] = [self.evaluation] if self.evaluation else []
+        if "inference" in self.model_fields_set:
+            said["inference"] = [self.inference] if self.inference else []
+        return said
+
+
+class NewExperiment(BaseModel):
+    """What an experiment is made of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "My Experiment"
+    description: str = ""
+    arch: str
+    base: list[str] = Field(default_factory=list, max_length=2)
+    from_job: str | None = Field(default=None, description="Train job of the base whose weights are taken over.")
+    datasets: Datasets = Datasets()
+    labels: dict[LabelIndex, LabelName] | None = Field(default=None, description="Default: the bundle's own.")
+    strategy: Strategy = "random"
+    realtime: bool = False
+    replicas: int = Field(default=1, ge=1, le=16)
+    ready_within_s: float = Field(default=60.0, gt=0, le=3600)
+    shown: ShownExperiment = ShownExperiment()
+
+
+class ExperimentChange(BaseModel):
+    """What is to change; only fields that were set do."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str | None = None
+    description: str | None = None
+    arch: str | None = Field(default=None, description="May only be named as it is.")
+    datasets: Datasets = Datasets()
+    labels: dict[LabelIndex, LabelName] | None = None
+    strategy: Strategy | None = None
+    realtime: bool | None = None
+    shown: dict[str, Any] = Field(default_factory=dict, description="Fields of ShownExperiment.")

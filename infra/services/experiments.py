@@ -1,0 +1,292 @@
+"""Experiments: made from a base experiment, served or not, changed, deleted."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError, TeachbackError
+from infra.adapters.catalog import audit, datasets, slots
+from infra.adapters.catalog import experiments as catalog
+from infra.adapters.catalog.experiments import Uses
+from infra.adapters.catalog.tables import Bundle, Experiment, Job, ModelVersion
+from infra.adapters.catalog.tables.base import new_id, now
+from infra.services.archs import check_arch
+from infra.services.callers import Caller, Right, allow
+from infra.services.experiment_requests import Datasets, ExperimentChange, NewExperiment, ShownExperiment
+from infra.services.listing import Cut, Page, cut
+from infra.wiring import Parts
+from tasks.publishing.first import publish_first
+from tasks.rounds.cancel import cancel
+from tasks.serving.slots import switch_off, wait_ready, wait_stopped, want
+
+_FIELDS = {"train": "train_datasets", "eval": "eval_dataset", "inference": "inference_dataset"}
+
+
+@dataclass(frozen=True)
+class ExperimentView:
+    """An experiment with what belongs to it."""
+
+    row: Experiment
+    bundle: Bundle
+    uses: Uses
+    jobs: Sequence[Job] = field(default=())
+
+
+def create(parts: Parts, caller: Caller, request: NewExperiment) -> ExperimentView:
+    """Make an experiment; a realtime one is answered once its servers are ready, or leaves nothing behind.
+
+    Raises:
+        ForbiddenError: If the caller may not.
+        InvalidRequestError: If base, data sets or labels do not fit, the quota is used up, or a server is not ready
+            in time.
+    """
+    allow(caller, Right.MANAGE_EXPERIMENTS)
+    check_arch(request.arch)
+    with parts.catalog.write() as session:
+        row = _insert(session, caller, request)
+        wanted = [
+            want(session, row, parts.settings.realtime_quota, replica=replica).id
+            for replica in range(request.replicas if request.realtime else 0)
+        ]
+        audit.record(session, caller.org, caller.subject, "experiment.create", row.id, realtime=request.realtime)
+        experiment_id = row.id
+    _wait(parts, experiment_id, wanted, request.ready_within_s)
+    return get(parts, caller, experiment_id)
+
+
+def get(parts: Parts, caller: Caller, experiment_id: str) -> ExperimentView:
+    """Return an experiment of the organisation, or a base experiment, with its jobs.
+
+    Raises:
+        NotFoundError: If there is none of this id.
+    """
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        row = catalog.get(session, caller.org, experiment_id)
+        jobs = catalog.jobs(session, caller.org, [row.id])
+        return _views(session, [row], {row.id: jobs})[0]
+
+
+def find(parts: Parts, caller: Caller, name: str) -> ExperimentView:
+    """Return the organisation's experiment of this id or name.
+
+    Raises:
+        NotFoundError: If there is neither.
+    """
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        return _views(session, [catalog.find(session, caller.org, name)], {})[0]
+
+
+def listed(
+    parts: Parts,
+    caller: Caller,
+    page: Page,
+    *,
+    keep: Callable[[Experiment], bool] | None = None,
+    own: bool = True,
+    bases: bool = True,
+) -> Cut[ExperimentView]:
+    """Return a page of the organisation's experiments and of the base experiments."""
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        found = cut(catalog.listed(session, caller.org, own=own, bases=bases), page, keep=keep)
+        jobs: dict[str, list[Job]] = {}
+        for job in catalog.jobs(session, caller.org, [row.id for row in found.rows]):
+            jobs.setdefault(job.experiment_id, []).append(job)
+        return Cut(_views(session, found.rows, jobs), found.total)
+
+
+def change(parts: Parts, caller: Caller, experiment_id: str, request: ExperimentChange) -> ExperimentView:
+    """Change what the request names, and nothing else. Switching realtime inference off is for good.
+
+    Raises:
+        NotFoundError: If there is none of this id.
+        InvalidRequestError: If the change is not allowed; nothing is changed then.
+    """
+    allow(caller, Right.MANAGE_EXPERIMENTS)
+    with parts.catalog.write() as session:
+        _check_uses(session, caller.org, request.datasets)
+        row = catalog.get(session, caller.org, experiment_id, for_change=True)
+        _check_change(session, row, request)
+        _write(session, row, request)
+        stopping = _switch_off(session, row) if request.realtime is False else []
+        named = sorted(request.model_fields_set)
+        audit.record(session, caller.org, caller.subject, "experiment.change", experiment_id, fields=named)
+    for slot_id in stopping:
+        wait_stopped(parts, slot_id)
+    return get(parts, caller, experiment_id)
+
+
+def remove(parts: Parts, caller: Caller, experiment_id: str) -> ExperimentView:
+    """Hide an experiment and stop its servers; its versions, jobs and audit stay.
+
+    Raises:
+        NotFoundError: If there is none of this id.
+        InvalidRequestError: If it is a base experiment.
+        ConflictError: If one of its jobs has not ended.
+    """
+    allow(caller, Right.MANAGE_EXPERIMENTS)
+    view = get(parts, caller, experiment_id)
+    with parts.catalog.write() as session:
+        row = catalog.get(session, caller.org, experiment_id, for_change=True)
+        _refuse_base(row)
+        running = catalog.open_jobs(session, experiment_id)
+        if running:
+            ids = ", ".join(job.id for job in running)
+            raise ConflictError(f"Experiment in use: cancel its jobs {ids} first")
+        _switch_off(session, row)
+        row.deleted_at = session.scalar(select(now()))
+        audit.record(session, caller.org, caller.subject, "experiment.delete", experiment_id)
+    return view
+
+
+def cancel_all_jobs(parts: Parts, caller: Caller, experiment_id: str) -> None:
+    """Cancel every job of the experiment that has not ended.
+
+    Raises:
+        NotFoundError: If there is none of this id.
+    """
+    allow(caller, Right.RUN_JOBS)
+    with parts.catalog.write() as session:
+        row = catalog.get(session, caller.org, experiment_id)
+        if row.org == caller.org:
+            for job in catalog.open_jobs(session, experiment_id):
+                cancel(session, job.id, caller.subject)
+            audit.record(session, caller.org, caller.subject, "experiment.cancel_all_jobs", experiment_id)
+
+
+def _views(session: Session, rows: Sequence[Experiment], jobs: Mapping[str, Sequence[Job]]) -> Sequence[ExperimentView]:
+    uses = catalog.uses(session, [row.id for row in rows])
+    bundles = {bundle_id: catalog.bundle(session, bundle_id) for bundle_id in {row.bundle_id for row in rows}}
+    return [ExperimentView(row, bundles[row.bundle_id], uses[row.id], jobs.get(row.id, ())) for row in rows]
+
+
+def _insert(session: Session, caller: Caller, request: NewExperiment) -> Experiment:
+    _check_uses(session, caller.org, request.datasets)
+    base, source = _base(session, caller.org, request)
+    bundle = catalog.bundle(session, base.bundle_id)
+    row = Experiment(
+        id=new_id(),
+        org=caller.org,
+        name=request.name,
+        description=request.description,
+        arch=request.arch,
+        bundle_id=bundle.id,
+        base_experiment_id=base.id,
+        labels=_labels(request.labels, base.labels),
+        strategy=request.strategy,
+        realtime=request.realtime,
+        shown=request.shown.model_dump(mode="json"),
+        created_by=caller.subject,
+    )
+    # What starts from trained weights goes on in their lineage: a patient's side stays what it was.
+    row.lineage = base.lineage if source is not None else row.id
+    session.add(row)
+    session.flush()
+    publish_first(session, row, actor=caller.subject, source=source)
+    for use, dataset_ids in request.datasets.by_use().items():
+        catalog.set_use(session, row.id, use, dataset_ids)
+    return row
+
+
+def _base(session: Session, org: str, request: NewExperiment) -> tuple[Experiment, ModelVersion | None]:
+    """Return the base and, if it is an experiment of the organisation, the version to start from."""
+    if len(request.base) != 1:
+        msg = f"base_experiment has to name exactly one experiment, not {len(request.base)}: take a base experiment"
+        raise InvalidRequestError(f"{msg} from the list of experiments")
+    try:
+        base = catalog.get(session, org, request.base[0])
+    except NotFoundError as error:
+        raise InvalidRequestError(f"Provided base_experiment cannot be added: {error}") from None
+    if base.arch != request.arch:
+        msg = f"Provided base_experiment cannot be added: its network_arch is {base.arch!r}, not {request.arch!r}"
+        raise InvalidRequestError(msg)
+    if base.base:
+        return base, None
+    if request.from_job is None:
+        msg = f"Non-NGC base_experiment {base.id} needs job_id in the request for path location: additional_id_info"
+        raise InvalidRequestError(f"{msg} names the train job whose weights are taken over")
+    try:
+        return base, catalog.version_of_job(session, base.id, request.from_job)
+    except NotFoundError as error:
+        raise InvalidRequestError(f"Provided additional_id_info cannot be used: {error}") from None
+
+
+def _labels(asked: Mapping[int, str] | None, default: Mapping[str, str]) -> dict[str, str]:
+    if asked is None:
+        return dict(default)
+    labels = {str(index): name for index, name in sorted(asked.items()) if index != 0}
+    if not labels:
+        raise InvalidRequestError("Labels cannot be empty: give model_params.labels as {index: name}, or leave it out")
+    names = [name.lower() for name in labels.values()]
+    if len(set(names)) < len(names):
+        raise InvalidRequestError("Two labels have the same name: labels are told apart by their names")
+    return labels
+
+
+def _check_uses(session: Session, org: str, asked: Datasets) -> None:
+    for use, dataset_ids in asked.by_use().items():
+        for dataset_id in dataset_ids:
+            try:
+                datasets.get(session, org, dataset_id)
+            except NotFoundError as error:
+                raise InvalidRequestError(f"Provided {_FIELDS[use]} cannot be added: {error}") from None
+
+
+def _wait(parts: Parts, experiment_id: str, slot_ids: Sequence[str], timeout_s: float) -> None:
+    """Wait for all servers; if one is not ready in time the experiment and its slots go."""
+    try:
+        for slot_id in slot_ids:
+            wait_ready(parts, slot_id, timeout_s)
+    except TeachbackError:
+        with parts.catalog.write() as session:
+            row = session.get_one(Experiment, experiment_id)
+            _switch_off(session, row)
+            row.deleted_at = session.scalar(select(now()))
+        raise
+
+
+def _switch_off(session: Session, row: Experiment) -> list[str]:
+    """Want no server for this experiment any more; return the slots that were wanted."""
+    wanted = [slot for slot in slots.of_experiment(session, row.id, for_change=True) if slot.desired]
+    for slot in wanted:
+        switch_off(session, slot, "realtime inference was switched off")
+    if row.realtime:
+        row.realtime, row.realtime_off_for_good = False, True
+    return [slot.id for slot in wanted]
+
+
+def _refuse_base(row: Experiment) -> None:
+    if row.base:
+        raise InvalidRequestError("A base experiment is read-only: make an experiment that names it as its base")
+
+
+def _check_change(session: Session, row: Experiment, request: ExperimentChange) -> None:
+    _refuse_base(row)
+    if request.arch is not None and request.arch != row.arch:
+        raise InvalidRequestError(f"Cannot change experiment network_arch: it is {row.arch!r} for good")
+    if request.realtime is True and not row.realtime:
+        raise InvalidRequestError("Can only change realtime_infer from True to False.")
+    fixed = "labels" in request.model_fields_set or "train" in request.datasets.model_fields_set
+    running = catalog.open_jobs(session, row.id) if fixed else ()
+    if running:
+        msg = f"Cannot change experiment labels or train_datasets while job {running[0].id} has not ended: cancel it"
+        raise InvalidRequestError(msg)
+
+
+def _write(session: Session, row: Experiment, request: ExperimentChange) -> None:
+    if request.name is not None:
+        row.name = request.name
+    if request.description is not None:
+        row.description = request.description
+    if request.labels is not None:
+        row.labels = _labels(request.labels, row.labels)
+    if request.strategy is not None:
+        row.strategy = request.strategy
+    if request.shown:
+        row.shown = ShownExperiment.model_validate({**row.shown, **request.shown}).model_dump(mode="json")
+    for use, dataset_ids in request.datasets.by_use().items():
+        catalog.set_use(session, row.id, use, dataset_ids)
