@@ -4,6 +4,8 @@ queued ─claim─▶ claimed ─▶ ended          the flow finished, failed or
                    └─────▶ lost           its lease ran out, or it gave up for a passing reason; the next is queued
 """
 
+from collections.abc import Callable
+
 from sqlalchemy import select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
@@ -15,6 +17,7 @@ from infra.adapters.catalog.tables import Attempt, Job
 from infra.adapters.catalog.tables.base import now
 from tasks.rounds.count import open_round_if_due
 
+Leaving = Callable[..., None]
 WITHOUT_PROGRESS = 3
 BACK_OFF_S = (0.0, 10.0, 60.0)
 _CLAIMABLE = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.RESUMING)

@@ -85,10 +85,12 @@ class _Run:
     def to_end(self, lease: Lease, pin: Pin) -> TrainResult:
         request = self._request(pin)
         result: TrainResult | None = None
-        with self._parts.hosts.start(request, work=self._host_folder, bundle=self._work.bundle) as host:
-            with lease.calls(host.kill):
-                for message in host.messages():
-                    result = self._take(message) or result
+        with (
+            self._parts.hosts.start(request, work=self._host_folder, bundle=self._work.bundle) as host,
+            lease.calls(host.kill),
+        ):
+            for message in host.messages():
+                result = self._take(message) or result
         if result is None:
             raise HostDiedError("Training ended without a result.")
         return result

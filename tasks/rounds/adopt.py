@@ -1,0 +1,84 @@
+"""A person starts a round: from Prefect's form or with `prefect deployment run`."""
+
+from uuid import NAMESPACE_OID, uuid5
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from configs.errors import ConflictError, NotFoundError
+from configs.specs.annotation import AnnotationSpec, PublishPolicy
+from configs.specs.round import RoundSpec
+from configs.specs.train import TrainSpec
+from configs.states import TERMINAL, JobStatus
+from infra.adapters.catalog import jobs
+from infra.adapters.catalog.tables import Attempt, Experiment, Job
+from infra.wiring import Parts
+from tasks.rounds.count import open_round_if_due
+from tasks.rounds.start import start_train
+
+
+def adopt(
+    parts: Parts,
+    flow_run_id: str,
+    experiment: str,
+    *,
+    publish: PublishPolicy = "gate",
+    train: TrainSpec | None = None,
+    reason: str = "",
+) -> str:
+    """Make the job that this flow run works on, or find it if the run is a repeat; return its id.
+
+    While the experiment's loop runs and labels are pending the job is the loop's next round; else one training.
+
+    Raises:
+        NotFoundError: If there is no such experiment.
+        ConflictError: If a round or training of it is running; the message names it.
+    """
+    job_id = str(uuid5(NAMESPACE_OID, flow_run_id))
+    with parts.catalog.write() as session:
+        if session.get(Job, job_id) is not None:
+            return job_id
+        found = _experiment(session, experiment)
+        running = session.scalar(
+            select(Job).where(Job.experiment_id == found.id, Job.action == "train", Job.status.not_in(TERMINAL))
+        )
+        if running is not None:
+            shown = f"round {running.round_no}" if running.round_no else f"job {running.id}"
+            raise ConflictError(f"{shown} of this experiment is {running.status}: wait for it, or cancel it.")
+        spec = RoundSpec(train=train or TrainSpec(), publish=publish)
+        job = _round_of_loop(session, found, spec) or start_train(
+            session, found, spec, actor="prefect", name=reason or "Started in Prefect", job_id=job_id
+        )
+        attempt = session.get_one(Attempt, (job.id, 1))
+        attempt.flow_run_id = flow_run_id
+        return job.id
+
+
+def _experiment(session: Session, wanted: str) -> Experiment:
+    query = select(Experiment).where(
+        or_(Experiment.id == wanted, Experiment.name == wanted),
+        Experiment.deleted_at.is_(None),
+        Experiment.base.is_(False),
+    )
+    found = session.scalars(query.order_by(Experiment.created_at.desc())).all()
+    if not found:
+        names = session.scalars(select(Experiment.name).where(Experiment.base.is_(False))).all()
+        raise NotFoundError("experiment", wanted, known=names)
+    if len(found) > 1 and found[0].id != wanted:
+        raise ConflictError(f"{len(found)} experiments are named {wanted!r}: give the id.")
+    return found[0]
+
+
+def _round_of_loop(session: Session, experiment: Experiment, spec: RoundSpec) -> Job | None:
+    loop = session.scalar(
+        select(Job).where(
+            Job.experiment_id == experiment.id, Job.action == "annotation", Job.status == JobStatus.RUNNING
+        )
+    )
+    if loop is None:
+        return None
+    loop = jobs.locked(session, loop.id)
+    round_ = open_round_if_due(session, loop, at_least=1)
+    if round_ is not None and spec != RoundSpec.of(AnnotationSpec.model_validate(loop.spec)):
+        round_.spec = spec.model_dump(mode="json")
+    return round_

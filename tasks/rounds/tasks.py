@@ -1,0 +1,109 @@
+"""Prefect's edge of a round: each task names itself and calls one plain function."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+from prefect import task
+from prefect.runtime import flow_run
+
+from configs.errors import HostDiedError, SupersededError, TeachbackError, UpstreamError
+from configs.settings import Settings
+from configs.specs.annotation import PublishPolicy
+from configs.specs.train import TrainSpec
+from infra.wiring import Parts, open_parts
+from tasks.rounds import adopt as adopting
+from tasks.rounds import attempts, decide, evaluate, finish, gather, report, train, work
+from tasks.rounds.work import Claim, Lease
+
+log = logging.getLogger(__name__)
+# What another try may well not meet again.
+PASSING = (UpstreamError, HostDiedError, OSError)
+
+
+@lru_cache(maxsize=1)
+def parts() -> Parts:
+    """Open this flow process's adapters, once."""
+    return open_parts(Settings())
+
+
+def adopt(experiment: str, publish: PublishPolicy, train_spec: TrainSpec | None, reason: str) -> str:
+    """Make the job of a run that a person started."""
+    run_id = str(flow_run.get_id())
+    return adopting.adopt(parts(), run_id, experiment, publish=publish, train=train_spec, reason=reason)
+
+
+@contextmanager
+def holding(job_id: str, attempt: int) -> Iterator[tuple[Claim, Lease] | None]:
+    """Claim an attempt, hold it while the block runs, and put every way out of the block into the catalog.
+
+    Gives None if the attempt is not to be had: somebody works on it, or it was given up.
+    """
+    held = work.claim(parts(), job_id, attempt)
+    if held is None:
+        yield None
+        return
+    try:
+        with Lease(parts(), held) as lease:
+            yield held, lease
+    except SupersededError:
+        log.warning("attempt %s of job %s was superseded or cancelled", held.n, held.job_id)
+        _leave(held, attempts.end_canceled)
+    except PASSING as error:
+        _leave(held, attempts.lose, str(error))
+        raise
+    except TeachbackError as error:
+        _leave(held, attempts.fail, str(error))
+        raise
+    except BaseException as error:
+        # A signal, or a fault of our own: the process ends, so the catalog has to hear of it now.
+        _leave(held, attempts.end_canceled)
+        if isinstance(error, Exception):
+            _leave(held, attempts.fail, f"{type(error).__name__} (see the round's log)")
+        raise
+
+
+def _leave(held: Claim, how: "attempts.Leaving", *reason: str) -> None:
+    with parts().catalog.write() as session:
+        how(session, held.job_id, held.n, *reason)
+
+
+@task(name="gather")
+def gather_labels(held: Claim) -> str:
+    """Fix which labels the round trains on."""
+    return gather.gather(parts(), held)
+
+
+@task(name="fine-tune")
+def fine_tune(held: Claim, lease: Lease, snapshot: str) -> str | None:
+    """Train a challenger."""
+    return train.fine_tune(parts(), held, lease, snapshot)
+
+
+@task(name="evaluate")
+def evaluate_versions(held: Claim, lease: Lease, snapshot: str, challenger: str) -> str:
+    """Score challenger and published version on the same cases."""
+    return evaluate.evaluate(parts(), held, lease, snapshot, challenger)
+
+
+@task(name="publish")
+def publish_challenger(held: Claim, lease: Lease, snapshot: str, evaluation: str) -> str:
+    """Let the gate decide, and carry its verdict out."""
+    return decide.decide(parts(), held, lease, snapshot, evaluation)
+
+
+@task(name="finish")
+def finish_round(held: Claim, snapshot: str, evaluation: str | None) -> None:
+    """Close the round, and its loop or the way to the next round."""
+    finish.finish(parts(), held, snapshot, evaluation)
+
+
+@task(name="report")
+def report_round(held: Claim) -> None:
+    """Show the round as a table in Prefect."""
+    sentence, rows = report.round_table(parts(), held)
+    try:
+        parts().orchestrator.table(f"round-{held.job_id}", rows, sentence, str(flow_run.get_id()))
+    except UpstreamError:
+        log.warning("the table of job %s could not be shown in Prefect", held.job_id)

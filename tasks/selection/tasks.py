@@ -1,0 +1,24 @@
+"""Prefect's edge of selection."""
+
+import logging
+
+from prefect import task
+
+from configs.errors import TeachbackError
+from configs.settings import Settings
+from infra.wiring import open_parts
+from tasks.rounds.work import Claim, open_work
+from tasks.selection.refresh import refresh_scores
+
+log = logging.getLogger(__name__)
+
+
+@task(name="refresh-scores")
+def refresh_strategy_scores(held: Claim) -> None:
+    """Score unlabelled images with the published model; the round is done, so a failure here only is a warning."""
+    parts = open_parts(Settings())
+    try:
+        work = open_work(parts, held)
+        refresh_scores(parts, work.experiment_id, work.dataset_id)
+    except TeachbackError as error:
+        log.warning("scores were not refreshed after job %s: %s", held.job_id, type(error).__name__)
