@@ -44,11 +44,11 @@ class Hold:
     def renew(self) -> Beat | None:
         """Prolong the lease; None if the slot is another process's by now."""
         lease_s = self._parts.settings.slot_lease_s
-        return _unit(self._parts, lambda session: slots.renew(session, self._held, lease_s))
+        return in_unit(self._parts, lambda session: slots.renew(session, self._held, lease_s))
 
     def published(self) -> Published | None:
         """Return what is to be served; None if there is no model yet."""
-        return _unit(self._parts, lambda session: slots.published(session, self._held.slot_id), write=False)
+        return in_unit(self._parts, lambda session: slots.published(session, self._held.slot_id), write=False)
 
     def become_ready(self, endpoint: str, seq: int) -> None:
         """Say where the slot answers, and with which publication."""
@@ -71,7 +71,7 @@ class Hold:
         self._step(lambda session: slots.release(session, self._held, error=error, failed_seq=failed_seq))
 
     def _step(self, step: Callable[[Session], bool]) -> None:
-        if not _unit(self._parts, step):
+        if not in_unit(self._parts, step):
             raise SupersededError("Another process holds this realtime slot by now: stop, and write nothing more")
 
 
@@ -82,11 +82,16 @@ def claim(parts: Parts, slot_id: str, claimant: Claimant) -> Hold | None:
         UpstreamError: If the catalog cannot be reached.
     """
     lease_s = parts.settings.slot_lease_s
-    held = _unit(parts, lambda session: slots.claim(session, slot_id, claimant, lease_s))
+    held = in_unit(parts, lambda session: slots.claim(session, slot_id, claimant, lease_s))
     return None if held is None else Hold(parts, held)
 
 
-def _unit(parts: Parts, question: Callable[[Session], _T], *, write: bool = True) -> _T:
+def in_unit(parts: Parts, question: Callable[[Session], _T], *, write: bool = True) -> _T:
+    """Ask the catalog, or change it, in one transaction.
+
+    Raises:
+        UpstreamError: If the catalog cannot be reached.
+    """
     try:
         with parts.catalog.write() if write else parts.catalog.read() as session:
             return question(session)

@@ -16,6 +16,9 @@ from infra.adapters.catalog.session import lock
 from infra.adapters.catalog.tables import Experiment, ModelVersion, Organisation, Slot
 from infra.adapters.catalog.tables.base import now
 
+_ENDING = case((Slot.desired, SlotState.LOST.value), else_=SlotState.STOPPED.value)
+_NOBODY: dict[str, object] = {"holder": None, "lease_until": None, "endpoint": "", "token": None}
+
 SERVING = (SlotState.READY, SlotState.SWAPPING)
 
 
@@ -41,6 +44,13 @@ class Beat(NamedTuple):
 
     desired: bool
     published_seq: int
+
+
+class Look(NamedTuple):
+    """A slot as its babysitter sees it: wanted, and held by a process with a living lease."""
+
+    desired: bool
+    held: bool
 
 
 class Published(NamedTuple):
@@ -90,6 +100,31 @@ def is_held(session: Session, slot_id: str) -> bool:
     """Say whether a process holds the slot with a living lease."""
     query = select(Slot.id).where(Slot.id == slot_id, Slot.holder.is_not(None), Slot.lease_until >= now())
     return session.scalar(query) is not None
+
+
+def look(session: Session, slot_id: str) -> Look | None:
+    """Return how the slot is; None if there is no such slot any more."""
+    held = and_(Slot.holder.is_not(None), Slot.lease_until >= now())
+    row = session.execute(select(Slot.desired, held).where(Slot.id == slot_id)).one_or_none()
+    return None if row is None else Look(desired=row[0], held=bool(row[1]))
+
+
+def watched_by(session: Session, slot_id: str, flow_run_id: str) -> None:
+    """Note which flow run watches over the slot."""
+    session.execute(update(Slot).where(Slot.id == slot_id).values(flow_run_id=flow_run_id))
+
+
+def died(session: Session, slot_id: str, host: str, pid: int) -> None:
+    """Free the slot of a process that is known to be dead, without waiting for its lease to run out."""
+    dead = and_(Slot.id == slot_id, Slot.host == host, Slot.pid == pid, Slot.holder.is_not(None))
+    session.execute(update(Slot).where(dead).values(state=_ENDING, **_NOBODY))
+
+
+def settle(session: Session, slot_id: str) -> None:
+    """Call a slot stopped that is no longer wanted and that nobody holds."""
+    free = or_(Slot.holder.is_(None), Slot.lease_until < now())
+    done = and_(Slot.id == slot_id, Slot.desired.is_(False), free, Slot.state != SlotState.STOPPED)
+    session.execute(update(Slot).where(done).values(state=SlotState.STOPPED, **_NOBODY))
 
 
 def claim(session: Session, slot_id: str, claimant: Claimant, lease_s: float) -> Hold | None:
@@ -149,9 +184,8 @@ def swap_failed(session: Session, hold: Hold, reason: str, *, failed_seq: int | 
 
 def release(session: Session, hold: Hold, *, error: str | None, failed_seq: int | None) -> bool:
     """Let go of the slot: stopped if it is no longer wanted, else lost, so that the next process takes it at once."""
-    ending = case((Slot.desired, SlotState.LOST.value), else_=SlotState.STOPPED.value)
     values: dict[str, object] = {} if error is None else {"error": error, "failed_seq": failed_seq}
-    return _change(session, hold, state=ending, holder=None, lease_until=None, endpoint="", token=None, **values)
+    return _change(session, hold, state=_ENDING, **_NOBODY, **values)
 
 
 def published(session: Session, slot_id: str) -> Published | None:
