@@ -26,4 +26,4 @@ def _row(name: str, before: float | None, after: float | None) -> Row:
 
 
 def _shown(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:.3f}"
