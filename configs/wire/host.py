@@ -239,10 +239,11 @@ class TrainResult(_Message):
 
 
 class Loaded(_Message):
-    """This version is loaded and warm: predictions may name it."""
+    """This version is loaded and warm: predictions may name it. `arrangement` says how it is run."""
 
     kind: Literal["loaded"] = "loaded"
     version: str
+    arrangement: str = Field(default="", max_length=100)
 
 
 class Prediction(_Message):

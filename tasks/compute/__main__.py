@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     control = Control(int(descriptor))
     request = REQUESTS.validate_json(Path(path).read_bytes())
     try:
-        handler: Handler = importlib.import_module(_HANDLERS[request.kind])  # type: ignore[assignment]  # a module
+        handler: Handler = importlib.import_module(_HANDLERS[request.kind])
         handler.run(request, control)
     except Exception as error:  # noqa: BLE001 (the edge of this process: whatever bundle code raises is reported)
         traceback.print_exc()

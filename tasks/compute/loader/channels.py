@@ -63,8 +63,8 @@ def match(own: Mapping[int, str], wanted: Mapping[int, str], *, count: int, excl
         return Channels(tuple(names), tuple(labels), exclusive, rebuilt=False)
     ordered = sorted((index, name) for index, name in wanted.items() if index)
     first = [(0, BACKGROUND)] if exclusive else []
-    indices, names = zip(*first, *ordered, strict=True)
-    return Channels(names, indices, exclusive, rebuilt=True)
+    indices, given = zip(*first, *ordered, strict=True)
+    return Channels(given, indices, exclusive, rebuilt=True)
 
 
 def _same(name: str) -> str:

@@ -14,12 +14,12 @@ from tasks.compute.failures import NotFiniteError
 from tasks.compute.inference.decide import masks, target_mask
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.network import first_tensor
+from tasks.compute.loader.pipeline import DRAWN, LABEL
 from tasks.compute.metrics.dice import dice, mean
-from tasks.compute.training.data import DRAWN, LABEL
 from tasks.compute.training.masking import mask_logits
 
 
-class Segmenter(LightningModule):
+class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are not read
     """Fits a network to label maps.
 
     Args:

@@ -23,7 +23,7 @@ class EnoughError(Exception):
     """The bound on steps or minutes is reached: training ends well."""
 
 
-class Reporter(Callback):
+class Reporter(Callback):  # type: ignore[misc]  # Lightning's types are not read
     """Watches one training run.
 
     Args:

@@ -18,10 +18,10 @@ from tasks.compute.control import Control
 from tasks.compute.failures import BadInputError, BundleFaultError
 from tasks.compute.loader.config import Bundle, Config, check_overrides
 from tasks.compute.loader.network import build_network
+from tasks.compute.loader.pipeline import CaseDataset, Pipeline
 from tasks.compute.loader.tier import tier_of
 from tasks.compute.training import checkpoint
 from tasks.compute.training.checkpoint import TrainingState
-from tasks.compute.training.data import CaseDataset, Pipeline
 from tasks.compute.training.module import Segmenter
 from tasks.compute.training.reporter import EnoughError, LeftError, Reporter, fill
 

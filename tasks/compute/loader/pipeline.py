@@ -1,4 +1,4 @@
-"""Cases as training items: the deterministic part of the preprocessing once, the random part each time."""
+"""Cases as items for training and evaluation: what is fixed is computed once, what is random each time."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,0 +1,174 @@
+"""A bundle's inference: from an image file to a label map on that image's own grid."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer, SimpleInferer, SlidingWindowInferer
+from monai.transforms import Activationsd, AsDiscreted, Compose, EnsureTyped, Invertd
+from torch import Tensor, nn
+
+from tasks.compute.failures import BadInputError, BundleFaultError, NotFiniteError
+from tasks.compute.inference.arrangement import Arrangement
+from tasks.compute.inference.decide import label_map
+from tasks.compute.inference.grid import Grid, Labels, resample_labels
+from tasks.compute.loader.channels import Channels
+from tasks.compute.loader.config import Bundle, Config, device
+from tasks.compute.loader.network import first_tensor
+from tasks.compute.loader.tensors import Item, TensorCache
+from tasks.compute.scoring.entropy import mean_entropy
+
+# On CPUs a single window takes PyTorch's slow convolution; two share the fast one.
+_WINDOWS_AT_ONCE = 2
+_PLAIN = (Activationsd, AsDiscreted, EnsureTyped, Invertd)
+_MAX_SCORED_VALUES = 200_000_000
+PREDICTION = "pred"
+
+
+class Predictor:
+    """Predicts with any version of a bundle's network.
+
+    Args:
+        bundle: The bundle.
+        config: Its inference configuration, from which the network was built too.
+        channels: What the network's channels stand for.
+        cache: Folder of preprocessed images; None = in memory only.
+        arrangement: How the network is run.
+        inferer: How it is applied to an image; None = as the configuration says.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        config: Config,
+        channels: Channels,
+        *,
+        cache: Path | None,
+        arrangement: Arrangement,
+        inferer: Inferer | None = None,
+    ) -> None:
+        self._key = bundle.metadata.image_key
+        self._channels = channels
+        self._arrangement = arrangement
+        preprocessing = config.build("preprocessing", "pre_transforms")
+        if not isinstance(preprocessing, Compose):
+            raise BundleFaultError("The bundle's inference configuration has no preprocessing")
+        self._preprocessing = preprocessing
+        self._cache = TensorCache(cache, config.raw("preprocessing") or config.raw("pre_transforms"))
+        self._inferer: Inferer = inferer or config.build("inferer") or SimpleInferer()
+        if isinstance(self._inferer, SlidingWindowInferer):
+            self._inferer.sw_batch_size = max(self._inferer.sw_batch_size, _WINDOWS_AT_ONCE)
+        after = config.build("postprocessing", "post_transforms")
+        steps = list(after.flatten().transforms) if isinstance(after, Compose) else []
+        # Anything beyond softmax, threshold and inversion, such as keeping the largest component, is run as it is.
+        self._after = Compose(steps) if any(not isinstance(step, _PLAIN) for step in steps) else None
+
+    def prepare(self, image: Sequence[str]) -> Tensor:
+        """Return the preprocessed image, shape (channel, i, j, k), a MetaTensor on the CPU.
+
+        Raises:
+            BadInputError: If the file cannot be read as an image.
+        """
+        data: Any = image[0] if len(image) == 1 else list(image)
+
+        def make() -> Item:
+            return {self._key: self._preprocessing({self._key: data})[self._key]}
+
+        try:
+            tensor: Tensor = self._cache.get(image, make)[self._key]
+        except (OSError, EOFError, RuntimeError) as error:
+            raise BadInputError("The image cannot be read or prepared; the host's log says why") from error
+        return tensor
+
+    def answer(self, network: nn.Module, image: Tensor, *, between: Callable[[], None] | None = None) -> Tensor:
+        """Return logits of shape (channel, i, j, k), float32, on the preprocessed grid.
+
+        Args:
+            network: The network of one version, in evaluation mode.
+            image: What `prepare` returned.
+            between: Called before each window; others may run meanwhile.
+
+        Raises:
+            NotFiniteError: If a logit is NaN or infinite.
+        """
+
+        def window(patch: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            if between is not None:
+                between()
+            return self._arrangement.run(lambda given: network(given, *args, **kwargs), patch)
+
+        plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+        with torch.inference_mode():
+            logits = first_tensor(self._inferer(plain[None].to(device()), window))[0].float()
+        if not bool(torch.isfinite(logits.sum())):
+            raise NotFiniteError("The network's answer holds NaN or infinity")
+        return logits
+
+    def segment(
+        self,
+        network: nn.Module,
+        image: Sequence[str],
+        *,
+        between: Callable[[], None] | None = None,
+        wanted: Sequence[int] = (),
+    ) -> tuple[Labels, Grid, float | None]:
+        """Return the label map on the image's own grid, that grid, and the mean entropy of the decision.
+
+        Args:
+            network: The network of one version, in evaluation mode.
+            image: File, or one file per channel.
+            between: See `answer`.
+            wanted: Label indices to keep; empty = all.
+        """
+        prepared = self.prepare(image)
+        grid = own_grid(prepared)
+        logits = self.answer(network, prepared, between=between)
+        score = None
+        if logits.numel() <= _MAX_SCORED_VALUES:
+            score = mean_entropy(logits, label_map(logits, self._channels) > 0, exclusive=self._channels.exclusive)
+        if self._after is not None:
+            labels = self._by_bundle(image, logits)
+        else:
+            small = label_map(logits, self._channels).cpu().numpy()
+            labels = resample_labels(small, np.asarray(prepared.affine, dtype=np.float64), grid)  # type: ignore[attr-defined]  # own_grid saw to it
+        if wanted:
+            labels[~np.isin(labels, wanted)] = 0
+        return labels, grid, score
+
+    def _by_bundle(self, image: Sequence[str], logits: Tensor) -> Labels:
+        """Return labels after the bundle's own postprocessing, which inverts the very transforms that ran."""
+        data: Any = image[0] if len(image) == 1 else list(image)
+        item = self._preprocessing({self._key: data})
+        item[PREDICTION] = MetaTensor(logits, meta=item[self._key].meta)
+        item[PREDICTION].applied_operations = item[self._key].applied_operations
+        result = self._after(item)[PREDICTION] if self._after else logits
+        if result.shape[0] == 1 and self._channels.exclusive:
+            table = torch.tensor(self._channels.labels, dtype=torch.uint8)
+            return table[result[0].long().cpu()].numpy()
+        return label_map(result.float().cpu() - 0.5, self._channels).numpy()
+
+
+def own_grid(prepared: Tensor) -> Grid:
+    """Return the grid that the image had in its file.
+
+    Raises:
+        BundleFaultError: If the bundle's transforms do not keep track of it.
+    """
+    if not isinstance(prepared, MetaTensor) or "original_affine" not in prepared.meta:
+        raise BundleFaultError("The bundle's preprocessing loses the image's geometry (no MetaTensor)")
+    shape = tuple(int(extent) for extent in prepared.meta["spatial_shape"])
+    return Grid(shape, np.asarray(prepared.meta["original_affine"], dtype=np.float64))
+
+
+def write_labels(labels: Labels, grid: Grid, path: Path) -> None:
+    """Write a label map as uint8 NIfTI, whole or not at all."""
+    image = nib.Nifti1Image(labels, grid.affine, dtype=np.uint8)
+    image.header.set_xyzt_units("mm")
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    nib.save(image, temporary)
+    temporary.replace(path)

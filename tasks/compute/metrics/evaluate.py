@@ -1,0 +1,126 @@
+"""Compare versions on the same cases, in one process and on one pipeline."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+
+import torch
+from monai.transforms import LoadImage
+from torch import Tensor, nn
+
+from configs.wire.host import Case, CaseResult, EvaluateRequest, Ready
+from tasks.compute.control import Control
+from tasks.compute.failures import BadInputError, NotFiniteError
+from tasks.compute.inference.arrangement import Arrangement
+from tasks.compute.inference.decide import label_map
+from tasks.compute.inference.predictor import Predictor
+from tasks.compute.loader.channels import Channels
+from tasks.compute.loader.config import Bundle, Config
+from tasks.compute.loader.network import build_network, load_state
+from tasks.compute.loader.pipeline import LABEL, Pipeline
+from tasks.compute.loader.tier import tier_of
+from tasks.compute.metrics.dice import dice, mean
+
+# Predicted and reference label map of one case, both with the experiment's label indices on one grid.
+Compared = tuple[Tensor, Tensor]
+Comparison = Callable[[nn.Module, Case], Compared]
+
+
+def run(request: EvaluateRequest, control: Control) -> None:
+    """Answer an evaluation."""
+    Thread(target=_until_gone, args=(control,), daemon=True).start()
+    control.say(Ready())
+    bundle = Bundle(Path(request.bundle))
+    training = bundle.training()
+    by_validation = tier_of(training)[0] == "A" and training is not None
+    config = training if by_validation and training is not None else bundle.inference()
+    network, channels = build_network(bundle, config, labels=request.labels, weights=None)
+    start = {name: value.clone() for name, value in network.state_dict().items()}
+    cache = Path(request.cache) if request.cache else None
+    inferer = config.build("validate#inferer") if by_validation else None
+    predictor = Predictor(
+        bundle, _inference_of(bundle, config), channels, cache=cache, arrangement=Arrangement(), inferer=inferer
+    )
+    compare = _on_validation(bundle, config, channels, predictor, cache) if by_validation else _on_images(predictor)
+    network.eval()
+    for version, weights in request.versions.items():
+        if weights:
+            load_state(network, Path(weights))
+        else:
+            network.load_state_dict(start)
+        for case in request.cases:
+            control.say(judge(case, version, network, compare, request.labels))
+
+
+def judge(case: Case, version: str, network: nn.Module, compare: Comparison, labels: dict[int, str]) -> CaseResult:
+    """Return one version's Dice on one case, for the labels that its annotator drew."""
+    drawn = {i: name for i, name in labels.items() if i and (case.annotated is None or name in case.annotated)}
+    try:
+        predicted, reference = compare(network, case)
+    except NotFiniteError:
+        return CaseResult(
+            case=case.id,
+            version=version,
+            per_label=dict.fromkeys(drawn.values(), 0.0),
+            mean=0.0,
+            empty=False,
+            finite=False,
+        )
+    per_label = {name: dice(reference == index, predicted == index) for index, name in drawn.items()}
+    empty = bool((reference > 0).any()) and not bool((predicted > 0).any())
+    return CaseResult(
+        case=case.id,
+        version=version,
+        per_label=per_label,
+        mean=mean(list(per_label.values())),
+        empty=empty,
+        finite=True,
+    )
+
+
+def _on_validation(
+    bundle: Bundle, config: Config, channels: Channels, predictor: Predictor, cache: Path | None
+) -> Comparison:
+    """Return the comparison on the grid of the bundle's `validate#preprocessing`, where its key metric is."""
+    pipeline = Pipeline(
+        config,
+        config.find("validate#preprocessing") or "train#preprocessing",
+        channels=channels,
+        image_key=bundle.metadata.image_key,
+        cache=cache,
+    )
+    back = torch.zeros(256, dtype=torch.uint8)
+    for label, target in channels.channel_of().items():
+        back[target] = label
+
+    def compare(network: nn.Module, case: Case) -> Compared:
+        item = pipeline.fixed(case)
+        logits = predictor.answer(network, item[bundle.metadata.image_key])
+        return label_map(logits, channels).cpu(), back[torch.as_tensor(item[LABEL])[0].long()]
+
+    return compare
+
+
+def _on_images(predictor: Predictor) -> Comparison:
+    """Return the comparison on each image's own grid, for bundles that say nothing about validation."""
+    read = LoadImage(image_only=True, ensure_channel_first=False)
+
+    def compare(network: nn.Module, case: Case) -> Compared:
+        if case.label is None:
+            raise BadInputError(f"Case {case.id} has no label; evaluation needs one")
+        labels, _, _ = predictor.segment(network, case.image)
+        return torch.from_numpy(labels), torch.as_tensor(read(case.label)).to(torch.uint8)
+
+    return compare
+
+
+def _inference_of(bundle: Bundle, config: Config) -> Config:
+    """Return the configuration that a predictor needs beside the one the network was built from."""
+    return config if config.find("preprocessing", "pre_transforms") else bundle.inference()
+
+
+def _until_gone(control: Control) -> None:
+    """End the process when the parent asks for it or is gone."""
+    control.hear()
+    os._exit(0)

@@ -1,0 +1,39 @@
+"""Score images with one version, a message each."""
+
+import os
+from pathlib import Path
+from threading import Thread
+
+from configs.wire.host import ImageScore, Ready, ScoreRequest
+from tasks.compute.control import Control
+from tasks.compute.inference.arrangement import Arrangement
+from tasks.compute.inference.decide import label_map
+from tasks.compute.inference.predictor import Predictor
+from tasks.compute.loader.config import Bundle
+from tasks.compute.loader.network import build_network
+from tasks.compute.scoring.methods import METHODS
+
+
+def run(request: ScoreRequest, control: Control) -> None:
+    """Answer a scoring request."""
+    Thread(target=_until_gone, args=(control,), daemon=True).start()
+    control.say(Ready())
+    bundle = Bundle(Path(request.bundle))
+    config = bundle.inference()
+    weights = Path(request.weights) if request.weights else None
+    network, channels = build_network(bundle, config, labels=request.labels, weights=weights)
+    network.eval()
+    cache = Path(request.cache) if request.cache else None
+    predictor = Predictor(bundle, config, channels, cache=cache, arrangement=Arrangement())
+    method = METHODS[request.method]
+    for image in request.images:
+        logits = predictor.answer(network, predictor.prepare(image.image))
+        foreground = label_map(logits, channels) > 0
+        score = method(logits, foreground, exclusive=channels.exclusive)
+        control.say(ImageScore(image=image.id, score=score))
+
+
+def _until_gone(control: Control) -> None:
+    """End the process when the parent asks for it or is gone."""
+    control.hear()
+    os._exit(0)
