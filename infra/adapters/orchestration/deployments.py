@@ -14,7 +14,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from configs.errors import OrchestratorError
 from infra.adapters.orchestration.prefect import connect
@@ -53,7 +53,7 @@ class _PrefectFile(BaseModel):
     deployments: list[_Deployment]
 
 
-def ensure_pools(url: str, auth: str | None, *, devices: int = 1) -> None:
+def ensure_pools(url: str, auth: SecretStr | None, *, devices: int = 1) -> None:
     """Make the work pools, or bring their limits up to date.
 
     Args:
@@ -69,7 +69,7 @@ def ensure_pools(url: str, auth: str | None, *, devices: int = 1) -> None:
         _ensure_pool(client, REALTIME, None)
 
 
-def deploy(url: str, auth: str | None, root: Path) -> list[str]:
+def deploy(url: str, auth: SecretStr | None, root: Path) -> list[str]:
     """Register the deployments of the checkout at *root*, and return their full names; safe to repeat.
 
     Raises:

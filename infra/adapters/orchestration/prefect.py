@@ -13,6 +13,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun as PrefectFlowRun
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound, PrefectException
+from pydantic import SecretStr
 
 from configs.errors import NotFoundError, OrchestratorError
 from infra.adapters.orchestration.base import FlowRun, RunState
@@ -22,7 +23,7 @@ _PAGE = 200  # Prefect's own limit of rows per answer
 
 
 @contextmanager
-def connect(url: str, auth: str | None) -> Iterator[SyncPrefectClient]:
+def connect(url: str, auth: SecretStr | None) -> Iterator[SyncPrefectClient]:
     """Give a client of the Prefect server at *url* (`http://127.0.0.1:4200/api`), for one use.
 
     Raises:
@@ -31,7 +32,9 @@ def connect(url: str, auth: str | None) -> Iterator[SyncPrefectClient]:
     if not url:
         raise OrchestratorError("No Prefect server is named. Set TEACHBACK_PREFECT_API_URL, or start `teachback up`.")
     try:
-        with SyncPrefectClient(url, auth_string=auth, httpx_settings={"timeout": _TIMEOUT_S}) as client:
+        with SyncPrefectClient(
+            url, auth_string=auth.get_secret_value() if auth else None, httpx_settings={"timeout": _TIMEOUT_S}
+        ) as client:
             yield client
     except httpx.HTTPStatusError as error:
         status = error.response.status_code
@@ -49,7 +52,7 @@ class PrefectOrchestrator:
         auth: `user:password`, when the server asks for it.
     """
 
-    def __init__(self, url: str, auth: str | None) -> None:
+    def __init__(self, url: str, auth: SecretStr | None) -> None:
         self._url = url
         self._auth = auth
 
