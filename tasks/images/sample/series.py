@@ -62,6 +62,7 @@ def _series_attributes(
     shared.SeriesNumber, shared.SeriesDescription, shared.Modality = 1, description, "MR"
     shared.Manufacturer, shared.BodyPartExamined, shared.PatientPosition = "", "BRAIN", "HFS"
     shared.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
+    # RM is research mode; what only a scanner could know stays empty rather than invented.
     shared.ScanningSequence, shared.SequenceVariant, shared.ScanOptions = "RM", "NONE", ""
     shared.MRAcquisitionType, shared.EchoTime, shared.EchoTrainLength = "3D", None, None
     shared.ImageOrientationPatient = [*_decimals(affine[:3, 0] / spacing[0]), *_decimals(affine[:3, 1] / spacing[1])]

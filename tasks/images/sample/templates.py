@@ -29,7 +29,7 @@ _COLIN27_REGIONS = {
     3: ("Cerebelum_", "Vermis_"),
 }
 _MRICRON_TEMPLATES = Path("/usr/share/mricron/templates")
-_SEITZMAN_CEREBELLUM = 7
+_SEITZMAN_CEREBELLUM = 7  # as the first line of the file of anatomical labels says
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -100,6 +100,7 @@ def _mni152(spacing_mm: float) -> Template:
     voxels = np.argwhere(labels == 1)
     world_ras = _apply(_RAS_TO_LPS @ affine, voxels)
     _, nearest = cKDTree(points).query(world_ras)
+    # Only grey matter is asked: white matter of the cerebellum stays white matter.
     labels[tuple(voxels[regions[nearest] == _SEITZMAN_CEREBELLUM].T)] = 3
     return Template(t1, labels, MNI152_LABELS, affine)
 

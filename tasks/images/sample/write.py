@@ -104,6 +104,7 @@ def _refuse_existing(folders: list[Path]) -> None:
 def _write_image(
     folder: Path, image: npt.NDArray[np.float32], template: Template, form: Form, identity: tuple[str, ...]
 ) -> tuple[Path, str | None]:
+    # Whole numbers, as scanners store them: DICOM takes no floats, and both forms then hold the same image.
     stored = np.clip(np.round(image * _FULL_SCALE), 0, np.iinfo(np.int16).max).astype(np.int16)
     if form == "dicom":
         path = folder / "t1"

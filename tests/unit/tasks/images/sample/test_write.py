@@ -46,7 +46,7 @@ def test_a_case_depends_on_its_number_and_the_seed_alone(tmp_path: Path) -> None
     other = write_cases(tmp_path / "other", None, count=1, seed=8, spacing_mm=6, first=3)
 
     assert third.cases[0].truth is None
-    assert np.array_equal(voxels(three.cases[2].image), voxels(third.cases[0].image))
+    assert sha256(three.cases[2].image) == sha256(third.cases[0].image)
     assert not np.array_equal(voxels(three.cases[2].image), voxels(other.cases[0].image))
     assert not np.array_equal(voxels(three.cases[1].image), voxels(three.cases[2].image))
 
