@@ -23,6 +23,7 @@ from infra.services.callers import Caller, Right, allow
 from infra.services.listing import Cut, Page, cut
 from infra.wiring import Parts
 from tasks.images.sync import SyncReport, sync_dataset
+from tasks.labels.imports import import_labels
 
 UNRESOLVED = "Cannot resolve the dataset. Please make sure the dataset information is correct."
 _WEB = ("http", "https")
@@ -183,7 +184,7 @@ def remove(parts: Parts, caller: Caller, dataset_id: str) -> Dataset:
 
 
 def refresh(parts: Parts, caller: Caller, dataset_id: str) -> SyncReport:
-    """List the store again.
+    """List the store again, and take in labels that came to it.
 
     Raises:
         NotFoundError: If the organisation has none of this id.
@@ -191,13 +192,16 @@ def refresh(parts: Parts, caller: Caller, dataset_id: str) -> SyncReport:
     """
     allow(caller, Right.ANNOTATE)
     get(parts, caller, dataset_id)
-    return sync_dataset(parts, dataset_id)
+    report = sync_dataset(parts, dataset_id)
+    import_labels(parts, dataset_id)
+    return report
 
 
 def _refresh(parts: Parts, dataset_id: str) -> None:
     """List a store that has just answered; if it fails now, the data set says so and is listed again later."""
     try:
         sync_dataset(parts, dataset_id)
+        import_labels(parts, dataset_id)
     except StoreError as error:
         _log.warning("data set %s could not be listed: %s", dataset_id, error)
         with parts.catalog.write() as session:

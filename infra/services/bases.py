@@ -1,0 +1,70 @@
+"""Base experiments: one per registered bundle, for everybody, read-only."""
+
+import logging
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from configs.errors import TeachbackError
+from infra.adapters.catalog import experiments as catalog
+from infra.adapters.catalog.tables import Bundle, Experiment
+from infra.adapters.catalog.tables.base import new_id
+from infra.services.archs import arch_of
+from infra.services.callers import Caller, Right, allow
+from infra.services.experiment_requests import ShownExperiment
+from infra.wiring import Parts
+from tasks.bundles.catalog import register
+
+METADATA = Path("configs/metadata.json")
+SYSTEM = "system"
+_log = logging.getLogger(__name__)
+
+
+def register_shipped(parts: Parts) -> list[str]:
+    """Register every bundle that comes with the project and list it; return the base experiments' ids.
+
+    A bundle that does not work here is left out and said in the log: it must not keep the others from serving.
+    """
+    folders = sorted(path.parent.parent for path in parts.settings.bundles_dir.glob(f"*/{METADATA}"))
+    found = []
+    for folder in folders:
+        try:
+            found.append(_listed(parts, register(parts, folder, by=SYSTEM)))
+        except TeachbackError:
+            _log.exception("the bundle %s could not be registered", folder.name)
+    return found
+
+
+def register_bundle(parts: Parts, caller: Caller, folder: Path) -> str:
+    """Register a bundle of this machine and return its base experiment's id.
+
+    Raises:
+        ForbiddenError: If the caller may not.
+        BundleError: If it is no bundle that works here.
+    """
+    allow(caller, Right.MANAGE_BUNDLES)
+    return _listed(parts, register(parts, folder, by=caller.subject))
+
+
+def _listed(parts: Parts, bundle: Bundle) -> str:
+    with parts.catalog.write() as session:
+        base = catalog.base_of(session, bundle.name, bundle.version) or _new(session, bundle)
+        base.bundle_id, base.labels, base.description = bundle.id, dict(bundle.labels), bundle.description
+        return base.id
+
+
+def _new(session: Session, bundle: Bundle) -> Experiment:
+    base = Experiment(
+        id=new_id(),
+        org=None,
+        base=True,
+        name=bundle.name,
+        arch=arch_of(bundle.name),
+        bundle_id=bundle.id,
+        labels={},
+        shown=ShownExperiment(version=bundle.version).model_dump(mode="json"),
+        created_by=SYSTEM,
+    )
+    base.lineage = base.id
+    session.add(base)
+    return base

@@ -1,0 +1,116 @@
+"""Images of a data set: the next one to label, and their files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs.errors import NotFoundError
+from configs.specs.score import Strategy
+from infra.adapters.catalog import datasets as dataset_catalog
+from infra.adapters.catalog import experiments as experiment_catalog
+from infra.adapters.catalog import images as catalog
+from infra.adapters.catalog.tables import Image
+from infra.services.callers import Caller, Right, allow
+from infra.wiring import Parts
+from tasks.images.stores import image_of, store_of
+from tasks.selection.next_image import next_image, touch_lease
+
+
+class NoImageLeftError(NotFoundError):
+    """Every image is labelled, skipped or with another annotator."""
+
+    def __str__(self) -> str:
+        return "No Unlabeled Images Found: every image is labelled, skipped or leased to another annotator"
+
+
+@dataclass(frozen=True)
+class NextImage:
+    """What the next image is asked by; `client_id` tells several annotators with one key apart."""
+
+    experiment_id: str | None = None
+    strategy: Strategy | None = None
+    client_id: str = ""
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image as a file of this host; `name` is what a person saves it as."""
+
+    path: Path
+    name: str
+
+
+def take_next(parts: Parts, caller: Caller, dataset_id: str, asked: NextImage) -> Image:
+    """Lease the next image to the caller.
+
+    Raises:
+        NotFoundError: If the organisation has no such data set or experiment, or no image is left.
+    """
+    allow(caller, Right.ANNOTATE)
+    with parts.catalog.write() as session:
+        dataset = dataset_catalog.get(session, caller.org, dataset_id)
+        if asked.experiment_id is not None:
+            experiment_catalog.get(session, caller.org, asked.experiment_id)
+        try:
+            return next_image(
+                session,
+                dataset.id,
+                holder=holder_of(caller, asked.client_id),
+                experiment_id=asked.experiment_id,
+                strategy=asked.strategy,
+                lease_s=parts.settings.image_lease_s,
+            )
+        except NotFoundError:
+            raise NoImageLeftError("unlabelled image", dataset_id) from None
+
+
+def get(parts: Parts, caller: Caller, dataset_id: str, key: str) -> Image:
+    """Return one image by its id in the data set.
+
+    Raises:
+        NotFoundError: If there is no such data set or image.
+    """
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        dataset = dataset_catalog.get(session, caller.org, dataset_id)
+        return catalog.by_key(session, dataset.id, key)
+
+
+def cache(parts: Parts, caller: Caller, dataset_id: str, key: str) -> None:
+    """Bring an image to this host's cache.
+
+    Raises:
+        NotFoundError: If there is no such data set or image.
+        StoreError: If its store fails.
+    """
+    allow(caller, Right.ANNOTATE)
+    image_of(parts, store_of(parts, dataset_id), get(parts, caller, dataset_id, key))
+
+
+def fetch(parts: Parts, caller: Caller, dataset_id: str, key: str, *, client_id: str = "") -> ImageFile:
+    """Return an image as a file, and keep the caller's lease of it alive.
+
+    Raises:
+        NotFoundError: If there is no such data set or image.
+        StoreError: If its store fails.
+    """
+    image = get(parts, caller, dataset_id, key)
+    local = image_of(parts, store_of(parts, dataset_id), image)
+    touch(parts, caller, image, client_id)
+    return ImageFile(path=local.path, name=f"{basename(key)}.nii")
+
+
+def touch(parts: Parts, caller: Caller, image: Image, client_id: str = "") -> None:
+    """Keep the caller's lease of an image that they work on alive."""
+    with parts.catalog.write() as session:
+        touch_lease(session, image, holder_of(caller, client_id), parts.settings.image_lease_s)
+
+
+def holder_of(caller: Caller, client_id: str) -> str:
+    """Return the name under which leases are held."""
+    return f"{caller.subject}/{client_id[:200]}" if client_id else caller.subject
+
+
+def basename(key: str) -> str:
+    """Return the last part of an image's id, safe as a file name in a header."""
+    last = key.rsplit("/", 1)[-1]
+    return "".join(character if character.isalnum() or character in "._-" else "_" for character in last) or "image"

@@ -1,0 +1,91 @@
+"""Realtime inference of one image."""
+
+import time
+from dataclasses import dataclass, field
+
+from configs.errors import BusyError, InvalidRequestError
+from configs.specs.infer import InferSpec
+from configs.wire.slot import LabelForm
+from infra.adapters.catalog import datasets as dataset_catalog
+from infra.adapters.catalog import experiments as catalog
+from infra.adapters.catalog import images as image_catalog
+from infra.adapters.catalog.experiments import Uses
+from infra.adapters.catalog.tables import Image
+from infra.services import images
+from infra.services.callers import Caller, Right, allow
+from infra.wiring import Parts
+from tasks.serving.predict import hint, predict
+
+WAIT_S = 50.0
+POLL_S = 1.0
+_ENDINGS: dict[LabelForm, str] = {"nrrd": ".nrrd", "nifti": ".nii.gz"}
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What to segment. Without a data set: the experiment's for inference, else the one it trains on."""
+
+    image: str
+    dataset_id: str | None = None
+    spec: InferSpec = field(default_factory=InferSpec)
+    form: LabelForm = "nrrd"
+    client_id: str = ""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A label map as a file's bytes, and which model version made it."""
+
+    name: str
+    content: bytes
+    media_type: str
+    version: str
+    seq: int
+    cached: bool
+    seconds: float
+
+
+def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) -> Segmentation:
+    """Have the experiment's realtime server segment an image; a server that just starts is waited for.
+
+    Raises:
+        NotFoundError: If there is no such experiment, data set or image.
+        InvalidRequestError: If realtime inference is off, or prompts do not fit the model.
+        BusyError: If no server is ready in time.
+    """
+    allow(caller, Right.ANNOTATE)
+    with parts.catalog.read() as session:
+        experiment = catalog.get(session, caller.org, experiment_id)
+        dataset_id = asked.dataset_id or _dataset(catalog.uses(session, [experiment.id])[experiment.id])
+        image = image_catalog.by_key(session, dataset_catalog.get(session, caller.org, dataset_id).id, asked.image)
+    images.touch(parts, caller, image, asked.client_id)
+    give_up = time.monotonic() + WAIT_S
+    while True:
+        try:
+            answer = predict(parts, experiment_id, dataset_id, image.id, asked.spec, asked.form)
+            break
+        except BusyError:
+            if time.monotonic() >= give_up:
+                raise
+            time.sleep(POLL_S)
+    name = f"{images.basename(asked.image)}_seg{_ENDINGS[asked.form]}"
+    return Segmentation(
+        name, answer.content, answer.media_type, answer.version, answer.seq, answer.cached, answer.seconds
+    )
+
+
+def prefetch(parts: Parts, caller: Caller, experiment_id: str | None, image: Image) -> None:
+    """Have an image predicted that was just handed out, for every experiment that may be asked about it next."""
+    with parts.catalog.read() as session:
+        named = [experiment_id] if experiment_id else dataset_catalog.users_of(session, image.dataset_id)
+        served = [row.id for row in catalog.listed(session, caller.org, bases=False) if row.realtime]
+    for wanted in named:
+        if wanted in served:
+            hint(parts, wanted, image.dataset_id, image.id)
+
+
+def _dataset(uses: Uses) -> str:
+    chosen: list[str] = [*uses.get("inference", ()), *uses.get("train", ())]
+    if not chosen:
+        raise InvalidRequestError("The experiment names no data set for inference: name one as specs.dataset_id")
+    return chosen[0]

@@ -1,0 +1,283 @@
+"""Jobs: the annotation loop and single trainings; asked for, watched, cancelled."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError
+from configs.specs.annotation import AnnotationSpec
+from configs.specs.round import RoundSpec
+from configs.specs.train import TrainSpec
+from configs.states import TERMINAL, JobStatus
+from infra.adapters.catalog import audit
+from infra.adapters.catalog import experiments as catalog
+from infra.adapters.catalog import jobs as job_catalog
+from infra.adapters.catalog.tables import Attempt, Experiment, Job
+from infra.adapters.catalog.tables.base import now
+from infra.services.archs import actions_of
+from infra.services.callers import Caller, Right, allow
+from infra.services.listing import Cut, Page, cut
+from infra.services.repeats import Repeat, keep, recall
+from infra.wiring import Parts
+from tasks.rounds.cancel import cancel as cancel_job
+from tasks.rounds.count import open_round_if_due
+from tasks.rounds.start import start_annotation, start_train
+
+LOG_BYTES = 2**20
+_SECRET = re.compile(r"secret|password|passwd|token|api_?key|credential", re.IGNORECASE)
+_HIDDEN = "[hidden]"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a caller says besides the spec: shown again, and the key that makes a repeat harmless."""
+
+    name: str = ""
+    description: str = ""
+    specs: Mapping[str, Any] = field(default_factory=dict)
+    repeat: Repeat | None = None
+
+
+def annotate(parts: Parts, caller: Caller, experiment_id: str, spec: AnnotationSpec, asked: Asked) -> str:
+    """Start the experiment's continual-learning loop and return its id.
+
+    Raises:
+        ForbiddenError: If the caller may not.
+        NotFoundError: If there is no such experiment, or it names no data set for evaluation.
+        InvalidRequestError: If it has not exactly one training data set, or its bundle cannot train.
+        ConflictError: If another loop of it is open.
+    """
+    _check_tracking(parts, spec.train_spec)
+
+    def start(session: Session, experiment: Experiment) -> Job:
+        if not catalog.uses(session, [experiment.id])[experiment.id].get("eval"):
+            raise _NoEvaluationError(experiment.id)
+        request = shown_specs(asked.specs)
+        return start_annotation(session, experiment, spec, actor=caller.subject, name=asked.name, request=request)
+
+    return _start(parts, caller, experiment_id, "annotation", asked, start)
+
+
+def train(parts: Parts, caller: Caller, experiment_id: str, spec: RoundSpec, asked: Asked) -> str:
+    """Start one training on all labels so far and return its id; one that still waits is returned instead.
+
+    Raises:
+        ForbiddenError: If the caller may not.
+        NotFoundError: If there is no such experiment.
+        InvalidRequestError: If it has not exactly one training data set, or its bundle cannot train.
+    """
+    _check_tracking(parts, spec.train)
+
+    def start(session: Session, experiment: Experiment) -> Job:
+        request = shown_specs(asked.specs)
+        return start_train(session, experiment, spec, actor=caller.subject, name=asked.name, request=request)
+
+    return _start(parts, caller, experiment_id, "train", asked, start)
+
+
+def get(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> Job:
+    """Return one job.
+
+    Raises:
+        NotFoundError: If the experiment has none of this id.
+    """
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        return catalog.job(session, caller.org, experiment_id, job_id)
+
+
+def listed(parts: Parts, caller: Caller, experiment_id: str | None, page: Page) -> Cut[Job]:
+    """Return a page of the experiment's jobs; None = of all experiments of the organisation.
+
+    Raises:
+        NotFoundError: If there is no such experiment.
+    """
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        wanted = None if experiment_id is None else [catalog.get(session, caller.org, experiment_id).id]
+        return cut(catalog.jobs(session, caller.org, wanted), page)
+
+
+def cancel(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> Job:
+    """Cancel a job and its open round; a finished one is left as it is.
+
+    Raises:
+        NotFoundError: If the experiment has none of this id.
+    """
+
+    def change(session: Session, job: Job) -> None:
+        cancel_job(session, job.id, caller.subject)
+
+    return _change(parts, caller, experiment_id, job_id, "cancel", change)
+
+
+def pause(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> Job:
+    """Let the loop's running round end and start none; labels go on counting.
+
+    Raises:
+        NotFoundError: If the experiment has none of this id.
+        InvalidRequestError: If it is not a running loop.
+    """
+
+    def change(session: Session, job: Job) -> None:
+        locked = job_catalog.locked(session, job.id)
+        _expect(locked, "pause", JobStatus.RUNNING)
+        locked.status = JobStatus.PAUSED
+
+    return _change(parts, caller, experiment_id, job_id, "pause", change)
+
+
+def resume(parts: Parts, caller: Caller, experiment_id: str, job_id: str, *, round_now: bool = False) -> Job:
+    """Go on with a paused loop; `round_now` opens a round with the labels that wait, also of a running loop.
+
+    Raises:
+        NotFoundError: If the experiment has none of this id.
+        InvalidRequestError: If it is not a paused loop.
+    """
+
+    def change(session: Session, job: Job) -> None:
+        locked = job_catalog.locked(session, job.id)
+        _expect(locked, "resume", *([JobStatus.PAUSED, JobStatus.RUNNING] if round_now else [JobStatus.PAUSED]))
+        locked.status = JobStatus.RUNNING
+        open_round_if_due(session, locked, at_least=1 if round_now else None)
+
+    return _change(parts, caller, experiment_id, job_id, "resume", change)
+
+
+def remove(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> None:
+    """Hide a job that has ended.
+
+    Raises:
+        NotFoundError: If the experiment has none of this id.
+        ConflictError: If it has not ended.
+    """
+
+    def change(session: Session, job: Job) -> None:
+        if job.status not in TERMINAL:
+            raise ConflictError(f"The job cannot be deleted while it is {job.status}: cancel it first")
+        job.deleted_at = session.scalar(select(now()))
+
+    _change(parts, caller, experiment_id, job_id, "delete", change)
+
+
+def log(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> str:
+    """Return what the job's attempts wrote on this machine, redacted; at most the last MiB of each file.
+
+    Raises:
+        NotFoundError: If the experiment has no such job, or nothing was written yet.
+    """
+    allow(caller, Right.RUN_JOBS)
+    with parts.catalog.read() as session:
+        job = catalog.job(session, caller.org, experiment_id, job_id)
+        wanted = [job.id, *(child.id for child in job_catalog.children(session, job.id))]
+        query = select(Attempt).where(Attempt.job_id.in_(wanted)).order_by(Attempt.created_at, Attempt.n)
+        attempts = session.scalars(query).all()
+    lines = [line for attempt in attempts for line in _attempt_log(parts.settings.home, attempt)]
+    if not lines:
+        raise _NoLogError(job_id)
+    return parts.redactor.redact("".join(lines))
+
+
+class _NoLogError(NotFoundError):
+    """There is a job, but no log of it yet."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__("log of the job", job_id)
+
+    def __str__(self) -> str:
+        return "Logs for the job are not available yet."
+
+
+class _NoEvaluationError(NotFoundError):
+    """A loop is asked for and nothing says what it is judged on."""
+
+    def __init__(self, experiment_id: str) -> None:
+        super().__init__("evaluation data set of the experiment", experiment_id)
+
+    def __str__(self) -> str:
+        said = "Annotation job requires eval dataset in the model metadata."
+        return f"{said} Set eval_dataset by PATCH; it may be the training data set: patients are kept apart."
+
+
+def shown_specs(specs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the specs as they may be kept and shown: values under secret-looking names are replaced."""
+    return {name: _HIDDEN if _SECRET.search(name) and value else _shown(value) for name, value in specs.items()}
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return shown_specs(value)
+    if isinstance(value, list):
+        return [_shown(part) for part in value]
+    return value
+
+
+def _check_tracking(parts: Parts, spec: TrainSpec) -> None:
+    if spec.tracking_uri is not None:
+        parts.egress.check(spec.tracking_uri)
+
+
+def _start(
+    parts: Parts,
+    caller: Caller,
+    experiment_id: str,
+    action: str,
+    asked: Asked,
+    start: Callable[[Session, Experiment], Job],
+) -> str:
+    allow(caller, Right.RUN_JOBS)
+    with parts.catalog.write() as session:
+        known = recall(session, caller.org, asked.repeat)
+        if known is not None:
+            return known
+        experiment = catalog.get(session, caller.org, experiment_id)
+        if action not in actions_of(catalog.bundle(session, experiment.bundle_id)):
+            raise InvalidRequestError(f"Action {action!r} is not offered by this experiment: its bundle only infers")
+        job = start(session, experiment)
+        job.description = asked.description or job.description
+        keep(session, caller.org, asked.repeat, job.id)
+        audit.record(session, caller.org, caller.subject, f"job.{action}", job.id, experiment=experiment_id)
+        return job.id
+
+
+def _change(
+    parts: Parts,
+    caller: Caller,
+    experiment_id: str,
+    job_id: str,
+    verb: str,
+    change: Callable[[Session, Job], None],
+) -> Job:
+    allow(caller, Right.RUN_JOBS)
+    with parts.catalog.write() as session:
+        job = catalog.job(session, caller.org, experiment_id, job_id)
+        change(session, job)
+        audit.record(session, caller.org, caller.subject, f"job.{verb}", job_id)
+        session.flush()
+        session.refresh(job)
+        return job
+
+
+def _expect(job: Job, verb: str, *statuses: JobStatus) -> None:
+    if job.action != "annotation":
+        raise InvalidRequestError(f"Only an annotation job can be asked to {verb}; this is a {job.action} job")
+    if job.status not in statuses:
+        wanted = " or ".join(statuses)
+        raise InvalidRequestError(f"The job is {job.status}; only one that is {wanted} can be asked to {verb}")
+
+
+def _attempt_log(home: Path, attempt: Attempt) -> Sequence[str]:
+    head = f"== {attempt.job_id} attempt {attempt.n}: {attempt.state} {attempt.error}\n"
+    files = sorted((home / "work" / attempt.job_id / str(attempt.n)).glob("*/log.txt"))
+    parts = [head]
+    for file in files:
+        with file.open("rb") as log_file:
+            size = log_file.seek(0, 2)
+            log_file.seek(max(0, size - LOG_BYTES))
+            parts += [f"-- {file.parent.name}\n", log_file.read().decode(errors="replace"), "\n"]
+    return parts if files or attempt.error else []

@@ -1,0 +1,155 @@
+"""How the installation is: what runs, what waits, what is stuck."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from configs.specs.annotation import AnnotationSpec
+from configs.states import TERMINAL, LabelState
+from infra.adapters.catalog import jobs, outbox
+from infra.adapters.catalog.tables import Dataset, Experiment, Image, Job, Label, Slot
+from infra.services.callers import Caller, Right, allow
+from infra.wiring import Parts
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many of what the organisation has."""
+
+    datasets: int
+    images: int
+    images_waiting: int
+    labels: int
+    quarantined: int
+    experiments: int
+    open_jobs: int
+
+
+@dataclass(frozen=True)
+class LoopStatus:
+    """One open annotation job: how many labels it has, and how many it waits for."""
+
+    job_id: str
+    experiment_id: str
+    experiment: str
+    status: str
+    message: str
+    pending: int
+    round_size: int
+    rounds_done: int
+    max_rounds: int | None
+    best_metric: float | None
+    open_round: int | None
+
+
+@dataclass(frozen=True)
+class SlotStatus:
+    """One realtime server."""
+
+    id: str
+    experiment_id: str
+    replica: int
+    desired: bool
+    state: str
+    serving_seq: int | None
+    published_seq: int
+    error: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """Everything of one organisation, and the health of what all share."""
+
+    counts: Counts
+    loops: Sequence[LoopStatus]
+    slots: Sequence[SlotStatus]
+    orchestrator: bool
+    stuck_deliveries: int
+    isolation: str
+
+
+def status(parts: Parts, caller: Caller) -> Status:
+    """Return how things are for the caller's organisation."""
+    allow(caller, Right.READ)
+    healthy = parts.orchestrator.healthy()
+    with parts.catalog.read() as session:
+        return Status(
+            counts=_counts(session, caller.org),
+            loops=_loops(session, caller.org),
+            slots=_slots(session, caller.org),
+            orchestrator=healthy,
+            stuck_deliveries=len(outbox.stuck(session)),
+            isolation=parts.hosts.level,
+        )
+
+
+def alive(parts: Parts) -> bool:
+    """Say whether the catalog answers; raises what it raises if it does not."""
+    with parts.catalog.read() as session:
+        return session.scalar(select(1)) == 1
+
+
+def _counts(session: Session, org: str) -> Counts:
+    mine = select(Dataset.id).where(Dataset.org == org, Dataset.deleted_at.is_(None)).scalar_subquery()
+    images = select(func.count()).where(Image.dataset_id.in_(mine))
+    labels = select(func.count()).where(Label.dataset_id.in_(mine))
+    experiments = select(func.count()).where(Experiment.org == org, Experiment.deleted_at.is_(None))
+    running = select(func.count()).where(Job.org == org, Job.status.not_in(TERMINAL))
+    return Counts(
+        datasets=_number(session.scalar(select(func.count()).where(Dataset.id.in_(mine)))),
+        images=_number(session.scalar(images)),
+        images_waiting=_number(session.scalar(images.where(Image.open.is_(True)))),
+        labels=_number(session.scalar(labels.where(Label.state == LabelState.ACTIVE))),
+        quarantined=_number(session.scalar(labels.where(Label.state == LabelState.QUARANTINED))),
+        experiments=_number(session.scalar(experiments)),
+        open_jobs=_number(session.scalar(running)),
+    )
+
+
+def _number(found: int | None) -> int:
+    return found or 0
+
+
+def _loops(session: Session, org: str) -> list[LoopStatus]:
+    query = (
+        select(Job, Experiment.name)
+        .join(Experiment, Experiment.id == Job.experiment_id)
+        .where(Job.org == org, Job.action == "annotation", Job.status.not_in(TERMINAL))
+        .order_by(Job.created_at)
+    )
+    return [_loop(session, job, name) for job, name in session.execute(query)]
+
+
+def _loop(session: Session, job: Job, experiment: str) -> LoopStatus:
+    spec = AnnotationSpec.model_validate(job.spec)
+    child = jobs.open_child(session, job.id)
+    return LoopStatus(
+        job_id=job.id,
+        experiment_id=job.experiment_id,
+        experiment=experiment,
+        status=job.status,
+        message=job.message,
+        pending=job.pending,
+        round_size=spec.round_size,
+        rounds_done=job.rounds_done,
+        max_rounds=spec.stop_criteria.max_rounds,
+        best_metric=job.best_metric,
+        open_round=child.round_no if child else None,
+    )
+
+
+def _slots(session: Session, org: str) -> list[SlotStatus]:
+    query = (
+        select(Slot, Experiment.published_seq)
+        .join(Experiment, Experiment.id == Slot.experiment_id)
+        .where(Slot.org == org)
+        .order_by(Slot.created_at)
+    )
+    return [
+        SlotStatus(
+            slot.id, slot.experiment_id, slot.replica, slot.desired, slot.state, slot.serving_seq, seq, slot.error
+        )
+        for slot, seq in session.execute(query)
+    ]
