@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from configs.wire.host import REQUESTS, Finished, HostRequest
-from tasks.compute import confine
+from tasks.compute import confine, lean
 from tasks.compute.control import Control
 from tasks.compute.failures import failed
 
@@ -39,6 +39,7 @@ def main(argv: list[str]) -> int:
     control = Control(int(descriptor))
     request = REQUESTS.validate_json(Path(path).read_bytes())
     try:
+        lean.import_monai()
         handler: Handler = importlib.import_module(_HANDLERS[request.kind])
         handler.run(request, control)
     except Exception as error:  # noqa: BLE001 (the edge of this process: whatever bundle code raises is reported)
