@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
 from configs.specs.annotation import AnnotationSpec
@@ -114,7 +113,7 @@ def add_pending(session: Session, loop: Job, image_id: int) -> None:
     """Count an image towards the loop's next round, once."""
     insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
     statement = insert(PendingImage).values(job_id=loop.id, image_id=image_id).on_conflict_do_nothing()
-    loop.pending += _rows(session.execute(statement))
+    loop.pending += len(session.execute(statement.returning(PendingImage.image_id)).all())
 
 
 def _take_in(session: Session, dataset: Dataset, loops: Sequence[Job], notice: CheckedNotice, actor: str) -> int:
@@ -151,7 +150,7 @@ def _take_out(session: Session, dataset: Dataset, loops: Sequence[Job], notice: 
         return 1
     for loop in loops:
         gone = delete(PendingImage).where(PendingImage.job_id == loop.id, PendingImage.image_id == notice.image_id)
-        loop.pending -= _rows(session.execute(gone))
+        loop.pending -= len(session.execute(gone.returning(PendingImage.image_id)).all())
     image = session.get(Image, notice.image_id)
     if image is not None and not image.skipped_reason:
         image.open = True
@@ -197,10 +196,6 @@ def _close_image(session: Session, dataset_id: str, image_id: int) -> None:
     image = session.get(Image, image_id)
     if image is not None:
         image.open = False
-
-
-def _rows(result: object) -> int:
-    return result.rowcount if isinstance(result, CursorResult) else 0
 
 
 def count_pending(session: Session, loop_id: str) -> int:

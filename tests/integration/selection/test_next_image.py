@@ -1,0 +1,94 @@
+"""Which image comes next, on both databases."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import update
+
+from configs.errors import NotFoundError
+from infra.adapters.catalog.session import Catalog
+from infra.adapters.catalog.tables import Candidate, Experiment, Image, Lease
+from infra.adapters.catalog.tables.base import now
+from tasks.rounds.count import notify
+from tasks.selection.next_image import next_image
+from tests.builders import World, build, notice, start_loop
+
+
+def _next(catalog: Catalog, world: World, holder: str = "ann", strategy: str | None = None) -> Image:
+    with catalog.write() as session:
+        return next_image(session, world.dataset, holder=holder, strategy=strategy)  # type: ignore[arg-type]
+
+
+def test_eight_annotators_at_once_get_eight_images(catalog: Catalog) -> None:
+    world = build(catalog, images=8)
+
+    with ThreadPoolExecutor(8) as pool:
+        images = list(pool.map(lambda n: _next(catalog, world, f"annotator-{n}").id, range(8)))
+
+    assert sorted(images) == world.images
+
+
+def test_asking_again_gives_another_image_until_none_is_left(catalog: Catalog) -> None:
+    world = build(catalog, images=3)
+
+    given = {_next(catalog, world).id for _ in range(3)}
+
+    assert given == set(world.images)
+    with pytest.raises(NotFoundError):
+        _next(catalog, world)
+
+
+def test_an_image_comes_back_when_its_lease_is_over(catalog: Catalog) -> None:
+    world = build(catalog, images=1)
+    first = _next(catalog, world)
+    with catalog.write() as session:
+        session.execute(update(Lease).values(until=now() - 1))
+
+    assert _next(catalog, world, "bob").id == first.id
+
+
+def test_a_labelled_image_is_not_given(catalog: Catalog) -> None:
+    world = build(catalog, images=2)
+    with catalog.write() as session:
+        notify(session, world.dataset, [notice(world.images[0])], "ann")
+
+    assert _next(catalog, world).id == world.images[1]
+
+
+def test_first_goes_by_the_images_names(catalog: Catalog) -> None:
+    world = build(catalog, images=4)
+
+    assert [_next(catalog, world, strategy="first").key for _ in range(3)] == ["image-000", "image-001", "image-002"]
+
+
+def test_entropy_gives_the_highest_score_first_and_unscored_images_last(catalog: Catalog) -> None:
+    world = build(catalog, images=4)
+    start_loop(catalog, world)
+    with catalog.write() as session:
+        for image, score in zip(world.images[:3], (0.1, 0.9, 0.5), strict=True):
+            session.add(
+                Candidate(
+                    experiment_id=world.experiment,
+                    image_id=image,
+                    method="entropy",
+                    dataset_id=world.dataset,
+                    score=score,
+                    version_id=world.version,
+                )
+            )
+
+    order = [_next(catalog, world).id for _ in range(4)]
+
+    assert order == [world.images[1], world.images[2], world.images[0], world.images[3]]
+
+
+def test_every_fifth_image_is_of_a_patient_whom_the_hash_sends_to_evaluation(catalog: Catalog) -> None:
+    world = build(catalog, images=20, evaluation_from=17)
+    start_loop(catalog, world)
+    with catalog.write() as session:
+        session.get_one(Experiment, world.experiment).strategy = "first"
+
+    given = [_next(catalog, world).id for _ in range(5)]
+
+    assert given[:4] == world.images[:4]
+    assert given[4] in world.images[17:]
