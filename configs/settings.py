@@ -6,7 +6,7 @@ This is the only module that reads the environment.
 
 import os
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 8000
     allowed_hosts: str = Field(default="", description="Comma-separated Host names besides the bound one.")
+    list_shape: Literal["bare", "wrapped"] = Field(
+        default="bare", description="How the MONAI Cloud dialect answers lists: an array, or {kind: array}."
+    )
     egress_allow: str = Field(
         default="", description="Comma-separated networks and host patterns that requests may name."
     )
