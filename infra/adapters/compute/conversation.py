@@ -150,7 +150,8 @@ class HostProcess:
             if body is None:
                 return None
             message = MESSAGES.validate_json(body)
-            verify(message, self._request)
+            if not verify(message, self._request):
+                return self._next()
         except (FramingError, ValidationError, UntrustworthyError) as broken:
             cut_off = isinstance(broken, FramingError) and self._child.poll() is not None
             self._kill()

@@ -23,6 +23,10 @@ class UntrustworthyError(ValueError):
     """A host named a file that it must not name, or wrote one that is not what it says."""
 
 
+class GoneError(UntrustworthyError):
+    """A host named a file that is not there."""
+
+
 class Tensor(BaseModel):
     """One entry of a safetensors header: element type, shape, and where its bytes are."""
 
@@ -33,21 +37,30 @@ class Tensor(BaseModel):
     data_offsets: tuple[int, int]
 
 
-def verify(message: HostMessage, request: HostRequest) -> None:
+def verify(message: HostMessage, request: HostRequest) -> bool:
     """Check the file that a message names, if it names one.
+
+    Returns:
+        False for a checkpoint that is gone already: the host keeps the newest few, and a newer one follows.
 
     Raises:
         UntrustworthyError: If the file is not a plain file within the request's `out`, or its content does not fit.
     """
     match message, request:
-        case (Checkpoint(path=path), TrainRequest(out=out)) | (Prediction(path=path), ServeRequest(out=out)):
+        case Checkpoint(path=path), TrainRequest(out=out):
+            try:
+                plain_file(Path(out), path)
+            except GoneError:
+                return False
+        case Prediction(path=path), ServeRequest(out=out):
             plain_file(Path(out), path)
         case Trained(weights=path), TrainRequest(out=out, weights=start):
             verify_weights(plain_file(Path(out), path), like=Path(start) if start else None)
         case (Checkpoint() | Prediction() | Trained(), _):
             raise UntrustworthyError(f"a {message.kind} does not answer a {request.kind}")
         case _:
-            return
+            pass
+    return True
 
 
 def plain_file(folder: Path, claimed: str) -> Path:
@@ -71,8 +84,10 @@ def plain_file(folder: Path, claimed: str) -> Path:
             os.close(handle)
             handle = inner
         found = os.fstat(handle)
+    except FileNotFoundError:
+        raise GoneError("it named a file that is not there") from None
     except OSError:
-        raise UntrustworthyError("it named a file that is missing or a link") from None
+        raise UntrustworthyError("it named a file behind a link") from None
     finally:
         os.close(handle)
     if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_FILE_BYTES:

@@ -13,7 +13,7 @@ from tasks.compute.failures import BadInputError
 
 State = dict[str, Tensor]
 _FORMAT = 1
-_KEPT = 2
+_KEPT = 3
 
 
 @dataclass
@@ -44,7 +44,7 @@ class TrainingState:
 
 
 def save(state: TrainingState, folder: Path) -> Path:
-    """Write a checkpoint whole or not at all; returns its path. The newest two are kept."""
+    """Write a checkpoint whole or not at all; returns its path. The newest three are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{state.epoch}.ckpt"
     temporary = folder / f".tmp-{os.getpid()}"
