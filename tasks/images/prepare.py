@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+import zlib
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -69,7 +70,7 @@ def _convert(source: Path, target: Path) -> None:
         try:
             with gzip.open(source) as packed, target.open("xb") as plain:
                 shutil.copyfileobj(packed, plain, _CHUNK_BYTES)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             msg = f"The image's file cannot be unpacked ({type(error).__name__}): store it again"
             raise InvalidRequestError(msg) from None
     else:

@@ -1,5 +1,6 @@
 """A volume in memory, read from and written to files."""
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,8 @@ import nibabel
 import numpy as np
 import SimpleITK
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from configs.errors import InvalidRequestError, MismatchError
@@ -17,6 +20,7 @@ from tasks.images.geometry import RAS_FROM_LPS, Affine, Geometry
 
 NIFTI = (".nii.gz", ".nii")
 NRRD = (".nrrd",)
+_DAMAGE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, WrapStructError, HeaderDataError)
 _UNREADABLE = "The file is no volume that can be read: give NIfTI (.nii, .nii.gz) or NRRD (.nrrd) with three axes"
 
 
@@ -58,7 +62,7 @@ def read_volume(path: Path) -> Volume:
     image = _open_nifti(path)
     try:
         array = np.asanyarray(image.dataobj)
-    except (OSError, EOFError, ValueError, ImageFileError):
+    except _DAMAGE:
         raise InvalidRequestError(_UNREADABLE) from None
     return Volume(array.reshape(_shape(image.shape)), _lps(image))
 
@@ -104,11 +108,11 @@ def _open_nifti(path: Path) -> Any:
         raise InvalidRequestError(_UNREADABLE)
     try:
         return nibabel.Nifti1Image.from_filename(path)
-    except (OSError, EOFError, ValueError, ImageFileError):
+    except _DAMAGE:
         pass
     try:
         return nibabel.Nifti2Image.from_filename(path)
-    except (OSError, EOFError, ValueError, ImageFileError):
+    except _DAMAGE:
         raise InvalidRequestError(_UNREADABLE) from None
 
 

@@ -2,7 +2,7 @@
 
 import gzip
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,7 +59,7 @@ def to_nrrd(volume: Volume, *, compressed: bool = True) -> bytes:
 def write_seg(
     volume: Volume,
     names: Mapping[int, str],
-    series: list[Dataset],
+    series: Sequence[Dataset],
     path: Path,
     *,
     label_id: str,

@@ -44,9 +44,10 @@ class Blobs:
             reason = os.strerror(error.errno) if error.errno else type(error).__name__
             msg = f"A file to be stored cannot be opened ({reason}): only regular files are stored"
             raise InvalidRequestError(msg) from None
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise InvalidRequestError("What is to be stored is no file: only regular files are stored")
         with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise InvalidRequestError("What is to be stored is no file: only regular files are stored")
             return self._put(iter(lambda: file.read(_CHUNK_BYTES), b""))
 
     def put_bytes(self, content: bytes) -> str:

@@ -51,6 +51,7 @@ class DicomWebStore:
         filters: QIDO query string that every listed image has to match, such as `Modality=CT&StudyDate=20260101-`.
         credentials: User and password, or a bearer token; sent to this server only.
         session: What carries the requests; a caller with rules for outgoing addresses gives its own.
+        page: Series asked for at once.
 
     Raises:
         InvalidRequestError: If the address or the filters cannot be read.
@@ -63,7 +64,9 @@ class DicomWebStore:
         filters: str = "",
         credentials: Credentials | None = None,
         session: requests.Session | None = None,
+        page: int = PAGE,
     ) -> None:
+        self._page = page
         self._root = url.rstrip("/")
         try:
             self._filters = dict(parse_qsl(filters.lstrip("?"), strict_parsing=bool(filters)))
@@ -174,7 +177,12 @@ class DicomWebStore:
             offset, before = offset + len(page), first
 
     def _search(self, filters: dict[str, str], offset: int) -> list[Dataset]:
-        asked = [*filters.items(), *(("includefield", name) for name in _FIELDS), ("limit", PAGE), ("offset", offset)]
+        asked = [
+            *filters.items(),
+            *(("includefield", name) for name in _FIELDS),
+            ("limit", self._page),
+            ("offset", offset),
+        ]
         # Not by the client: it writes the wildcard as %2A, which Orthanc does not decode.
         query = urlencode(asked, quote_via=quote, safe="*-\\")
         with _translated():
@@ -328,6 +336,6 @@ def _translated(*, writing: bool = False) -> Iterator[None]:
     except requests.RequestException as error:
         msg = f"The DICOMweb server could not be reached ({type(error).__name__}): check that it runs and its address"
         raise StoreError(msg) from None
-    except (InvalidDicomError, ValueError, KeyError, AttributeError, EOFError) as error:
+    except (InvalidDicomError, ValueError, TypeError, KeyError, AttributeError, EOFError) as error:
         msg = f"The DICOMweb server's answer is no DICOM that can be read ({type(error).__name__}): see its log"
         raise StoreError(msg) from None

@@ -33,6 +33,7 @@ FIRST_FOLDER = r"^([^/]+)/"
 _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _THEIRS = PurePosixPath("labels")
 _OURS = PurePosixPath("teachback/labels")
+Entry = os.DirEntry[str]
 
 
 class FolderStore:
@@ -136,41 +137,36 @@ class FolderStore:
                 raise ConflictError(f"Label {source.id} is stored already with other content: save it under a new id")
             return self._describe_label(image, key)
 
-    def _walk(
-        self, top: PurePosixPath, endings: tuple[str, ...]
-    ) -> Iterator[tuple[PurePosixPath, "os.DirEntry[str]", str]]:
+    def _walk(self, top: PurePosixPath, endings: tuple[str, ...]) -> Iterator[tuple[PurePosixPath, Entry, str]]:
         """Yield (folder relative to the root, entry, ending) for every file with one of the endings."""
         waiting = [top]
         while waiting:
             folder = waiting.pop()
-            try:
-                entries = sorted(os.scandir(self._root / folder), key=lambda entry: entry.name)
-            except FileNotFoundError:
-                continue
-            seen: dict[str, tuple[int, os.DirEntry[str], str]] = {}
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
+            found: dict[str, tuple[Entry, str]] = {}
+            for entry in self._scan(folder):
                 if entry.is_dir(follow_symlinks=False):
                     if folder / entry.name not in {_THEIRS, _OURS.parent}:
                         waiting.append(folder / entry.name)
                     continue
-                self._note(entry, endings, seen)
-            yield from ((folder, entry, ending) for _, entry, ending in seen.values())
-
-    def _note(
-        self, entry: "os.DirEntry[str]", endings: tuple[str, ...], seen: dict[str, tuple[int, "os.DirEntry[str]", str]]
-    ) -> None:
-        for rank, ending in enumerate(endings):
-            if entry.name.endswith(ending) and entry.name != ending:
+                ending = next((ending for ending in endings if entry.name.endswith(ending)), None)
+                if ending is None or not self._is_file(folder, entry):
+                    continue
                 stem = entry.name.removesuffix(ending)
-                better = stem not in seen or rank < seen[stem][0]
-                if better and entry.is_file() and (not entry.is_symlink() or self._inside(Path(entry.path))):
-                    seen[stem] = (rank, entry, ending)
-                return
+                if stem not in found or endings.index(ending) < endings.index(found[stem][1]):
+                    found[stem] = (entry, ending)
+            yield from ((folder, entry, ending) for entry, ending in found.values())
 
-    def _inside(self, path: Path) -> bool:
-        return path.resolve().is_relative_to(self._root)
+    def _scan(self, folder: PurePosixPath) -> list[Entry]:
+        try:
+            entries = [entry for entry in os.scandir(self._root / folder) if not entry.name.startswith(".")]
+        except FileNotFoundError:
+            return []
+        return sorted(entries, key=lambda entry: entry.name)
+
+    def _is_file(self, folder: PurePosixPath, entry: Entry) -> bool:
+        if entry.is_symlink():
+            return self._resolved(str(folder / entry.name)) is not None
+        return entry.is_file()
 
     def _resolved(self, relative: str) -> Path | None:
         """Return the file of this relative path, or None if there is none inside the root."""
@@ -264,3 +260,5 @@ def _translated(doing: str) -> Iterator[None]:
         if doing == "write" and error.errno in _READ_ONLY:
             raise ReadOnlyStoreError(msg) from None
         raise StoreError(msg) from None
+    except RuntimeError:  # what pathlib makes of links in a circle
+        raise StoreError(f"Could not {doing} the data set's folder: its links go in a circle") from None

@@ -1,0 +1,190 @@
+"""A DICOMweb store beyond the contract: credentials, what is an image, whose SEG it is, and what its errors tell."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+from pydicom.dataset import FileDataset
+
+from configs.errors import InvalidRequestError, NotFoundError, StoreError
+from configs.specs.dataset import DatasetSpec
+from infra.adapters.cache.disk import DiskCache
+from infra.adapters.images.base import Credentials, LabelToStore
+from infra.adapters.images.dicomweb import DicomWebStore
+from infra.adapters.images.open import open_store
+from tasks.images.prepare import local_image
+from tasks.images.volume import Volume, read_geometry, read_volume
+from tasks.labels.read import read_label
+from tasks.labels.write import Origin, write_seg
+from tests.dicom_series import SHAPE, asymmetric, make_series, oblique_affine
+from tests.fixtures_orthanc import PASSWORD, USER, Orthanc
+
+
+def _upload(orthanc: Orthanc, patient: str) -> list[FileDataset]:
+    series = make_series(asymmetric(), oblique_affine(), patient=patient)
+    orthanc.upload(series)
+    return series
+
+
+def _seg(series: list[FileDataset], path: Path, origin: Origin = "MANUAL") -> LabelToStore:
+    marks = np.zeros(SHAPE, np.uint8)
+    marks[1:3, 0, 0], marks[4:, 3:5, 1] = 1, 2
+    names = {1: "liver", 2: "spleen"}
+    write_seg(
+        Volume(marks, oblique_affine()), names, list(series), path, label_id=uuid4().hex, author="E", origin=origin
+    )
+    return LabelToStore(id="one", path=path)
+
+
+def test_the_whole_way_with_a_password(locked_orthanc: Orthanc, tmp_path: Path) -> None:
+    series = _upload(locked_orthanc, f"{uuid4().hex[:12]}")
+    key = series[0].SeriesInstanceUID
+    spec = DatasetSpec(kind="dicomweb", url=locked_orthanc.dicomweb, filters=f"PatientID={series[0].PatientID}")
+    store = open_store(spec, credentials=Credentials(username=USER, password=SecretStr(PASSWORD)))
+
+    [image] = store.images()
+    local = local_image(store, DiskCache(tmp_path / "cache", 10**9), image.key, image.fingerprint)
+    stored = store.put_label(key, _seg(series, tmp_path / "a.dcm"))
+    label = read_label(store.fetch_label(stored.key, tmp_path / "into"), read_geometry(local.path))
+
+    assert image.key == key
+    np.testing.assert_array_equal(read_volume(local.path).array, asymmetric())
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[1:3, 0, 0], expected[4:, 3:5, 1] = 1, 2
+    np.testing.assert_array_equal(label.array, expected)
+    assert label.names == {1: "liver", 2: "spleen"}
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [None, Credentials(username=USER, password=SecretStr("wrong")), Credentials(token=SecretStr("wrong"))],
+)
+def test_wrong_credentials_are_the_store_s_error_and_are_not_told(
+    credentials: Credentials | None, locked_orthanc: Orthanc
+) -> None:
+    store = DicomWebStore(locked_orthanc.dicomweb, credentials=credentials)
+
+    with pytest.raises(StoreError, match="401: check the data set's credentials") as caught:
+        list(store.images())
+    assert "wrong" not in str(caught.value)
+
+
+def test_next_image_s_meta_is_as_the_contract_says(orthanc: Orthanc) -> None:
+    series = _upload(orthanc, uuid4().hex[:12])
+
+    image = DicomWebStore(orthanc.dicomweb + "/").image(series[0].SeriesInstanceUID)
+
+    place = f"{orthanc.dicomweb}/studies/{series[0].StudyInstanceUID}/series/{image.key}"
+    assert image.meta == {
+        "SeriesInstanceUID": image.key,
+        "StudyDate": "20260101",
+        "StudyTime": "120000",
+        "Modality": "CT",
+        "RetrieveURL": place,
+        "PatientID": series[0].PatientID,
+        "StudyInstanceUID": series[0].StudyInstanceUID,
+    }
+    assert (image.study, image.name) == (series[0].StudyInstanceUID, "asymmetric")
+
+
+def test_more_instances_are_another_fingerprint(orthanc: Orthanc) -> None:
+    series = make_series(asymmetric(), oblique_affine(), patient=uuid4().hex[:12])
+    store = DicomWebStore(orthanc.dicomweb)
+    orthanc.upload(series[:3])
+    before = store.image(series[0].SeriesInstanceUID).fingerprint
+
+    orthanc.upload(series[3:])
+
+    assert store.image(series[0].SeriesInstanceUID).fingerprint != before
+
+
+def test_a_seg_is_no_image_and_an_image_no_label(orthanc: Orthanc, tmp_path: Path) -> None:
+    series = _upload(orthanc, uuid4().hex[:12])
+    store = DicomWebStore(orthanc.dicomweb)
+    stored = store.put_label(series[0].SeriesInstanceUID, _seg(series, tmp_path / "a.dcm"))
+
+    with pytest.raises(NotFoundError):
+        store.image(stored.key)
+    with pytest.raises(NotFoundError):
+        store.fetch_label(series[0].SeriesInstanceUID, tmp_path / "into")
+
+
+def test_a_seg_of_another_series_is_refused(orthanc: Orthanc, tmp_path: Path) -> None:
+    series, other = _upload(orthanc, uuid4().hex[:12]), _upload(orthanc, uuid4().hex[:12])
+
+    with pytest.raises(InvalidRequestError, match="does not refer"):
+        DicomWebStore(orthanc.dicomweb).put_label(other[0].SeriesInstanceUID, _seg(series, tmp_path / "a.dcm"))
+
+
+def test_a_model_s_own_seg_is_automatic(orthanc: Orthanc, tmp_path: Path) -> None:
+    series = _upload(orthanc, uuid4().hex[:12])
+    store = DicomWebStore(orthanc.dicomweb, filters=f"PatientID={series[0].PatientID}")
+
+    store.put_label(series[0].SeriesInstanceUID, _seg(series, tmp_path / "a.dcm", "AUTOMATIC"))
+
+    [label] = store.labels()
+    assert label.automatic
+
+
+def test_listing_goes_on_until_a_page_is_empty(orthanc: Orthanc) -> None:
+    patient = uuid4().hex[:12]
+    uploaded = [make_series(asymmetric((2, 2, 1)), oblique_affine(), patient=patient)[0] for _ in range(7)]
+    orthanc.upload(uploaded)
+    store = DicomWebStore(orthanc.dicomweb, filters=f"PatientID={patient}", page=3)
+
+    assert {image.key for image in store.images()} == {instance.SeriesInstanceUID for instance in uploaded}
+
+
+class _Answer(BaseHTTPRequestHandler):
+    """Answers everything with what the test wants."""
+
+    status, content = 200, b""
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        self.wfile.write(self.content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        pass
+
+
+@contextmanager
+def _server(status: int, content: bytes) -> Iterator[str]:
+    handler = type("Handler", (_Answer,), {"status": status, "content": content})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/patient-mueller"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "content"), [(500, b""), (404, b""), (200, b"<html>"), (200, b'[{"0020000D": 5}]'), (200, b'{"a": 1}')]
+)
+def test_nonsense_is_the_store_s_error_without_its_address(status: int, content: bytes) -> None:
+    with _server(status, content) as url, pytest.raises(StoreError) as caught:
+        list(DicomWebStore(url).images())
+    assert "mueller" not in str(caught.value)
+
+
+def test_no_content_is_an_empty_store() -> None:
+    with _server(204, b"") as url:
+        assert list(DicomWebStore(url).images()) == []
+
+
+def test_a_server_that_is_not_there_is_the_store_s_error() -> None:
+    with pytest.raises(StoreError, match="could not be reached"):
+        list(DicomWebStore("http://127.0.0.1:9/mueller").images())
+
+
+@pytest.mark.parametrize(("url", "filters"), [("ftp://x/y", ""), ("nonsense", ""), ("http://x/y", "Modality")])
+def test_an_address_or_filter_without_meaning_is_refused(url: str, filters: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        DicomWebStore(url, filters=filters)

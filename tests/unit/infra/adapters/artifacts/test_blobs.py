@@ -1,0 +1,88 @@
+"""Our own files are what their names say, or are refused."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from configs.errors import CorruptError, InvalidRequestError, NotFoundError
+from infra.adapters.artifacts.blobs import Blobs
+
+CONTENT = b"weights" * 1_000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(tmp_path / "artifacts")
+
+
+def test_what_was_put_is_read_back_under_its_hash(blobs: Blobs, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(CONTENT)
+
+    assert blobs.put_file(tmp_path / "file") == blobs.put_bytes(CONTENT) == SHA256
+    assert blobs.read_bytes(SHA256) == CONTENT
+    assert blobs.path(SHA256) == tmp_path / "artifacts" / "blobs" / "sha256" / SHA256[:2] / SHA256
+    assert list(blobs.hashes()) == [SHA256]
+
+
+def test_damaged_bytes_are_found_out_also_after_a_good_read(blobs: Blobs) -> None:
+    path = blobs.path(blobs.put_bytes(CONTENT))
+    path.chmod(0o600)
+    path.write_bytes(CONTENT[:-1] + b"?")
+
+    with pytest.raises(CorruptError, match=SHA256):
+        blobs.path(SHA256)
+
+
+def test_putting_again_heals_damage(blobs: Blobs) -> None:
+    path = blobs.path(blobs.put_bytes(CONTENT))
+    path.chmod(0o600)
+    path.write_bytes(b"damage")
+
+    blobs.put_bytes(CONTENT)
+
+    assert blobs.read_bytes(SHA256) == CONTENT
+
+
+@pytest.mark.parametrize("name", ["0" * 64, "../../etc/passwd", "", SHA256.upper()])
+def test_what_is_not_there_is_not_found(blobs: Blobs, name: str) -> None:
+    with pytest.raises(NotFoundError):
+        blobs.path(name)
+
+
+def test_a_link_or_a_pipe_is_no_file_to_store(blobs: Blobs, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("key")
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / "pipe")
+
+    for name in ("link", "pipe", "nothing"):
+        with pytest.raises(InvalidRequestError, match="regular files"):
+            blobs.put_file(tmp_path / name)
+    with pytest.raises(InvalidRequestError):
+        blobs.put_file(tmp_path)
+    assert list(blobs.hashes()) == []
+
+
+def test_a_deleted_blob_is_gone(blobs: Blobs) -> None:
+    blobs.put_bytes(CONTENT)
+
+    blobs.delete(SHA256)
+    blobs.delete(SHA256)
+
+    with pytest.raises(NotFoundError):
+        blobs.read_bytes(SHA256)
+
+
+def test_no_partial_file_is_left(blobs: Blobs, tmp_path: Path) -> None:
+    blobs.put_bytes(CONTENT)
+
+    files = [path.name for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
+    assert files == [SHA256]
+
+
+@pytest.mark.parametrize(("job", "attempt"), [("../x", 1), ("", 1), ("a", 0)])
+def test_an_attempt_s_folder_stays_where_it_belongs(blobs: Blobs, job: str, attempt: int) -> None:
+    with pytest.raises(InvalidRequestError):
+        blobs.attempt_folder(job, attempt)

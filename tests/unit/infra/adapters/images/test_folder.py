@@ -1,0 +1,167 @@
+"""A folder store keeps to its folder, to its layout, and never overwrites."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from configs.errors import InvalidRequestError, NotFoundError, ReadOnlyStoreError, StoreError
+from infra.adapters.images.base import LabelToStore
+from infra.adapters.images.folder import FolderStore
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "root"
+    folder.mkdir()
+    return folder
+
+
+def _write(path: Path, content: bytes = b"voxels") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def _label(tmp_path: Path, name: str = "one", content: bytes = b"marks") -> LabelToStore:
+    return LabelToStore(id=name, path=_write(tmp_path / f"{name}.nii.gz", content))
+
+
+def test_volumes_of_every_kind_and_depth_are_images(root: Path) -> None:
+    for name in ("a.nii", "p/b.nii.gz", "p/q/c.d.nrrd", "p/notes.txt", ".hidden.nii", "p/.git/x.nii", ".nii"):
+        _write(root / name)
+
+    images = {image.key: image for image in FolderStore(root).images()}
+
+    assert set(images) == {"a", "p/b", "p/q/c.d"}
+    assert {key: image.patient for key, image in images.items()} == {"a": None, "p/b": "p", "p/q/c.d": "p"}
+
+
+def test_labels_are_not_images_and_belong_to_theirs(root: Path) -> None:
+    for name in ("p/a.nii.gz", "labels/p/a.nrrd", "labels/p/gone.nii", "teachback/labels/p/a/one.nii.gz"):
+        _write(root / name)
+    store = FolderStore(root)
+
+    assert [image.key for image in store.images()] == ["p/a"]
+    assert [(label.image, label.key, label.ours) for label in store.labels()] == [
+        ("p/a", "labels/p/a.nrrd", False),
+        ("p/a", "teachback/labels/p/a/one.nii.gz", True),
+    ]
+    with pytest.raises(NotFoundError):
+        store.image("labels/p/a")
+
+
+def test_one_id_with_two_endings_is_one_image(root: Path) -> None:
+    for name in ("a.nrrd", "a.nii", "a.nii.gz"):
+        _write(root / name)
+
+    assert [image.key for image in FolderStore(root).images()] == ["a"]
+    assert FolderStore(root).fetch("a", root.parent / "into").paths[0].name == "image.nii.gz"
+
+
+def test_the_patient_is_the_pattern_s_first_group(root: Path) -> None:
+    _write(root / "sub-07_ses-1_T1w.nii.gz")
+
+    [image] = FolderStore(root, patient_regex=r"sub-(\d+)").images()
+
+    assert image.patient == "07"
+
+
+@pytest.mark.parametrize("pattern", ["(", "nogroup"])
+def test_a_pattern_without_meaning_is_refused(pattern: str, root: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="patient_regex"):
+        FolderStore(root, patient_regex=pattern)
+
+
+def test_links_out_of_the_root_are_not_followed(root: Path, tmp_path: Path) -> None:
+    _write(tmp_path / "outside" / "secret.nii")
+    _write(root / "p" / "a.nii")
+    (root / "link.nii").symlink_to(tmp_path / "outside" / "secret.nii")
+    (root / "folder").symlink_to(tmp_path / "outside")
+    (root / "circle.nii").symlink_to(root / "circle.nii")
+    (root / "inside.nii").symlink_to(root / "p" / "a.nii")
+    store = FolderStore(root)
+
+    assert {image.key for image in store.images()} == {"p/a", "inside"}
+    for key in ("link", "folder/secret", "circle", "../outside/secret", str(tmp_path / "outside" / "secret")):
+        with pytest.raises(NotFoundError):
+            store.fetch(key, tmp_path / "into")
+
+
+def test_a_label_is_not_written_through_a_link_out_of_the_root(root: Path, tmp_path: Path) -> None:
+    _write(root / "a.nii")
+    (tmp_path / "outside").mkdir()
+    (root / "teachback").symlink_to(tmp_path / "outside")
+
+    with pytest.raises(StoreError, match="leads out"):
+        FolderStore(root).put_label("a", _label(tmp_path))
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".x", "x" * 65])
+def test_a_label_s_id_cannot_climb(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="id"):
+        LabelToStore(id=name, path=tmp_path)
+
+
+def test_a_changed_file_has_another_fingerprint(root: Path) -> None:
+    image, label = _write(root / "a.nii"), _write(root / "labels" / "a.nii")
+    store = FolderStore(root)
+    before = store.image("a").fingerprint, store.label("a", "labels/a.nii").fingerprint
+
+    image.write_bytes(b"other voxels")
+    label.write_bytes(b"other")
+
+    after = store.image("a").fingerprint, store.label("a", "labels/a.nii").fingerprint
+    assert not set(before) & set(after)
+
+
+def test_a_label_s_fingerprint_is_of_its_bytes_not_of_its_time(root: Path) -> None:
+    _write(root / "a.nii")
+    label = _write(root / "labels" / "a.nii")
+    before = FolderStore(root).label("a", "labels/a.nii")
+
+    os.utime(label, ns=(1, 1))
+
+    after = FolderStore(root).label("a", "labels/a.nii")
+    assert after.fingerprint == before.fingerprint
+    assert after.changed != before.changed
+
+
+def test_nothing_half_written_is_left_beside_a_label(root: Path, tmp_path: Path) -> None:
+    _write(root / "a.nii")
+
+    stored = FolderStore(root).put_label("a", _label(tmp_path))
+
+    assert [path.name for path in (root / "teachback" / "labels" / "a").iterdir()] == ["one.nii.gz"]
+    assert (root / stored.key).read_bytes() == b"marks"
+
+
+def test_a_vanished_folder_is_a_store_s_fault_and_names_no_path(tmp_path: Path) -> None:
+    with pytest.raises(StoreError) as caught:
+        FolderStore(tmp_path / "mueller-anna")
+    assert "mueller" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_says_so(root: Path, tmp_path: Path) -> None:
+    _write(root / "a.nii")
+    root.chmod(0o500)
+    try:
+        with pytest.raises(ReadOnlyStoreError):
+            FolderStore(root).put_label("a", _label(tmp_path))
+    finally:
+        root.chmod(0o700)
+
+
+def test_a_folder_of_twelve_thousand_files_is_listed_whole(root: Path) -> None:
+    for patient in range(12):
+        folder = root / f"p{patient}"
+        folder.mkdir()
+        for number in range(1_000):
+            (folder / f"{number}.nii").touch()
+
+    patients = Counter(image.patient for image in FolderStore(root).images())
+
+    assert patients == {f"p{patient}": 1_000 for patient in range(12)}
