@@ -1,0 +1,48 @@
+"""A patient gets its side once, and keeps it."""
+
+from sqlalchemy import select
+
+from configs.states import Side
+from infra.adapters.catalog.session import Catalog
+from infra.adapters.catalog.tables import Experiment, Image
+from tasks.rounds.sides import give_sides, sides
+from tests.builders import World, build
+
+
+def _give(catalog: Catalog, world: World, images: list[int], *, all_evaluate: bool = False) -> list[str]:
+    with catalog.write() as session:
+        lineage = session.get_one(Experiment, world.experiment).lineage
+        rows = [session.get_one(Image, image) for image in images]
+        give_sides(session, lineage, rows, all_evaluate=all_evaluate)
+        session.flush()
+        known = sides(session, lineage)
+    return [known[row.patient_key] for row in rows]
+
+
+def test_the_first_two_patients_train_whatever_their_hash_says(catalog: Catalog) -> None:
+    world = build(catalog, images=3, evaluation_from=0)
+
+    assert _give(catalog, world, world.images) == [Side.TRAIN, Side.TRAIN, Side.EVALUATE]
+
+
+def test_a_side_does_not_change_when_more_patients_come(catalog: Catalog) -> None:
+    world = build(catalog, images=6, evaluation_from=2)
+    first = _give(catalog, world, world.images[:4])
+
+    assert _give(catalog, world, list(reversed(world.images)))[2:] == list(reversed(first))
+
+
+def test_two_images_of_one_patient_stand_on_one_side(catalog: Catalog) -> None:
+    world = build(catalog, images=5, evaluation_from=3)
+    with catalog.write() as session:
+        rows = session.scalars(select(Image).where(Image.id.in_(world.images[3:]))).all()
+        rows[1].patient_key = rows[0].patient_key
+
+    assert len(set(_give(catalog, world, world.images)[3:])) == 1
+
+
+def test_a_data_set_for_evaluation_alone_evaluates_whole_but_a_side_that_exists_wins(catalog: Catalog) -> None:
+    world = build(catalog, images=4)
+    _give(catalog, world, world.images[:1])
+
+    assert _give(catalog, world, world.images, all_evaluate=True) == [Side.TRAIN] + [Side.EVALUATE] * 3
