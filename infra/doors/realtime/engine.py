@@ -95,6 +95,8 @@ class Engine:
             copy = str(target)
         try:
             self._ask(name, Load(version=name, weights=copy), LOAD_TIMEOUT_S)
+        except InvalidRequestError as error:  # nobody's request: the version itself does not fit
+            raise BundleError(str(error)) from None
         finally:
             if copy:
                 Path(copy).unlink(missing_ok=True)

@@ -1,0 +1,206 @@
+"""A realtime slot with a real bundle host: answers, swaps under load, and comes back from what kills it."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import psutil
+import pytest
+
+from configs.errors import BusyError, InvalidRequestError, NotFoundError
+from configs.specs.infer import InferSpec
+from configs.states import SlotState
+from configs.wire.slot import LabelForm
+from infra.adapters.slots.client import SlotAnswer
+from tasks.images.geometry import RAS_FROM_LPS
+from tasks.images.volume import Volume, read_volume
+from tasks.serving.predict import hint, predict
+from tests.integration.realtime.conftest import Running
+from tests.processes import wait_until
+from tests.realtime_home import AFFINE_RAS, SHAPE, Realtime
+
+CLIENTS = 3
+_numbers = itertools.count()
+
+
+def _ask(home: Realtime, image: str = "ada", form: LabelForm = "nrrd", spec: InferSpec | None = None) -> SlotAnswer:
+    return predict(home.parts, home.experiment_id, home.dataset_id, home.images[image], spec or InferSpec(), form)
+
+
+def _fresh() -> InferSpec:
+    """A spec that nobody has asked for before."""
+    return InferSpec(params={"number": next(_numbers)})
+
+
+def _volume(answer: SlotAnswer, folder: Path) -> Volume:
+    path = folder / ("label.nrrd" if "nrrd" in answer.media_type else "label.nii.gz")
+    path.write_bytes(answer.content)
+    return read_volume(path)
+
+
+def _only_label(answer: SlotAnswer, folder: Path) -> int:
+    [value] = np.unique(_volume(answer, folder).array)
+    return int(value)
+
+
+@contextmanager
+def _load(home: Realtime, retry: Callable[[BaseException], bool] = lambda _: False) -> Iterator[list[SlotAnswer]]:
+    """Have clients ask for fresh predictions until the block ends; what they may not retry fails the test."""
+    answers: list[SlotAnswer] = []
+    end = Event()
+
+    def ask() -> None:
+        while not end.is_set():
+            try:
+                answers.append(_ask(home, spec=_fresh()))
+            except BusyError as error:
+                if not retry(error):
+                    raise
+                end.wait(0.05)
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        clients = [pool.submit(ask) for _ in range(CLIENTS)]
+        try:
+            wait_until(lambda: bool(answers), "the first answer")
+            yield answers
+        finally:
+            end.set()
+        for client in clients:
+            client.result()
+
+
+def _hosts(running: Running) -> list[psutil.Process]:
+    assert running.row.pid
+    return psutil.Process(running.row.pid).children(recursive=True)
+
+
+@pytest.mark.parametrize("form", ["nrrd", "nifti"])
+def test_a_prediction_lies_on_the_image_it_was_made_of(running: Running, form: LabelForm, tmp_path: Path) -> None:
+    answer = _ask(running.home, form=form)
+
+    label = _volume(answer, tmp_path)
+    assert label.array.shape == SHAPE
+    assert label.array.dtype == np.uint8
+    np.testing.assert_allclose(label.affine, RAS_FROM_LPS @ AFFINE_RAS, atol=1e-4)
+    assert np.unique(label.array).tolist() == [1]
+    assert answer.seq == running.row.serving_seq
+
+
+def test_the_same_question_is_answered_from_the_cache(running: Running) -> None:
+    spec = _fresh()
+    first = _ask(running.home, spec=spec)
+    again = _ask(running.home, spec=spec)
+
+    assert (first.cached, again.cached) == (False, True)
+    assert again.content == first.content
+    assert again.score == first.score
+
+
+def test_a_hinted_image_is_predicted_before_somebody_asks(running: Running) -> None:
+    home = running.home
+    row = running.row
+    hint(home.parts, home.experiment_id, home.dataset_id, home.images["di"])
+    wait_until(
+        lambda: (
+            (home.parts.settings.home / "logs" / f"slot-{row.id}.jsonl").read_text().count('"background": true') > 0
+        ),
+        "the background prediction",
+    )
+
+    assert _ask(home, "di").cached
+
+
+def test_a_second_process_finds_the_slot_taken_and_leaves_quietly(running: Running) -> None:
+    before = running.row
+    second = subprocess.run(
+        [sys.executable, "-m", "infra.doors.realtime", "--slot", running.slot_id],
+        env=running.home.parts.settings.child_environment(),
+        check=False,
+        timeout=60,
+    )
+
+    assert second.returncode == 0
+    assert (running.row.epoch, running.row.pid) == (before.epoch, before.pid)
+
+
+def test_an_image_of_another_data_set_is_not_there(running: Running) -> None:
+    home = running.home
+    with pytest.raises(NotFoundError):
+        predict(home.parts, home.experiment_id, "another", home.images["ada"], InferSpec(), "nrrd")
+
+
+def test_models_change_under_load_without_a_failed_or_mixed_answer(running: Running, tmp_path: Path) -> None:
+    home = running.home
+    labels = {_ask(home).version: 1}
+    with _load(home) as answers:
+        for label in (2, 3, 2):
+            version = home.publish(label)
+            labels[version] = label
+            wait_until(lambda wanted=version: answers[-1].version == wanted, "an answer of the new version")  # type: ignore[misc]
+
+    assert {answer.version for answer in answers} == set(labels)
+    for answer in answers:
+        assert _only_label(answer, tmp_path) == labels[answer.version]
+
+
+def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving(running: Running, tmp_path: Path) -> None:
+    home = running.home
+    before = running.row.serving_seq
+    home.publish_weights(home.parts.blobs.put_bytes(b"no weights at all"))
+    wait_until(lambda: bool(running.row.error), "the slot to say why")
+
+    assert running.row.serving_seq == before
+    assert running.row.state == SlotState.READY
+    assert _only_label(_ask(home, spec=_fresh()), tmp_path) == 2
+
+    home.publish(1)
+    wait_until(lambda: (running.row.serving_seq or 0) > (before or 0) + 1, "the next version to be served")
+    assert running.row.error == ""
+
+
+def test_a_host_that_is_killed_under_load_comes_back(running: Running) -> None:
+    epoch = running.row.epoch
+    with _load(running.home, retry=lambda error: type(error) is BusyError) as answers:
+        for host in _hosts(running):
+            host.kill()
+        done = len(answers)
+        wait_until(lambda: len(answers) > done + CLIENTS, "answers of the new host")
+
+    assert running.row.epoch == epoch
+
+
+def test_a_slot_that_is_killed_is_started_again(running: Running) -> None:
+    before = running.row
+    hosts = _hosts(running)
+    assert before.pid
+    os.kill(before.pid, signal.SIGKILL)
+    wait_until(lambda: running.row.epoch > before.epoch and running.row.state == SlotState.READY, "the slot's return")
+
+    assert not any(host.is_running() and host.status() != psutil.STATUS_ZOMBIE for host in hosts)
+    assert _ask(running.home, spec=_fresh()).seq == running.row.serving_seq
+
+
+def test_a_slot_that_is_switched_off_finishes_what_it_has_and_stops(running: Running) -> None:
+    home, row = running.home, running.row
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(_ask, home, spec=_fresh())
+        wait_until(
+            lambda: home.parts.slots.health(row.endpoint, row.token or "").live_waiting == 1, "a request", step_s=0.005
+        )
+        home.switch_off(running.slot_id)
+        assert under_way.result().seq == row.serving_seq
+
+    running.babysitter.join(60)
+    assert not running.babysitter.is_alive()
+    assert running.row.state == SlotState.STOPPED
+    assert not psutil.pid_exists(row.pid or 0)
+    with pytest.raises(InvalidRequestError, match="switched off"):
+        _ask(home)
