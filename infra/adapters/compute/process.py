@@ -129,9 +129,8 @@ def _view(request: HostRequest, readable: list[Path], writable: list[Path]) -> V
     for folder in writable:
         folder.mkdir(parents=True, exist_ok=True)
     covered = [*readable, *writable]
-    for path in dict.fromkeys(Path(file).absolute() for file in request.reads()):
-        if not any(path.is_relative_to(folder) for folder in covered):
-            readable.append(path)
+    named = dict.fromkeys(Path(file).absolute() for file in request.reads())
+    readable += [path for path in named if not any(path.is_relative_to(folder) for folder in covered)]
     missing = [path for path in readable if not path.exists()]
     if missing:
         raise InvalidRequestError(f"{len(missing)} file(s) that the bundle host shall read are not there")

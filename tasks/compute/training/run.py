@@ -107,6 +107,8 @@ class Training:
                 trainer.validate(self._module, validate, verbose=False)
             if state.epoch < self._epochs():
                 trainer.fit(self._module, train, validate)
+            if validate is not None and state.epoch % self._spec.val_interval:
+                trainer.validate(self._module, validate, verbose=False)
         except EnoughError:
             if validate is not None:
                 trainer.validate(self._module, validate, verbose=False)
