@@ -66,9 +66,14 @@ def map_label(
         names: What the values mean by the caller's word; else the file's.
         annotated: Names that the caller says the label speaks about; else those it names; else all.
 
+    Returns:
+        The label map in the experiment's indices; in its own values where no experiment is known yet (`labels` empty).
+
     Raises:
         MismatchError: If there are no names and a value is no index of the experiment.
     """
+    if not labels:
+        return MappedLabel(label.array, (), tuple(label.warnings))
     said = names or label.names
     present = {int(value) for value in np.unique(label.array)} - {_BACKGROUND}
     known = {plain(name): index for index, name in labels.items() if index != _BACKGROUND}

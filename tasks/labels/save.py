@@ -4,18 +4,19 @@ The bytes are durable before the unit; the unit is what acknowledges. The id fol
 that repeats its request after a lost answer finds its label there, counted once.
 """
 
+import shutil
 import tempfile
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from configs.errors import InvalidRequestError, ReadOnlyStoreError, StoreError
+from configs.errors import ConflictError, InvalidRequestError, ReadOnlyStoreError, StoreError
 from configs.failpoints import fail_point
 from configs.specs.dataset import DatasetSpec
 from infra.adapters.catalog import images, labels
 from infra.adapters.catalog.tables import Dataset, Image
-from infra.adapters.images.base import ImageStore, LabelToStore
+from infra.adapters.images.base import ImageStore, LabelToStore, StoredLabel
 from infra.wiring import Parts
 from tasks.images.geometry import Geometry
 from tasks.images.stores import image_of, store_of
@@ -24,7 +25,7 @@ from tasks.labels.check import CheckedLabel, check_label
 from tasks.labels.names import names_on
 from tasks.labels.read import HEAD_BYTES, ending_of, read_label
 from tasks.labels.series import series_headers
-from tasks.labels.write import write_seg
+from tasks.labels.write import Origin, write_seg
 from tasks.rounds.count import CheckedNotice, notify
 
 
@@ -86,7 +87,11 @@ def save_label(
         label_id = str(uuid5(NAMESPACE_URL, f"{dataset_id}/{image.id}/{params.tag}/{blob}"))
         key, fingerprint, note = f"home/{label_id}", blob, ""
         if spec.labels_to == "store" and checked.quarantine is None:
-            key, fingerprint, note = _to_store(store, image, label_id, file, geometry, known, actor, blob)
+            stored = _to_store(store, image, label_id, file, geometry, known, params, actor)
+            if isinstance(stored, StoredLabel):
+                key, fingerprint = stored.key, stored.fingerprint
+            else:
+                note = stored
     notice = _notice(image, key, fingerprint, blob, params, checked, [*checked.warnings, *filter(None, [note])])
     with parts.catalog.write() as session:
         changed = notify(session, dataset_id, [notice], actor)
@@ -104,13 +109,13 @@ def save_label(
 
 
 def _named(source: Path, folder: Path) -> Path:
-    """Link the upload under a name with the ending that its bytes have."""
+    """Copy the upload under a name with the ending that its bytes have."""
     with source.open("rb") as file:
         ending = ending_of(file.read(HEAD_BYTES))
     if ending is None:
         raise InvalidRequestError("The label's bytes are no NIfTI, NRRD or DICOM SEG: send one of those.")
     target = folder / f"label{ending}"
-    target.symlink_to(source.absolute())
+    shutil.copyfile(source, target)
     return target
 
 
@@ -121,33 +126,41 @@ def _to_store(
     file: Path,
     geometry: Geometry,
     names: dict[int, str],
+    params: LabelParams,
     actor: str,
-    blob: str,
-) -> tuple[str, str, str]:
-    """Write the label to the image's own store; where that fails it stays with us, and the reply says so."""
-    home = f"home/{label_id}", blob
+) -> StoredLabel | str:
+    """Write the label to the image's own store; where that fails it stays with us, and the answer says why.
+
+    A DICOMweb server always gets a SEG of our writing: a client's may refer to another series or reuse an old UID.
+    """
     try:
         headers = series_headers(store, image.key)
-        if headers is not None and file.suffix != ".dcm":
+        if headers is not None:
             label = read_label(file, geometry)
-            seg = Path(tempfile.mkdtemp(dir=file.parent)) / "label.dcm"
-            said = dict(label.names) or names
+            file = Path(tempfile.mkdtemp(dir=file.parent)) / "label.dcm"
             write_seg(
                 Volume(label.array, geometry.affine),
-                said,
+                params.names or label.names or names,
                 headers,
-                seg,
+                file,
                 label_id=label_id,
                 author=actor,
-                origin="MANUAL",
+                origin=_origin(params),
+                model=params.base_version or "",
             )
-            file = seg
-        stored = store.put_label(image.key, LabelToStore(id=label_id, path=file))
+        return store.put_label(image.key, LabelToStore(id=label_id, path=file))
     except ReadOnlyStoreError:
-        return *home, "The image store is read-only: the label is kept here."
+        return "The image store is read-only: the label is kept here."
     except StoreError:
-        return *home, "The image store could not be written now: the label is kept here."
-    return stored.key, stored.fingerprint, ""
+        return "The image store could not be written now: the label is kept here."
+    except (InvalidRequestError, ConflictError) as error:
+        return f"The image store cannot hold this label, so it is kept here: {error}"
+
+
+def _origin(params: LabelParams) -> Origin:
+    if params.unedited:
+        return "AUTOMATIC"
+    return "SEMIAUTOMATIC" if params.base_version else "MANUAL"
 
 
 def _notice(

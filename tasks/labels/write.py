@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from configs.errors import MismatchError
 from tasks.images.dicom import ordered_slices, series_affine
 from tasks.images.geometry import Geometry, place
 from tasks.images.volume import Volume
@@ -73,7 +72,8 @@ def write_seg(
 
     Args:
         volume: Label map; its grid may have the series' axes in any order.
-        names: A segment is made for each value named here, also for those that mark no voxel.
+        names: A segment is made for each value named here, also for those that mark no voxel; a value that is marked
+            but has no name here is named by its number.
         series: The source's instances; their pixels are not needed.
         path: The file to write.
         label_id: The catalog's id of this version of the label.
@@ -82,23 +82,22 @@ def write_seg(
         model: Name of the model version, if one took part.
 
     Raises:
-        MismatchError: If the label does not lie on the series' grid, or marks a value without a name.
+        MismatchError: If the label does not lie on the series' grid.
     """
     slices = ordered_slices(series)
     first = slices[0].instance
     grid = Geometry((int(first.Columns), int(first.Rows), len(slices)), series_affine(slices))
     array = place(volume.array, volume.geometry, grid)
-    values = sorted(value for value in names if value)
-    if nameless := {int(value) for value in np.unique(array)} - {0, *values}:
-        raise MismatchError(f"The label marks values without a name ({sorted(nameless)}): name them")
-    sources, planes = [plane.instance for plane in slices], _segment_numbers(array, values)
+    marked = {int(value): f"value {value}" for value in np.unique(array)}
+    named = {value: name for value, name in sorted({**marked, **names}.items()) if value}
+    sources, planes = [plane.instance for plane in slices], _segment_numbers(array, list(named))
     if "NumberOfFrames" in first:
         sources, planes = [first], planes[np.argsort([plane.frame for plane in slices])]
     seg = Segmentation(
         source_images=sources,
         pixel_array=planes,
         segmentation_type="BINARY",
-        segment_descriptions=[_segment(n, names[value], origin, model) for n, value in enumerate(values, start=1)],
+        segment_descriptions=[_segment(n, name, origin, model) for n, name in enumerate(named.values(), start=1)],
         series_instance_uid=generate_uid(entropy_srcs=["series", label_id]),
         series_number=_SERIES_NUMBER,
         sop_instance_uid=generate_uid(entropy_srcs=["instance", label_id]),

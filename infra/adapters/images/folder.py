@@ -27,7 +27,7 @@ from infra.adapters.images.base import FetchedImage, LabelToStore, StoredImage, 
 from infra.adapters.images.files import copy_hashed, create_exclusively, hash_file
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd")
-LABEL_ENDINGS = (*IMAGE_ENDINGS, ".json")
+LABEL_ENDINGS = (*IMAGE_ENDINGS, ".dcm", ".json")
 HASHED_UP_TO_BYTES = 64 * 2**20
 FIRST_FOLDER = r"^([^/]+)/"
 _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
