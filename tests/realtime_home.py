@@ -1,5 +1,6 @@
 """A home with the sample bundle, a folder of images, and an experiment whose versions each answer one label only."""
 
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -95,9 +96,9 @@ def open_realtime(home: Path, folder: Path) -> Realtime:
 def certain_weights(path: Path, label: int) -> Path:
     """Write the sample network with a bias by which *label* wins everywhere."""
     torch.manual_seed(label)
-    network = UNet(
-        spatial_dims=3, in_channels=1, out_channels=4, channels=(16, 32, 64), strides=(2, 2), num_res_units=0
-    )
+    definition = json.loads((SAMPLE / "configs" / "inference.json").read_text())["network_def"]
+    assert definition.pop("_target_") == "UNet"
+    network = UNet(**definition)
     state = network.state_dict()
     last = [name for name, tensor in state.items() if name.endswith("bias") and tensor.shape == (4,)][-1]
     state[last] = torch.zeros(4)

@@ -79,7 +79,8 @@ def _load(home: Realtime, retry: Callable[[BaseException], bool] = lambda _: Fal
 
 def _hosts(running: Running) -> list[psutil.Process]:
     assert running.row.pid
-    return psutil.Process(running.row.pid).children(recursive=True)
+    children: list[psutil.Process] = psutil.Process(running.row.pid).children(recursive=True)
+    return children
 
 
 @pytest.mark.parametrize("form", ["nrrd", "nifti"])

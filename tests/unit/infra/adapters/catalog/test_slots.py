@@ -60,7 +60,7 @@ def _slot(catalog: Catalog, slot_id: str) -> Slot:
 
 
 def test_of_eight_who_claim_a_slot_one_gets_it(catalog: Catalog) -> None:
-    slot_id = _want(catalog, *_experiments(catalog))
+    slot_id = _want(catalog, _experiments(catalog)[0])
     start = Barrier(THREADS)
 
     def race(number: int) -> Hold | None:
@@ -75,7 +75,7 @@ def test_of_eight_who_claim_a_slot_one_gets_it(catalog: Catalog) -> None:
 
 
 def test_a_holder_whose_lease_ran_out_writes_nothing_once_another_has_the_slot(catalog: Catalog) -> None:
-    slot_id = _want(catalog, *_experiments(catalog))
+    slot_id = _want(catalog, _experiments(catalog)[0])
     first = _claim(catalog, slot_id, "first")
     assert first
     _run_out(catalog, slot_id)
@@ -90,7 +90,7 @@ def test_a_holder_whose_lease_ran_out_writes_nothing_once_another_has_the_slot(c
 
 
 def test_a_lease_that_ran_out_is_renewed_while_nobody_else_came(catalog: Catalog) -> None:
-    slot_id = _want(catalog, *_experiments(catalog))
+    slot_id = _want(catalog, _experiments(catalog)[0])
     hold = _claim(catalog, slot_id)
     assert hold
     _run_out(catalog, slot_id)
@@ -183,7 +183,7 @@ def test_a_slot_answers_only_while_it_is_ready_wanted_and_alive(catalog: Catalog
 
 
 def test_the_slot_of_a_process_known_to_be_dead_is_free_before_its_lease_runs_out(catalog: Catalog) -> None:
-    slot_id = _want(catalog, *_experiments(catalog))
+    slot_id = _want(catalog, _experiments(catalog)[0])
     assert _claim(catalog, slot_id)
 
     with catalog.write() as session:
