@@ -1,0 +1,67 @@
+"""Delivers the outbox: one handler per kind. A handler may run twice and must not mind."""
+
+import logging
+from collections.abc import Callable, Collection
+
+from configs.errors import TeachbackError
+from infra.adapters.catalog import outbox
+from infra.adapters.catalog.outbox import Entry, OutboxKind
+from infra.wiring import Parts
+from tasks.delivery.flows import cancel_flow, start_flow
+from tasks.delivery.tracking import track
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Parts, Entry], None]
+
+
+def hint_slots(_parts: Parts, _entry: Entry) -> None:
+    """Do nothing: a slot learns of a publication by its next heartbeat, which is two seconds away at most."""
+
+
+HANDLERS: dict[OutboxKind, Handler] = {
+    OutboxKind.START_FLOW: start_flow,
+    OutboxKind.CANCEL_FLOW: cancel_flow,
+    OutboxKind.SLOT_HINT: hint_slots,
+    OutboxKind.TRACKING: track,
+}
+# Two lanes: an MLflow that is slow to say that it is down holds up no round.
+FLOWS = frozenset({OutboxKind.START_FLOW, OutboxKind.CANCEL_FLOW, OutboxKind.SLOT_HINT})
+RECORDS = frozenset({OutboxKind.TRACKING})
+
+
+def deliver_due(parts: Parts, kinds: Collection[OutboxKind] = tuple(HANDLERS)) -> int:
+    """Deliver every due entry of these kinds, one after the other; return how many worked.
+
+    One that fails is due again later; the rest goes on.
+    """
+    delivered = 0
+    while True:
+        with parts.catalog.read() as session:
+            if not outbox.due(session, kinds):
+                return delivered
+        with parts.catalog.write() as session:
+            entries = outbox.claim(session, kinds)
+        for entry in entries:
+            delivered += _deliver(parts, entry)
+
+
+def _deliver(parts: Parts, entry: Entry) -> bool:
+    try:
+        HANDLERS[entry.kind](parts, entry)
+    except TeachbackError as error:
+        _put_back(parts, entry, str(error))
+        return False
+    except Exception as error:  # noqa: BLE001 - process edge: one bad entry must not keep the others waiting
+        # The text of a foreign exception may name what no log may; its type is enough to find it.
+        _put_back(parts, entry, f"unexpected {type(error).__name__}")
+        return False
+    with parts.catalog.write() as session:
+        outbox.done(session, entry)
+    return True
+
+
+def _put_back(parts: Parts, entry: Entry, error: str) -> None:
+    log.warning("%s for %s did not work, try %d: %s", entry.kind, entry.ref, entry.tries, error)
+    with parts.catalog.write() as session:
+        outbox.failed(session, entry, error)

@@ -1,0 +1,192 @@
+"""Attempts that nobody works on, and flow runs that nobody waits for."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Select, and_, exists, or_, select
+from sqlalchemy.orm import Session
+
+from configs.states import TERMINAL, AttemptState, JobStatus
+from infra.adapters.catalog import jobs, loops, outbox
+from infra.adapters.catalog.outbox import OutboxKind
+from infra.adapters.catalog.tables import Attempt, Job, Outbox
+from infra.adapters.catalog.tables.base import now
+from infra.adapters.orchestration.base import FlowRun, RunState
+from infra.wiring import Parts
+from tasks.reconcile import orphans
+from tasks.rounds.attempts import end_canceled, lose
+from tasks.rounds.cancel import cancel
+
+IN_PREFECT = "a person, in Prefect"
+STALE_EVERY_S = 10.0
+STALE_FOR_S = 24 * 3600.0
+ENDING_S = 30.0
+_ASKED_TO_END = (RunState.CANCELLING, RunState.CANCELLED)
+
+
+class _Seen(NamedTuple):
+    """An attempt as it was read; whatever follows from it is checked again in the unit that writes."""
+
+    job_id: str
+    n: int
+    state: str
+    run_id: str
+    process: orphans.Process
+
+
+def unstarted(parts: Parts) -> int:
+    """Queue the start of an attempt that nobody has been asked to start: a safety net, expected never to find any."""
+    asked = exists().where(Outbox.kind == OutboxKind.START_FLOW, Outbox.ref == Attempt.job_id, Outbox.done_at.is_(None))
+    old = Attempt.created_at < now() - ENDING_S
+    query = _open_attempts(AttemptState.QUEUED).where(Attempt.flow_run_id.is_(None), old, ~asked)
+    with parts.catalog.read() as session:
+        found = session.scalars(query).all()
+    for attempt in found:
+        with parts.catalog.write() as session:
+            outbox.enqueue(session, OutboxKind.START_FLOW, attempt.job_id, {"attempt": attempt.n})
+    return len(found)
+
+
+def ended_runs(parts: Parts) -> int:
+    """Give up attempts whose flow run has ended or is gone; cancel jobs whose run a person cancelled in Prefect."""
+    query = _open_attempts(AttemptState.QUEUED, AttemptState.CLAIMED).where(Attempt.flow_run_id.is_not(None))
+    with parts.catalog.read() as session:
+        seen = _read(session.scalars(query).all())
+    if not seen:
+        return 0
+    runs = parts.orchestrator.runs([each.run_id for each in seen])
+    return sum(_settle(parts, each, runs.get(each.run_id)) for each in seen)
+
+
+def leases_over(parts: Parts) -> int:
+    """Give up claimed attempts that were not renewed in time, and end their processes, if these are on this machine."""
+    over = and_(Attempt.state == AttemptState.CLAIMED, Attempt.lease_until < now())
+    with parts.catalog.read() as session:
+        seen = _read(session.scalars(select(Attempt).where(over)).all())
+    return sum(_give_up(parts, each) for each in seen)
+
+
+def asked_to_end(parts: Parts) -> int:
+    """Close jobs that were asked to cancel or to pause and that nobody works on."""
+    alive = and_(Attempt.state == AttemptState.CLAIMED, Attempt.lease_until >= now())
+    worked_on = exists().where(Attempt.job_id == Job.id, Attempt.n == Job.current_attempt, alive)
+    query = select(Job.id).where(Job.status.in_([JobStatus.CANCELING, JobStatus.PAUSING]), ~worked_on)
+    with parts.catalog.read() as session:
+        found = session.scalars(query).all()
+    for job_id in found:
+        with parts.catalog.write() as session:
+            _close(session, job_id)
+    return len(found)
+
+
+def stale_runs(parts: Parts) -> int:
+    """End runs whose attempt is over: a dead one would hold its place in the work pool for ever."""
+    with parts.catalog.write() as session:
+        if not loops.is_time(session, "stale-runs", STALE_EVERY_S):
+            return 0
+    over = or_(
+        Attempt.state == AttemptState.LOST,
+        and_(Attempt.state == AttemptState.ENDED, Job.status == JobStatus.CANCELED),
+    )
+    query = (
+        select(Attempt)
+        .join(Job, Job.id == Attempt.job_id)
+        .where(over, Attempt.flow_run_id.is_not(None), Job.modified_at > now() - STALE_FOR_S)
+        .order_by(Attempt.created_at.desc())
+        .limit(200)
+    )
+    with parts.catalog.read() as session:
+        seen = _read(session.scalars(query).all())
+    if not seen:
+        return 0
+    runs = parts.orchestrator.runs([each.run_id for each in seen])
+    return sum(_end_run(parts, each, runs[each.run_id]) for each in seen if each.run_id in runs)
+
+
+def _settle(parts: Parts, seen: _Seen, run: FlowRun | None) -> bool:
+    over = run is None or run.state.terminal
+    cancelled = run is not None and run.state in _ASKED_TO_END
+    # Of a process on another machine, Prefect's word is not enough: it may train on. Its lease tells.
+    dead = over and orphans.is_dead(seen.process)
+    if not (cancelled or dead or (over and seen.state == AttemptState.QUEUED)):
+        return False
+    reason = f"its flow run ended before its time ({run.state if run else 'gone'})"
+    with parts.catalog.write() as session:
+        job = _still(session, seen)
+        if job is None:
+            return False
+        if cancelled and job.status != JobStatus.CANCELING:
+            cancel(session, job.id, IN_PREFECT)
+            if dead:
+                end_canceled(session, job.id, seen.n)
+        elif dead and job.status in {JobStatus.CANCELING, JobStatus.PAUSING}:
+            _close(session, job.id)
+        elif dead or seen.state == AttemptState.QUEUED:
+            lose(session, job.id, seen.n, reason)
+        else:
+            return False
+    return True
+
+
+def _give_up(parts: Parts, seen: _Seen) -> bool:
+    with parts.catalog.write() as session:
+        job = jobs.locked_with_loop(session, seen.job_id)
+        over = and_(Attempt.state == AttemptState.CLAIMED, Attempt.lease_until < now())
+        attempt = session.scalar(select(Attempt).where(Attempt.job_id == seen.job_id, Attempt.n == seen.n, over))
+        if attempt is None:
+            return False
+        if job.status in TERMINAL or job.current_attempt != seen.n:
+            attempt.state = AttemptState.LOST
+        elif job.status == JobStatus.PAUSING:
+            _close(session, job.id)
+        else:
+            lose(session, seen.job_id, seen.n, "its process was not heard of in time")
+        outbox.enqueue(session, OutboxKind.CANCEL_FLOW, seen.job_id, {"attempt": seen.n})
+    orphans.end(seen.process)
+    return True
+
+
+def _close(session: Session, job_id: str) -> None:
+    job = jobs.locked_with_loop(session, job_id)
+    attempt = jobs.attempt(session, job_id, job.current_attempt)
+    if job.status == JobStatus.CANCELING and attempt is not None:
+        end_canceled(session, job_id, job.current_attempt)
+    elif job.status == JobStatus.CANCELING:
+        job.status = JobStatus.CANCELED
+    elif job.status == JobStatus.PAUSING:
+        job.status = JobStatus.PAUSED
+        if attempt is not None:
+            attempt.state = AttemptState.ENDED
+
+
+def _end_run(parts: Parts, seen: _Seen, run: FlowRun) -> bool:
+    if run.state.terminal:
+        return False
+    if orphans.is_dead(seen.process) or (run.state == RunState.CANCELLING and run.since_s > ENDING_S):
+        parts.orchestrator.end(run.id, f"Attempt {seen.n} is over and its process is gone.")
+    elif run.state != RunState.CANCELLING:
+        parts.orchestrator.cancel(run.id)
+    else:
+        return False
+    return True
+
+
+def _still(session: Session, seen: _Seen) -> Job | None:
+    """Return the job, its row held, if the attempt is the current one and as it was."""
+    job = jobs.locked_with_loop(session, seen.job_id)
+    attempt = jobs.attempt(session, seen.job_id, seen.n)
+    same = attempt is not None and attempt.state == seen.state and attempt.flow_run_id == seen.run_id
+    return job if same and job.current_attempt == seen.n and job.status not in TERMINAL else None
+
+
+def _open_attempts(*states: AttemptState) -> Select[Attempt]:
+    current = and_(Job.id == Attempt.job_id, Job.current_attempt == Attempt.n)
+    return select(Attempt).join(Job, current).where(Attempt.state.in_(states), Job.status.not_in(TERMINAL))
+
+
+def _read(attempts: Sequence[Attempt]) -> list[_Seen]:
+    return [_Seen(each.job_id, each.n, each.state, each.flow_run_id or "", _process(each)) for each in attempts]
+
+
+def _process(attempt: Attempt) -> orphans.Process:
+    return orphans.Process(attempt.host, attempt.pid, attempt.claimed_at)

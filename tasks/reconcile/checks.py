@@ -1,0 +1,40 @@
+"""The checks of a reconcile pass: each finds one kind of fault by one question, mends it, and says how often it did.
+
+Passes are safe to run twice at once: whatever a check writes, it asks again in the unit that writes it.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from infra.wiring import Parts
+from tasks.reconcile import attempts, rounds, slots, sweep
+
+Check = Callable[[Parts], int]
+
+
+class Named(NamedTuple):
+    """A check, and whether it reads leases, which say nothing just after this machine slept."""
+
+    name: str
+    check: Check
+    by_lease: bool = False
+
+
+def checks() -> list[Named]:
+    """Return the checks of one loop, in the order in which they run."""
+    return [
+        Named("attempts: never started", attempts.unstarted),
+        Named("attempts: flow run ended", attempts.ended_runs),
+        Named("attempts: lease over", attempts.leases_over, by_lease=True),
+        Named("jobs: asked to end", attempts.asked_to_end, by_lease=True),
+        Named("runs: attempt over", attempts.stale_runs),
+        Named("rounds: due", rounds.rounds_due),
+        Named("rounds: recounted", rounds.recount),
+        Named("tracking: behind", rounds.metrics_behind),
+        Named("slots: lease over", slots.slots_lost, by_lease=True),
+        Named("slots: not watched", slots.slots_unwatched, by_lease=True),
+        Named("slots: not wanted", slots.slots_off, by_lease=True),
+        Named("publications: failed everywhere", slots.publications_failed),
+        Named("rows: over", sweep.leases_removed, by_lease=True),
+        Named("outbox: Prefect is back", sweep.Outage().check),
+    ]

@@ -1,0 +1,59 @@
+"""Processes of this machine that held an attempt: whether one is dead, and ending one that may write no more."""
+
+import os
+import platform
+from typing import NamedTuple
+
+import psutil
+
+_CLOCKS_APART_S = 5.0
+_ENDING_S = 5.0
+
+
+class Process(NamedTuple):
+    """A process as the catalog knows it: machine, number, and when it made its claim in seconds since 1970."""
+
+    host: str
+    pid: int | None
+    claimed_at: float | None
+
+
+def is_dead(known: Process) -> bool:
+    """Say whether the process is known to be gone; of another machine's nothing is known."""
+    return known.host == platform.node() and known.pid is not None and _find(known) is None
+
+
+def end(known: Process) -> bool:
+    """Kill the process and its descendants, if it lives on this machine; say whether there was one.
+
+    Its claim is lost and fenced by now: all that it can still do is hold the device.
+    """
+    if known.host != platform.node():
+        return False
+    found = _find(known)
+    if found is None or found.pid == os.getpid():
+        return False
+    family = [found, *found.children(recursive=True)]
+    for process in family:
+        _kill(process)
+    psutil.wait_procs(family, timeout=_ENDING_S)
+    return True
+
+
+def _find(known: Process) -> psutil.Process | None:
+    """Return the living process; None if its number belongs to nobody, or to a later process."""
+    if known.pid is None or known.claimed_at is None:
+        return None
+    try:
+        found = psutil.Process(known.pid)
+        later = found.create_time() > known.claimed_at + _CLOCKS_APART_S
+        return None if later or found.status() == psutil.STATUS_ZOMBIE else found
+    except psutil.Error:
+        return None
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.Error:
+        return
