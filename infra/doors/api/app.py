@@ -1,0 +1,76 @@
+"""Builds the HTTP application from its parts."""
+
+import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import FastAPI
+
+from infra.adapters.security.redact import guard
+from infra.doors.api import errors, health
+from infra.doors.api.guard import Guard, hosts_of
+from infra.doors.api.logins import FailedLogins
+from infra.doors.api.monai_cloud import routes as monai_cloud
+from infra.services import bases
+from infra.wiring import Parts
+from tasks.reconcile import loop
+
+# Requests wait for slots and stores in threads: a waiting one must not keep out those that only ask the catalog.
+THREADS = 128
+_DESCRIPTION = "Continual learning for medical-image annotation: the annotator teaches, the model says it back."
+
+
+def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
+    """Return the application; whoever calls this owns the parts.
+
+    Args:
+        parts: The adapters.
+        run_loops: Bring tables and base experiments up to date at start, and run the reconciler and the dispatcher in
+            this process.
+    """
+    app = FastAPI(
+        title="Teachback",
+        version="0.1.0",
+        description=_DESCRIPTION,
+        lifespan=lambda _: _life(parts, run_loops),
+        redoc_url=None,
+    )
+    app.state.parts = parts
+    app.state.failed_logins = FailedLogins()
+    errors.install(app)
+    app.include_router(health.router)
+    for router in monai_cloud.routers():
+        app.include_router(router)
+    app.add_middleware(Guard, hosts=hosts_of(parts.settings))
+    return app
+
+
+@asynccontextmanager
+async def _life(parts: Parts, run_loops: bool) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    guard(logging.getLogger().handlers, parts.redactor)
+    if not run_loops:
+        yield
+        return
+    await anyio.to_thread.run_sync(_prepare, parts)
+    async with _loops(parts):
+        yield
+
+
+def _prepare(parts: Parts) -> None:
+    parts.catalog.migrate()
+    bases.register_shipped(parts)
+
+
+@asynccontextmanager
+async def _loops(parts: Parts) -> AsyncIterator[None]:
+    stop = threading.Event()
+    thread = threading.Thread(target=loop.run, args=(parts, stop), name="reconcile", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        await anyio.to_thread.run_sync(thread.join, 10)

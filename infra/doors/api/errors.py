@@ -1,0 +1,158 @@
+"""The one place where an error becomes a status code, and where a dialect gives it its shape."""
+
+import logging
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+
+from configs.errors import (
+    BusyError,
+    ConflictError,
+    CorruptError,
+    ForbiddenError,
+    HostError,
+    InvalidRequestError,
+    NotFoundError,
+    SupersededError,
+    TeachbackError,
+    UnauthorizedError,
+    UpstreamError,
+)
+from infra.services.repeats import RepeatedKeyError
+
+STATUS: dict[type[TeachbackError], HTTPStatus] = {
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    ConflictError: HTTPStatus.CONFLICT,
+    InvalidRequestError: HTTPStatus.BAD_REQUEST,
+    UnauthorizedError: HTTPStatus.UNAUTHORIZED,
+    ForbiddenError: HTTPStatus.FORBIDDEN,
+    BusyError: HTTPStatus.SERVICE_UNAVAILABLE,
+    UpstreamError: HTTPStatus.BAD_GATEWAY,
+    CorruptError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    SupersededError: HTTPStatus.CONFLICT,
+    HostError: HTTPStatus.BAD_REQUEST,
+    TeachbackError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+# The MONAI Cloud dialect knows no 409, but for the header that is ours.
+CLOUD_STATUS: dict[type[TeachbackError], HTTPStatus] = {
+    **STATUS,
+    ConflictError: HTTPStatus.BAD_REQUEST,
+    RepeatedKeyError: HTTPStatus.CONFLICT,
+}
+CLOUD_PREFIX = "/api/v1"
+BAD_ID = "bad_id"
+_SCHEMA_CODE = 1  # what the original gives for an id or a field that cannot be read
+_INTERNAL = "Something failed inside; the server's log has it under this request's id"
+_log = logging.getLogger(__name__)
+
+
+class CloudError(BaseModel):
+    """An error as the MONAI Cloud dialect answers it."""
+
+    error_desc: str
+    error_code: int
+
+
+class Detail(BaseModel):
+    """An error as the MONAI Label dialect and our own routes answer it."""
+
+    detail: str
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error that is raised on purpose in its caller's dialect; all others as 500 without their text."""
+    app.add_exception_handler(TeachbackError, _raised)
+    app.add_exception_handler(RequestValidationError, _refused_request)
+    app.add_exception_handler(ValidationError, _refused_spec)
+    app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+def answers(cloud: bool, *statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """Return the error answers of a router, for its OpenAPI description."""
+    model = CloudError if cloud else Detail
+    return {int(status): {"model": model, "description": status.phrase} for status in statuses}
+
+
+def answer(
+    path: str, status: int, text: str, *, code: int | None = None, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """Return an error in the dialect that the path belongs to."""
+    if path.startswith(CLOUD_PREFIX + "/"):
+        content = CloudError(error_desc=text, error_code=code if code is not None else status).model_dump()
+    else:
+        content = Detail(detail=text).model_dump()
+    return JSONResponse(content, status_code=status, headers=headers)
+
+
+def _raised(request: Request, error: Exception) -> JSONResponse:
+    table = CLOUD_STATUS if request.url.path.startswith(CLOUD_PREFIX + "/") else STATUS
+    status = next(table[kind] for kind in type(error).__mro__ if kind in table)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.warning("%s: %s", type(error).__name__, error)
+    headers = {}
+    if isinstance(error, BusyError):
+        headers["Retry-After"] = str(error.retry_after_s)
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+        return answer(request.url.path, status, f"Unauthorized: {error}", code=_SCHEMA_CODE, headers=headers)
+    return answer(request.url.path, status, str(error), headers=headers)
+
+
+def _refused_request(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    cloud = request.url.path.startswith(CLOUD_PREFIX + "/")
+    status = HTTPStatus.BAD_REQUEST if cloud else HTTPStatus.UNPROCESSABLE_ENTITY
+    return answer(request.url.path, status, _sentence(error.errors()), code=_SCHEMA_CODE)
+
+
+def _refused_spec(request: Request, error: Exception) -> JSONResponse:
+    """Answer for a spec that a dialect built from its own words, after FastAPI had checked those."""
+    if not isinstance(error, ValidationError):
+        raise error
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return answer(request.url.path, HTTPStatus.BAD_REQUEST, _sentence(found), code=_SCHEMA_CODE)
+
+
+def _framework(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    headers = dict(error.headers) if error.headers else None
+    return answer(request.url.path, error.status_code, str(error.detail), headers=headers)
+
+
+def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    _log.error("unforeseen %s", type(error).__name__, exc_info=error)
+    return answer(request.url.path, HTTPStatus.INTERNAL_SERVER_ERROR, _INTERNAL)
+
+
+def _sentence(errors: Sequence[Any]) -> str:
+    """Return what was refused, field by field, without the values: they may be secret."""
+    return "; ".join(map(_one, errors))
+
+
+def _one(error: dict[str, Any]) -> str:
+    return str(error["msg"]) if error["type"] == BAD_ID else f"{_field(error['loc'])}: {_reason(error)}"
+
+
+def _field(place: Sequence[int | str]) -> str:
+    known = [str(part) for part in place if part not in {"body", "path", "query", "header"}]
+    return ".".join(known) or "body"
+
+
+_REASONS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "extra_forbidden": lambda _: "Unknown field.",
+    "missing": lambda _: "Missing data for required field.",
+}
+
+
+def _reason(error: dict[str, Any]) -> str:
+    say = _REASONS.get(error["type"])
+    return say(error) if say else str(error["msg"])

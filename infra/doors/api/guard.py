@@ -1,0 +1,130 @@
+"""What every request passes before anything reads it: Host, Origin, size; and what is logged of it.
+
+The access log has the route's pattern, never the path: paths name images.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Collection
+from http import HTTPStatus
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from configs.settings import Settings
+from infra.doors.api.errors import CLOUD_PREFIX, answer
+
+MAX_JSON_BYTES = 32 * 2**20
+MAX_UPLOAD_BYTES = 4 * 2**30
+REQUEST_ID_HEADER = "X-Request-ID"
+_CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
+_GIVEN_ID = re.compile(r"[\w-]{8,64}")
+_log = logging.getLogger("teachback.access")
+
+
+def hosts_of(settings: Settings) -> frozenset[str]:
+    """Return the Host names that this server answers to, without ports."""
+    named = {name.strip().lower() for name in settings.allowed_hosts.split(",") if name.strip()}
+    bound = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return _LOOPBACK | named | (set() if settings.host in _EVERYWHERE else {bound})
+
+
+class Guard:
+    """ASGI middleware around the whole application.
+
+    Args:
+        app: The application.
+        hosts: Host names that are ours.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or hand on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, seen = time.perf_counter(), Headers(scope=scope)
+        request_id = _request_id(seen)
+        status = 0
+
+        async def tell(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message).update(_reply_headers(request_id))
+            await send(message)
+
+        refusal = self._refusal(scope, seen)
+        if refusal is not None:
+            await answer(scope["path"], *refusal)(scope, receive, tell)
+        else:
+            _read_as_json(scope, seen)
+            await self._app(scope, _limited(receive, _limit(seen)), tell)
+        spent_ms = (time.perf_counter() - began) * 1000
+        route = getattr(scope.get("route"), "path", "-")
+        _log.info("%s %s %d %.1f ms %s", scope["method"], route, status, spent_ms, request_id)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
+        host = headers.get("host", "")
+        if _name(host) not in self._hosts:
+            said = "The Host header names none of this server's names: the operator adds it to TEACHBACK_ALLOWED_HOSTS"
+            return HTTPStatus.BAD_REQUEST, said
+        origin = headers.get("origin")
+        if scope["method"] in _CHANGING and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return HTTPStatus.FORBIDDEN, "A page of another origin may not change anything here"
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > _limit(headers):
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {_limit(headers)} bytes"
+        return None
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get(REQUEST_ID_HEADER, "")
+    return given if _GIVEN_ID.fullmatch(given) else uuid4().hex
+
+
+def _reply_headers(request_id: str) -> dict[str, str]:
+    return {REQUEST_ID_HEADER: request_id, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+
+def _name(host: str) -> str:
+    """Return a Host header without its port, in lower case."""
+    return re.sub(r":\d+$", "", host).lower()
+
+
+def _read_as_json(scope: Scope, headers: Headers) -> None:
+    """Have a body of the MONAI Cloud dialect read as JSON whatever its Content-Type: its guides send none."""
+    if scope["path"].startswith(CLOUD_PREFIX + "/") and scope["method"] in _CHANGING and not _is_upload(headers):
+        MutableHeaders(scope=scope)["content-type"] = "application/json"
+
+
+def _is_upload(headers: Headers) -> bool:
+    return headers.get("content-type", "").startswith("multipart/")
+
+
+def _limit(headers: Headers) -> int:
+    return MAX_UPLOAD_BYTES if _is_upload(headers) else MAX_JSON_BYTES
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    """Return `receive` that breaks off a body which grows beyond the limit: its length may not have been said."""
+    taken = 0
+
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > limit:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {limit} bytes")
+        return message
+
+    return counted

@@ -1,0 +1,41 @@
+"""Failed logins, counted per address: guessing is slowed down."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+
+WINDOW_S = 60.0
+ALLOWED = 5
+_REMEMBERED = 10_000
+
+
+class FailedLogins:
+    """Counts of the last minute, of this process.
+
+    Args:
+        clock: Seconds that only rise.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failed: OrderedDict[str, list[float]] = OrderedDict()
+        self._lock = Lock()
+
+    def wait_s(self, address: str) -> int:
+        """Return how many seconds this address has to wait before it may try again; 0 = it may now."""
+        with self._lock:
+            recent = self._recent(address)
+            return 0 if len(recent) < ALLOWED else int(recent[-ALLOWED] + WINDOW_S - self._clock()) + 1
+
+    def note(self, address: str) -> None:
+        """Count a failure."""
+        with self._lock:
+            self._failed[address] = [*self._recent(address), self._clock()][-ALLOWED:]
+            self._failed.move_to_end(address)
+            while len(self._failed) > _REMEMBERED:
+                self._failed.popitem(last=False)
+
+    def _recent(self, address: str) -> list[float]:
+        since = self._clock() - WINDOW_S
+        return [moment for moment in self._failed.get(address, ()) if moment > since]

@@ -1,0 +1,143 @@
+"""Jobs of a data set: `nextimage`, `cacheimage`, `notify`. They are answered at once and leave no job behind."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, BackgroundTasks
+from pydantic import BaseModel, ConfigDict, Field
+
+from configs.errors import NotFoundError
+from configs.specs.score import Strategy
+from infra.doors.api.deps import CallerDep, PartsDep
+from infra.doors.api.monai_cloud.job_schemas import JobResponse
+from infra.doors.api.monai_cloud.words import DatasetId
+from infra.services import datasets, images, inference, labels
+from infra.services.callers import Caller
+from infra.services.images import NextImage
+from infra.wiring import Parts
+from tasks.labels.notice import Notice
+from tasks.rounds.count import NoticeKind
+
+router = APIRouter(prefix="/datasets/{dataset_id}/jobs", tags=["dataset jobs"])
+
+
+class DatasetJobRequest(BaseModel):
+    """A job of a data set."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: str
+    specs: dict[str, Any] | None = None
+    parent_job_id: str | None = None
+    name: str = ""
+    description: str = ""
+
+
+class NextImageSpecs(BaseModel):
+    """What `nextimage` may be told. `limit` is read and makes no difference, as it never did."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = 1
+    experiment: str | None = None
+    strategy: Strategy | None = None
+    client_id: str = ""
+
+
+class CacheImageSpecs(BaseModel):
+    """Which image is to be cached."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image: Annotated[str, Field(min_length=1)]
+    ttl: int = 3600
+
+
+class Entry(BaseModel):
+    """A label and the image that it speaks about."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    image: Annotated[str, Field(min_length=1, max_length=1024)]
+    label: Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class NotifySpecs(BaseModel):
+    """What happened to labels; each section is a list or one entry."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    added: list[Entry] | Entry = Field(default_factory=list)
+    updated: list[Entry] | Entry = Field(default_factory=list)
+    removed: list[Entry] | Entry = Field(default_factory=list)
+
+    def notices(self) -> list[Notice]:
+        """Return the entries in the order added, updated, removed."""
+        sections: tuple[tuple[NoticeKind, list[Entry] | Entry], ...] = (
+            ("added", self.added),
+            ("updated", self.updated),
+            ("removed", self.removed),
+        )
+        return [
+            Notice(kind=kind, image=entry.image, label=entry.label)
+            for kind, section in sections
+            for entry in (section if isinstance(section, list) else [section])
+        ]
+
+
+class DatasetJobAnswer(BaseModel):
+    """What `nextimage` answers; the other actions answer `{}`."""
+
+    image: str | None = None
+    meta: dict[str, Any] | None = None
+
+
+@router.post("", status_code=HTTPStatus.CREATED, response_model_exclude_none=True)
+def create_dataset_job(
+    dataset_id: DatasetId, body: DatasetJobRequest, parts: PartsDep, caller: CallerDep, later: BackgroundTasks
+) -> DatasetJobAnswer:
+    """Run `nextimage`, `cacheimage` or `notify`."""
+    run = _ACTIONS.get(body.action)
+    if run is None:
+        raise NotFoundError("dataset action", body.action, known=_ACTIONS)
+    return run(parts, caller, dataset_id, body.specs or {}, later)
+
+
+@router.get("")
+def list_dataset_jobs(dataset_id: DatasetId, parts: PartsDep, caller: CallerDep) -> list[JobResponse]:
+    """Return no jobs: a data set's are answered at once."""
+    datasets.get(parts, caller, dataset_id)
+    return []
+
+
+def _next_image(
+    parts: Parts, caller: Caller, dataset_id: str, specs: dict[str, Any], later: BackgroundTasks
+) -> DatasetJobAnswer:
+    asked = NextImageSpecs.model_validate(specs)
+    wanted = NextImage(experiment_id=asked.experiment, strategy=asked.strategy, client_id=asked.client_id)
+    image = images.take_next(parts, caller, dataset_id, wanted)
+    later.add_task(inference.prefetch, parts, caller, asked.experiment, image)
+    return DatasetJobAnswer(image=image.key, meta=image.meta or {"labels": []})
+
+
+def _cache_image(
+    parts: Parts, caller: Caller, dataset_id: str, specs: dict[str, Any], later: BackgroundTasks
+) -> DatasetJobAnswer:
+    key = images.get(parts, caller, dataset_id, CacheImageSpecs.model_validate(specs).image).key
+    later.add_task(images.cache, parts, caller, dataset_id, key)
+    return DatasetJobAnswer()
+
+
+def _notify(
+    parts: Parts, caller: Caller, dataset_id: str, specs: dict[str, Any], _later: BackgroundTasks
+) -> DatasetJobAnswer:
+    labels.notify(parts, caller, dataset_id, NotifySpecs.model_validate(specs).notices())
+    return DatasetJobAnswer()
+
+
+_ACTIONS: dict[str, Callable[[Parts, Caller, str, dict[str, Any], BackgroundTasks], DatasetJobAnswer]] = {
+    "nextimage": _next_image,
+    "cacheimage": _cache_image,
+    "notify": _notify,
+}

@@ -1,0 +1,139 @@
+"""Data sets in this dialect's words."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+
+from infra.adapters.catalog.tables import Dataset
+from infra.doors.api.monai_cloud.words import PaginationInfo, iso
+from infra.services.datasets import DatasetChange, NewDataset, ShownDataset
+
+ACTIONS = ("nextimage", "cacheimage", "notify")
+Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
+Name = Annotated[str, StringConstraints(max_length=500)]
+Text = Annotated[str, StringConstraints(max_length=1000)]
+Credential = Annotated[SecretStr, StringConstraints(max_length=2048)]
+DatasetType = Literal["semantic_segmentation", "object_detection", "image_classification", "instance_segmentation"]
+
+
+class DatasetRequest(BaseModel):
+    """A data set to make. Unknown fields are dropped. The last three fields are this system's own."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Name = "My Dataset"
+    description: Text = ""
+    type: DatasetType = "semantic_segmentation"
+    format: Literal["monai"] = "monai"
+    client_url: Annotated[str, StringConstraints(max_length=2048)] = ""
+    client_id: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    client_secret: Credential | None = None
+    filters: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    version: Version = "1.0.0"
+    logo: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    shared: bool = False
+    use_for: list[Literal["training", "evaluation", "testing"]] = Field(default_factory=list)
+    patient_regex: Annotated[str, StringConstraints(max_length=200)] | None = None
+    import_labels: Literal["all", "none"] | None = None
+    labels_to: Literal["store", "home"] | None = None
+
+    def to_new(self) -> NewDataset:
+        """Return what the service is asked for."""
+        shown = ShownDataset(
+            type=self.type,
+            format=self.format,
+            version=self.version,
+            logo=self.logo or "",
+            shared=self.shared,
+            use_for=list(self.use_for),
+        )
+        return NewDataset(
+            name=self.name,
+            description=self.description,
+            url=self.client_url,
+            username=self.client_id,
+            password=self.client_secret,
+            filters=self.filters or "",
+            patient_regex=self.patient_regex,
+            import_labels=self.import_labels,
+            labels_to=self.labels_to,
+            shown=shown,
+        )
+
+
+class DatasetPatch(BaseModel):
+    """Fields to change; those that are left out stay. Credentials are replaced together."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Name | None = None
+    description: Text | None = None
+    type: str | None = None
+    format: str | None = None
+    version: Version | None = None
+    logo: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    shared: bool | None = None
+    client_id: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    client_secret: Credential | None = None
+
+    def to_change(self) -> DatasetChange:
+        """Return what the service is asked to change."""
+        renamed = {"client_id": "username", "client_secret": "password"}
+        said = {renamed.get(name, name): getattr(self, name) for name in self.model_fields_set}
+        return DatasetChange.model_validate(said)
+
+
+class DatasetResponse(BaseModel):
+    """A data set. Credentials and filters are never shown."""
+
+    id: str
+    created_on: str
+    last_modified: str
+    name: str
+    shared: bool
+    description: str
+    version: str
+    logo: str
+    type: str
+    format: str
+    workspace: str | None = None
+    url: str | None = None
+    cloud_file_path: str | None = None
+    actions: list[str]
+    jobs: dict[str, Any]
+    client_url: str
+    status: str
+    state: str
+    state_reason: str
+    use_for: list[str]
+
+    @classmethod
+    def of(cls, row: Dataset) -> "DatasetResponse":
+        """Show one data set."""
+        shown = ShownDataset.model_validate(row.shown)
+        return cls(
+            id=row.id,
+            created_on=iso(row.created_at),
+            last_modified=iso(row.modified_at),
+            name=row.name,
+            shared=shown.shared,
+            description=row.description,
+            version=shown.version,
+            logo=shown.logo,
+            type=shown.type,
+            format=shown.format,
+            actions=list(ACTIONS),
+            jobs={},
+            client_url=str(row.spec.get("url", "")),
+            status="pull_complete",
+            state=row.state,
+            state_reason=row.state_reason,
+            use_for=shown.use_for,
+        )
+
+
+class DatasetList(BaseModel):
+    """A wrapped list of data sets."""
+
+    datasets: list[DatasetResponse]
+    pagination_info: PaginationInfo | None = None

@@ -1,0 +1,203 @@
+"""Jobs of an experiment in this dialect's words."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from configs.errors import InvalidRequestError
+from configs.specs.annotation import AnnotationSpec, GateSpec, PublishPolicy, StopCriteria
+from configs.specs.infer import InferSpec
+from configs.specs.round import RoundSpec
+from configs.specs.train import TrainSpec
+from infra.adapters.catalog.tables import Job
+from infra.doors.api.monai_cloud.words import PaginationInfo, iso
+from infra.services.inference import Inference
+from tasks.rounds.result import RoundResult
+
+_NO_METRIC_YET = 0.0
+_PROMPTS = ("label_prompt", "points", "point_labels")
+
+
+class JobRequest(BaseModel):
+    """A job to run. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: str
+    specs: dict[str, Any] = Field(default_factory=dict)
+    parent_job_id: str | None = None
+    name: Annotated[str, StringConstraints(max_length=500)] = ""
+    description: Annotated[str, StringConstraints(max_length=1000)] = ""
+    num_gpu: int | None = None
+    platform: str | None = None
+
+
+class AnnotationSpecs(BaseModel):
+    """What `annotation` is told. `train_spec` is flat: our fields and the bundle's overrides together."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    round_size: int
+    stop_criteria: StopCriteria = StopCriteria()
+    train_spec: dict[str, Any] = Field(default_factory=dict)
+    publish: PublishPolicy = "gate"
+    gate: GateSpec = GateSpec()
+    max_retries: int = 1
+
+    def to_spec(self) -> AnnotationSpec:
+        """Return what the service is asked for."""
+        train = TrainSpec.from_request(_checked(self.train_spec))
+        return AnnotationSpec(
+            round_size=self.round_size,
+            stop_criteria=self.stop_criteria,
+            train_spec=train,
+            publish=self.publish,
+            gate=self.gate,
+            max_retries=self.max_retries,
+        )
+
+
+class TrainSpecs(BaseModel):
+    """What `train` is told: overrides of the bundle, our fields, and what becomes of the result."""
+
+    model_config = ConfigDict(extra="allow")
+
+    publish: PublishPolicy = "none"
+
+    def to_spec(self) -> RoundSpec:
+        """Return what the service is asked for."""
+        return RoundSpec(train=TrainSpec.from_request(_checked(self.model_extra or {})), publish=self.publish)
+
+
+class InferenceSpecs(BaseModel):
+    """What `inference` is told. `bundle_params` holds prompts, and what the bundle names besides."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    image: str = ""
+    dataset_id: str | None = None
+    bundle_params: dict[str, Any] = Field(default_factory=dict)
+    client_id: str = ""
+
+    def to_inference(self) -> Inference:
+        """Return what the service is asked for.
+
+        Raises:
+            InvalidRequestError: If no image is named, or an address is.
+        """
+        if not self.image:
+            raise InvalidRequestError("image is required for inference action")
+        if self.image.startswith(("http://", "https://")):
+            raise InvalidRequestError("An image's address is not offered here: name an image of a data set by its id")
+        prompts = {name: self.bundle_params[name] for name in _PROMPTS if self.bundle_params.get(name) is not None}
+        rest = {name: value for name, value in self.bundle_params.items() if name not in _PROMPTS}
+        spec = InferSpec.model_validate({**prompts, "params": rest})
+        return Inference(image=self.image, dataset_id=self.dataset_id, spec=spec, client_id=self.client_id)
+
+
+class DetailedStatus(BaseModel):
+    """When a job's status last changed, and why."""
+
+    date: str
+    time: str
+    message: str
+    status: str
+
+
+class JobResult(BaseModel):
+    """How a job goes, or went. `metric_kind` and what follows it are this system's own."""
+
+    detailed_status: DetailedStatus
+    graphical: list[Any] = Field(default_factory=list)
+    categorical: list[Any] = Field(default_factory=list)
+    kpi: list[Any] = Field(default_factory=list)
+    epoch: int
+    max_epoch: int
+    starting_epoch: int = 0
+    key_metric: float
+    eta: str = ""
+    message: str
+    stats: dict[str, Any] = Field(default_factory=dict)
+    metric_kind: str | None
+    metric_cases: int
+    decision: str | None
+    round: int | None
+    rounds_done: int | None
+    pending: int | None
+
+    @classmethod
+    def of(cls, job: Job) -> "JobResult":
+        """Show one job's result."""
+        result, loop = RoundResult.model_validate(job.result), job.action == "annotation"
+        metric = job.best_metric if loop else result.key_metric
+        day, moment = iso(job.modified_at).split("T")
+        return cls(
+            detailed_status=DetailedStatus(date=day, time=moment, message=job.message, status=job.status),
+            epoch=result.epoch,
+            max_epoch=result.max_epoch,
+            key_metric=_NO_METRIC_YET if metric is None else metric,
+            message=job.message,
+            stats=result.model_dump(mode="json", exclude_none=True) if job.result else {},
+            metric_kind=result.metric_kind,
+            metric_cases=result.metric_cases,
+            decision=result.decision,
+            round=job.round_no,
+            rounds_done=job.rounds_done if loop else None,
+            pending=job.pending if loop else None,
+        )
+
+
+class JobResponse(BaseModel):
+    """A job."""
+
+    id: str
+    parent_id: str | None
+    experiment_id: str
+    action: str
+    status: str
+    result: JobResult
+    specs: dict[str, Any]
+    name: str
+    description: str
+    created_on: str
+    last_modified: str
+    num_gpu: int = 1
+    platform: str | None = None
+    sync: bool = False
+
+    @classmethod
+    def of(cls, job: Job) -> "JobResponse":
+        """Show one job."""
+        return cls(
+            id=job.id,
+            parent_id=job.parent_id,
+            experiment_id=job.experiment_id,
+            action=job.action,
+            status=job.status,
+            result=JobResult.of(job),
+            specs=job.request,
+            name=job.name,
+            description=job.description,
+            created_on=iso(job.created_at),
+            last_modified=iso(job.modified_at),
+        )
+
+
+class JobList(BaseModel):
+    """A wrapped list of jobs."""
+
+    jobs: list[JobResponse]
+    pagination_info: PaginationInfo | None = None
+
+
+class Message(BaseModel):
+    """A sentence."""
+
+    message: str
+
+
+def _checked(specs: dict[str, Any]) -> dict[str, Any]:
+    """Refuse keys that are nearly right: they would be taken for the bundle's and do nothing."""
+    if "num_gpus" in specs:
+        raise InvalidRequestError("num_gpus is not a valid key in the specs. Use num_gpu instead.")
+    return specs

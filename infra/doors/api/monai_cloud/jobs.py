@@ -1,0 +1,140 @@
+"""`/experiments/{id}/jobs` of this dialect."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel, ConfigDict
+
+from configs.errors import InvalidRequestError, NotFoundError
+from infra.doors.api.deps import CallerDep, PageDep, PartsDep, RepeatDep
+from infra.doors.api.monai_cloud.job_schemas import (
+    AnnotationSpecs,
+    InferenceSpecs,
+    JobList,
+    JobRequest,
+    JobResponse,
+    Message,
+    TrainSpecs,
+)
+from infra.doors.api.monai_cloud.multipart import MultipartResponse
+from infra.doors.api.monai_cloud.words import AnyExperimentId, ExperimentId, JobId, ShapeDep, named_experiment
+from infra.services import inference, jobs
+from infra.services.callers import Caller
+from infra.services.jobs import Asked
+from infra.services.repeats import Repeat
+from infra.wiring import Parts
+
+router = APIRouter(prefix="/experiments/{experiment_id}/jobs", tags=["jobs"])
+NOT_OFFERED = frozenset({"batchinfer", "auto3dseg", "generate", "evaluate", "export", "prune", "retrain"})
+
+
+class ResumeRequest(BaseModel):
+    """How a loop goes on; `round_now` trains with the labels that wait."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    round_now: bool = False
+
+
+@router.post(
+    "",
+    status_code=HTTPStatus.CREATED,
+    response_model=str,
+    responses={
+        HTTPStatus.CREATED: {
+            "description": "The job's id as a bare JSON string; for `inference` the label map.",
+            "content": {"multipart/form-data": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+def create_job(
+    experiment_id: ExperimentId, body: JobRequest, parts: PartsDep, caller: CallerDep, repeat: RepeatDep
+) -> str | Response:
+    """Run `annotation`, `train` or `inference`."""
+    run = _ACTIONS.get(body.action)
+    if body.action in NOT_OFFERED:
+        raise InvalidRequestError(f"Action {body.action!r} is not offered here: use one of {', '.join(_ACTIONS)}")
+    if run is None:
+        raise NotFoundError("action", body.action, known=_ACTIONS)
+    return run(parts, caller, experiment_id, body, repeat)
+
+
+@router.get("")
+def list_jobs(
+    experiment_id: AnyExperimentId, parts: PartsDep, caller: CallerDep, page: PageDep, shape: ShapeDep
+) -> list[JobResponse] | JobList:
+    """List an experiment's jobs, or with `*` or `all` those of all experiments."""
+    found = jobs.listed(parts, caller, named_experiment(experiment_id), page)
+    rows, info = [JobResponse.of(job) for job in found.rows], shape.tell_total(found.total)
+    return JobList(jobs=rows, pagination_info=info) if shape.wrapped else rows
+
+
+@router.get("/{job_id}")
+def get_job(experiment_id: ExperimentId, job_id: JobId, parts: PartsDep, caller: CallerDep) -> JobResponse:
+    """Return one job."""
+    return JobResponse.of(jobs.get(parts, caller, experiment_id, job_id))
+
+
+@router.get("/{job_id}/logs", response_class=PlainTextResponse)
+def get_job_logs(experiment_id: ExperimentId, job_id: JobId, parts: PartsDep, caller: CallerDep) -> str:
+    """Return what the job wrote."""
+    return jobs.log(parts, caller, experiment_id, job_id)
+
+
+@router.post("/{job_id}:cancel")
+def cancel_job(experiment_id: ExperimentId, job_id: JobId, parts: PartsDep, caller: CallerDep) -> Message:
+    """Cancel a job; a finished one is left as it is, with the same answer."""
+    job = jobs.cancel(parts, caller, experiment_id, job_id)
+    return Message(message=f"Job {job.id} is {job.status}")
+
+
+@router.post("/{job_id}:pause")
+def pause_job(experiment_id: ExperimentId, job_id: JobId, parts: PartsDep, caller: CallerDep) -> Message:
+    """Let an annotation job start no further round; labels go on counting."""
+    job = jobs.pause(parts, caller, experiment_id, job_id)
+    return Message(message=f"Job {job.id} is {job.status}")
+
+
+@router.post("/{job_id}:resume")
+def resume_job(
+    experiment_id: ExperimentId, job_id: JobId, parts: PartsDep, caller: CallerDep, body: ResumeRequest | None = None
+) -> Message:
+    """Go on with a paused annotation job."""
+    job = jobs.resume(parts, caller, experiment_id, job_id, round_now=body is not None and body.round_now)
+    return Message(message=f"Job {job.id} is {job.status}")
+
+
+@router.delete("/{job_id}")
+def delete_job(experiment_id: ExperimentId, job_id: JobId, parts: PartsDep, caller: CallerDep) -> dict[str, Any]:
+    """Hide a job that has ended."""
+    jobs.remove(parts, caller, experiment_id, job_id)
+    return {}
+
+
+def _annotation(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest, repeat: Repeat | None) -> str:
+    spec = AnnotationSpecs.model_validate(body.specs).to_spec()
+    return jobs.annotate(parts, caller, experiment_id, spec, _asked(body, repeat))
+
+
+def _train(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest, repeat: Repeat | None) -> str:
+    spec = TrainSpecs.model_validate(body.specs).to_spec()
+    return jobs.train(parts, caller, experiment_id, spec, _asked(body, repeat))
+
+
+def _inference(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest, _repeat: Repeat | None) -> Response:
+    asked = InferenceSpecs.model_validate(body.specs).to_inference()
+    return MultipartResponse(inference.infer(parts, caller, experiment_id, asked), HTTPStatus.CREATED)
+
+
+def _asked(body: JobRequest, repeat: Repeat | None) -> Asked:
+    return Asked(name=body.name, description=body.description, specs=body.specs, repeat=repeat)
+
+
+_ACTIONS: dict[str, Callable[[Parts, Caller, str, JobRequest, Repeat | None], str | Response]] = {
+    "annotation": _annotation,
+    "train": _train,
+    "inference": _inference,
+}
