@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from configs.errors import BundleError, CorruptError, HostDiedError, HostError, InvalidRequestError, TeachbackError
+from configs.errors import CorruptError, HostDiedError, HostError, InvalidRequestError, TeachbackError
 from configs.states import SlotState
 from configs.wire.host import ServeRequest
 from infra.adapters.catalog.slots import Published
 from infra.doors.realtime.engine import Engine
 from infra.doors.realtime.versions import Served, Versions
 from infra.wiring import Parts
+from tasks.bundles.catalog import bundle_folder
 from tasks.serving.hold import Hold
 
 log = logging.getLogger(__name__)
@@ -171,11 +172,8 @@ class Models:
         for served in self._versions.loaded():
             if served.engine.alive and served.published.bundle_id == published.bundle_id:
                 return served.engine
-        settings = self._parts.settings
-        bundle = settings.home / "bundles" / published.bundle_id
-        if not bundle.is_dir():
-            raise BundleError("The published model's bundle is not on this host: register it again")
-        images = settings.cache_dir / "raw"
+        bundle = bundle_folder(self._parts, published.bundle_id)
+        images = self._parts.settings.cache_dir / "raw"
         images.mkdir(parents=True, exist_ok=True)
         work = work_folder(self._parts, self._hold.slot_id) / f"{self._hold.epoch}-{next(self._numbers)}"
         request = ServeRequest(
