@@ -19,6 +19,7 @@ _SUFFIXES = (".json", ".yaml", ".yml")
 _DROPPED = frozenset(
     {"SaveImage", "SaveImaged", "SaveImageD", "SaveImageDict", "SaveClassification", "SaveClassificationd"}
 )
+_OUTPUTS = ("out_channels", "num_classes", "n_classes", "n_class")
 _RANDOM = re.compile(r"random\((\d+)\)")
 _UNSAFE_KEYS = frozenset({"_target_", "_requires_", "_mode_", "imports", "initialize", "run", "finalize"})
 
@@ -79,7 +80,7 @@ class Config:
     """One configuration file, its overrides set before anything is resolved.
 
     MONAI forgets what it has built when a value is set after the first resolve: a second network would appear.
-    So there is no way to set one here.
+    So overrides are given here, and all but the network's number of outputs are set now.
     """
 
     def __init__(self, file: Path, *, root: Path, overrides: Mapping[str, Any]) -> None:
@@ -95,6 +96,22 @@ class Config:
             parser.resolve_macro_and_relative_ids()
         _drop_writers(parser.get())
         self._parser = parser
+        self._built = False
+
+    def give_outputs(self, count: int) -> bool:
+        """Have the network built with so many outputs; False where its definition does not name their number.
+
+        Raises:
+            BundleFaultError: If something has been built already.
+        """
+        if self._built:
+            raise BundleFaultError("The number of outputs must be set before anything is built")
+        names = [f"network_def#{name}" for name in _OUTPUTS]
+        found = self.find(*names)
+        if found is None:
+            return False
+        self._parser.set(count, found)
+        return True
 
     def find(self, *names: str) -> str | None:
         """Return the first of these ids that the file has."""
@@ -107,6 +124,7 @@ class Config:
     def build(self, *names: str) -> Any:
         """Return what the first of these ids stands for, instantiated once; None where nothing is."""
         found = self.find(*names)
+        self._built = self._built or found is not None
         return None if found is None else self._parser.get_parsed_content(found)
 
 

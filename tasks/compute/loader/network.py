@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ def require_weights(bundle: Bundle) -> None:
 
 def read_state(file: Path) -> dict[str, Tensor]:
     """Return a state dictionary, unwrapped: `{"model": …}`, `{"state_dict": …}` and DDP prefixes are undone."""
-    if file.suffix == ".safetensors":
+    if file.suffix not in (".pt", ".pth"):  # our own blobs are safetensors, named by their hash alone
         return load_file(file)
     state: Any = torch.load(file, map_location="cpu", weights_only=True)
     for wrapper in ("model", "state_dict", "network"):
@@ -51,15 +52,27 @@ def read_state(file: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def load_state(network: nn.Module, file: Path) -> None:
+def load_state(network: nn.Module, file: Path, *, but_head: bool = False) -> None:
     """Load weights into a network, all of them and nothing else.
+
+    Args:
+        network: The network.
+        file: Its state: safetensors, or what `torch.load` reads without running code.
+        but_head: Leave tensors of another shape as they are: they depend on the number of labels.
 
     Raises:
         BadInputError: If they belong to another network or another label set.
     """
     try:
-        network.load_state_dict(read_state(file), strict=True)
-    except (RuntimeError, KeyError) as error:
+        state = read_state(file)
+        if but_head:
+            own = network.state_dict()
+            state = {
+                name: own[name] if name in own and own[name].shape != value.shape else value
+                for name, value in state.items()
+            }
+        network.load_state_dict(state, strict=True)
+    except (RuntimeError, KeyError, UnpicklingError, EOFError) as error:
         raise BadInputError(
             "These weights do not fit the network: they come from another bundle or another set of labels"
         ) from error
@@ -88,20 +101,18 @@ def build_network(
         BadInputError: If the weights do not fit.
     """
     require_weights(bundle)
-    random_seed = bundle.metadata.seed
-    if random_seed is not None:
-        torch.manual_seed(random_seed)
-    network = config.build("network", "network_def")
-    if not isinstance(network, nn.Module):
-        raise BundleFaultError("The bundle's configuration has no network_def that is a torch module")
     own = bundle.metadata.labels
     count = bundle.metadata.prediction.num_channels or max(own, default=0) + 1
     channels = match(own, labels or own, count=count, exclusive=is_exclusive(config, bundle))
+    given = channels.rebuilt and config.give_outputs(len(channels.names))
+    torch.manual_seed(seed if bundle.metadata.seed is None else bundle.metadata.seed)
+    network = config.build("network", "network_def")
+    if not isinstance(network, nn.Module):
+        raise BundleFaultError("The bundle's configuration has no network_def that is a torch module")
     base = own_weights(bundle)
     if base is not None and weights is None:
-        load_state(network, base)
-    if channels.rebuilt:
-        torch.manual_seed(seed)
+        load_state(network, base, but_head=given)
+    if channels.rebuilt and not given:
         replace_head(network, probe(bundle, config).to(device()), old=count, new=len(channels.names))
     if weights is not None:
         load_state(network, weights)

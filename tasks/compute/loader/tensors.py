@@ -7,6 +7,7 @@ import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -41,8 +42,10 @@ class TensorCache:
             return dict(self._memory[key])
         item = self._read(key)
         if item is None:
-            item = make()
-            self._write(key, item)
+            # A fresh item and one that was read back are alike to the type: batches mix them.
+            packed = {name: _pack(value) for name, value in make().items() if _storable(value)}
+            self._write(key, packed)
+            item = {name: _unpack(value) for name, value in packed.items()}
         self._remember(key, item)
         return dict(item)
 
@@ -71,17 +74,16 @@ class TensorCache:
             return None
         try:
             stored = torch.load(path, weights_only=True)
-        except (RuntimeError, EOFError, ValueError):  # cut short by a full disk: made anew
+        except (UnpicklingError, RuntimeError, EOFError, ValueError):  # cut short by a full disk: made anew
             return None
         os.utime(path)  # the cache evicts what was not used for longest
         return {name: _unpack(value) for name, value in stored.items()}
 
-    def _write(self, key: str, item: Item) -> None:
+    def _write(self, key: str, packed: Item) -> None:
         path = self._path(key)
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        packed = {name: _pack(value) for name, value in item.items() if _storable(value)}
         handle, name = tempfile.mkstemp(dir=path.parent, prefix="tmp-")
         with os.fdopen(handle, "wb") as file:
             torch.save(packed, file)

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -71,7 +72,7 @@ def load(path: Path) -> TrainingState:
         plain: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if plain.pop("format") == _FORMAT:
             return TrainingState(**plain)
-    except (RuntimeError, EOFError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, OSError) as error:
         raise BadInputError("The checkpoint cannot be read; start again from an older one") from error
     raise BadInputError("The checkpoint was written by another version of this program")
 

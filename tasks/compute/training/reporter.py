@@ -67,12 +67,12 @@ class Reporter(Callback):  # type: ignore[misc]  # Lightning's types are not rea
         pl_module: LightningModule,
         outputs: Any,  # noqa: ARG002 (Lightning's signature)
         batch: Any,  # noqa: ARG002 (Lightning's signature)
-        batch_idx: int,  # noqa: ARG002 (Lightning's signature)
+        batch_idx: int,
     ) -> None:
         """Count the step; report; obey."""
         self.state.steps += 1
         self.state.seconds = self._earlier_s + time.monotonic() - self._start
-        self._report(trainer)
+        self._report(trainer, last=batch_idx + 1 >= trainer.num_training_batches)
         self._obey(pl_module)
         if self._max_steps is not None and self.state.steps >= self._max_steps:
             raise EnoughError
@@ -105,11 +105,11 @@ class Reporter(Callback):  # type: ignore[misc]  # Lightning's types are not rea
             self.state.best = value
             self.state.best_network = snapshot(pl_module.network)
 
-    def _report(self, trainer: Trainer) -> None:
-        """Say progress: the first step at once, later ones not more often than twice a second."""
+    def _report(self, trainer: Trainer, *, last: bool) -> None:
+        """Say progress: the first step and an epoch's last at once, others at most twice a second."""
         now = time.monotonic()
         done = self.state.steps - self._steps_at_start
-        if done > 1 and now - self._said < _SAY_EVERY_S:
+        if done > 1 and not last and now - self._said < _SAY_EVERY_S:
             return
         self._said = now
         per_epoch = int(trainer.num_training_batches)
