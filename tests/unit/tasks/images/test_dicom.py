@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom.uid import RLELossless
+from highdicom import legacy
+from pydicom.uid import RLELossless, generate_uid
 
 from configs.errors import InvalidRequestError
 from tasks.images.dicom import read_series
@@ -102,3 +103,15 @@ def test_a_file_that_is_no_dicom_is_refused(content: bytes, tmp_path: Path) -> N
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match="empty"):
         read_series(tmp_path)
+
+
+def test_a_multi_frame_image_is_read_by_its_frames_positions(tmp_path: Path) -> None:
+    enhanced = legacy.LegacyConvertedEnhancedCTImage(
+        make_series(asymmetric(), oblique_affine()), generate_uid(), 1, generate_uid(), 1
+    )
+    enhanced.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+
+    array, affine = read_series(tmp_path)
+
+    np.testing.assert_array_equal(array, asymmetric())
+    np.testing.assert_allclose(affine, oblique_affine(), atol=1e-4)

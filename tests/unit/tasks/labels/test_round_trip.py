@@ -165,3 +165,22 @@ def test_a_dicom_file_that_is_no_seg_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidRequestError):
         read_label(tmp_path / "a.dcm", IMAGE)
+
+
+def test_seg_on_a_multi_frame_image(marks: NDArray[np.uint8], tmp_path: Path) -> None:
+    uids = [pydicom.uid.generate_uid() for _ in range(2)]
+    source = highdicom.legacy.LegacyConvertedEnhancedCTImage(
+        make_series(asymmetric(), oblique_affine()), uids[0], 1, uids[1], 1
+    )
+    path = tmp_path / "a.dcm"
+    write_seg(Volume(marks, IMAGE.affine), NAMES, [source], path, label_id="x", author="E", origin="MANUAL")
+
+    np.testing.assert_array_equal(read_label(path, IMAGE).array, np.select([marks == 2, marks == 5], [1, 2], 0))
+
+
+def test_a_marked_value_without_a_name_is_kept_under_its_number(marks: NDArray[np.uint8], tmp_path: Path) -> None:
+    series = make_series(asymmetric(), oblique_affine())
+    path = tmp_path / "a.dcm"
+    write_seg(Volume(marks, IMAGE.affine), {2: "kidney"}, series, path, label_id="x", author="E", origin="MANUAL")
+
+    assert read_label(path, IMAGE).names == {1: "kidney", 2: "value 5"}
