@@ -56,6 +56,11 @@ def secret(path: Path) -> str:
     return path.read_text().strip()
 
 
+def admin_key_file(home: Path) -> Path:
+    """Where the home's own admin key is kept, mode 600."""
+    return home / "admin.key"
+
+
 def write_private(path: Path, text: str) -> None:
     """Write *text* whole or not at all, readable by this user alone."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")

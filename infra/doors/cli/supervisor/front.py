@@ -65,7 +65,9 @@ class Front:
         self._reader.start()
         return self
 
-    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
         self._stopping = True
         self._say(b"stop")
         with _signals(lambda *_: self._say(b"now")):
@@ -105,7 +107,7 @@ class Front:
         for event in events(self._socket):
             if event.kind == "gone":
                 # The supervisor has stopped everything by now, or was killed and left us its children.
-                lifelines.kill(lifelines.descendants(but=[]))
+                lifelines.kill(lifelines.descendants())
             self._heard.put(event)
             self._watch(event)
 
@@ -136,7 +138,7 @@ def interruptible() -> Iterator[None]:
 def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
     for number, old in before.items():
-        if old is not signal.SIG_IGN:
+        if number != signal.SIGHUP or old is not signal.SIG_IGN:
             signal.signal(number, handler)
     try:
         yield

@@ -42,14 +42,21 @@ def reap_orphans(known: Collection[int]) -> None:
         os.waitpid(ended.si_pid, 0)
 
 
+def children(pid: int, *, but: Collection[int] = ()) -> list[psutil.Process]:
+    """The processes that *pid* started or adopted, without *but*."""
+    with suppress(psutil.NoSuchProcess):
+        return [child for child in psutil.Process(pid).children() if child.pid not in but]
+    return []
+
+
 def descendants(*, but: Collection[int] = ()) -> list[psutil.Process]:
-    """All processes below this one, without the trees of the processes *but*."""
-    me = psutil.Process()
-    spared = set(but)
-    for child in me.children():
-        if child.pid in spared:
-            spared |= {below.pid for below in _below(child)}
-    return [process for process in me.children(recursive=True) if process.pid not in spared]
+    """All processes below this one, without the trees of its children *but*."""
+    found = []
+    for child in children(os.getpid(), but=but):
+        found.append(child)
+        with suppress(psutil.NoSuchProcess):
+            found.extend(child.children(recursive=True))
+    return found
 
 
 def marked(home: Path) -> list[psutil.Process]:
@@ -83,10 +90,3 @@ def kill(processes: Iterable[psutil.Process]) -> None:
         with suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(killed, timeout=5)
-
-
-def _below(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []

@@ -29,6 +29,8 @@ class Part:
         answers: URL that answers below 500 when the part is ready; without one it is ready once it runs.
         gates: Whether requests can't be answered before it is ready.
         stops: Order of stopping, lowest first; parts of the same number stop together.
+        grace_s: Seconds it has to end by itself.
+        children_first: Whether its children are asked to end before it is.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Part:
     answers: str = ""
     gates: bool = True
     stops: int = 0
+    grace_s: float = 5.0
+    children_first: bool = False
 
 
 @dataclass

@@ -1,34 +1,113 @@
 """What runs on one machine, and in which order."""
 
 import sys
-from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import SecretStr
 
 from configs.settings import Settings
+from infra.adapters.orchestration import processes as prefect
+from infra.adapters.tracking import processes as mlflow
 from infra.doors.cli.supervisor.addresses import LOOPBACK, Ports, secret
 from infra.doors.cli.supervisor.lifelines import MARK
-from infra.doors.cli.supervisor.part import Part
+from infra.doors.cli.supervisor.part import ROOT, Part
 
-PREFECT, MLFLOW, PREPARE, DEPLOYMENTS, API = "prefect", "mlflow", "prepare", "deployments", "api"
 POOLS = ("rounds", "realtime")
+_ANYWHERE = {"0.0.0.0": LOOPBACK, "::": "[::1]"}  # noqa: S104 - read here, not bound
 
 
 def api_address(host: str, port: int) -> str:
-    """Address of the API as a person on this machine types it."""
-    name = {"0.0.0.0": LOOPBACK, "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  # read, not bound
-    return f"http://{name}:{port}"
+    """Return the API's address as a person on this machine types it."""
+    return f"http://{_ANYWHERE.get(host, f'[{host}]' if ':' in host else host)}:{port}"
+
+
+def prefect_auth_file(home: Path) -> Path:
+    """Where the embedded Prefect's random `user:password` is kept."""
+    return home / "prefect.auth"
+
+
+def with_embedded(settings: Settings, ports: Ports) -> Settings:
+    """Return *settings* with the addresses of what this machine runs itself; those that name another stay."""
+    found: dict[str, object] = {"port": ports.api}
+    if not settings.prefect_api_url:
+        found["prefect_api_url"] = prefect.api_url(ports.prefect)
+        found["prefect_auth"] = SecretStr(secret(prefect_auth_file(settings.home)))
+    if not settings.mlflow_tracking_uri:
+        found["mlflow_tracking_uri"] = mlflow.server_url(ports.mlflow)
+    return settings.model_copy(update=found)
 
 
 def parts_of(settings: Settings, ports: Ports) -> list[Part]:
-    """Return what this installation has to run itself; what a URL in *settings* names runs elsewhere."""
-    parts: list[Part] = []
-    updates: dict[str, object] = {"port": ports.api}
-    env = {**settings.child_environment(), MARK: str(settings.home)}
-    auth = secret(settings.home / "prefect.auth")
-    url = f"http://{LOOPBACK}:{ports.prefect}/api"
-    env |= {"TEACHBACK_PREFECT_API_URL": url, "TEACHBACK_PREFECT_AUTH": auth, "PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": auth,
-     "PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_HOME": str(settings.home / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_WORKER_QUERY_SECONDS": "1"}
-    parts.append(Part("prefect", [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(ports.prefect)], env, answers=f"{url}/health", stops=2))
-    parts.append(Part("mlflow", [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(ports.mlflow), "--workers", "1", "--backend-store-uri", f"sqlite:///{settings.home}/mlflow.db"], env, answers=f"http://{LOOPBACK}:{ports.mlflow}/health", stops=2, gates=False))
-    for pool in POOLS:
-        parts.append(Part(f"worker-{pool}", [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"], env, needs=("prefect",), stops=1))
-    return parts
+    """Return what this installation has to run itself; what *settings* name by URL runs elsewhere.
+
+    Prefect, MLflow and the catalog start side by side, since each of them takes seconds.
+    """
+    embedded = with_embedded(settings, ports)
+    environment = {**embedded.child_environment(), MARK: str(settings.home)}
+    python = [sys.executable, "-m"]
+    parts = []
+    if not settings.prefect_api_url:
+        parts.append(_prefect(embedded, ports, environment))
+    if not settings.mlflow_tracking_uri:
+        parts.append(_mlflow(settings, ports, environment))
+    after_prefect = tuple(part.name for part in parts if part.name == "prefect")
+    worker_environment = _worker_environment(embedded, environment)
+    return [
+        *parts,
+        Part("catalog", [*python, "infra.doors.cli.prepare"], environment, once=True),
+        Part(
+            "deployments", [*python, "infra.adapters.orchestration"], worker_environment, needs=after_prefect, once=True
+        ),
+        *(_worker(pool, worker_environment) for pool in POOLS),
+        Part(
+            "api",
+            [*python, "infra.doors.api"],
+            environment,
+            needs=("catalog",),
+            answers=f"{api_address(settings.host, ports.api)}/api/v1/health/readiness",
+        ),
+    ]
+
+
+def _prefect(settings: Settings, ports: Ports, environment: dict[str, str]) -> Part:
+    auth = settings.prefect_auth.get_secret_value() if settings.prefect_auth else ""
+    return Part(
+        "prefect",
+        prefect.server_command(ports.prefect),
+        prefect.server_environment(environment, home=settings.home, port=ports.prefect, auth=auth)
+        | {MARK: str(settings.home)},
+        answers=f"{prefect.api_url(ports.prefect)}/health",
+        stops=2,
+    )
+
+
+def _mlflow(settings: Settings, ports: Ports, environment: dict[str, str]) -> Part:
+    return Part(
+        "mlflow",
+        mlflow.server_command(ports.mlflow, home=settings.home),
+        mlflow.server_environment(environment) | {MARK: str(settings.home)},
+        answers=f"{mlflow.server_url(ports.mlflow)}/health",
+        gates=False,  # what it would be told waits in the outbox
+        stops=2,
+        grace_s=3.0,
+    )
+
+
+def _worker(pool: str, environment: dict[str, str]) -> Part:
+    # An idle worker takes 16 s to follow TERM (Prefect 3.8); its flow runs get their time, it gets little.
+    return Part(
+        f"worker-{pool}",
+        prefect.worker_command(pool),
+        environment,
+        needs=("deployments",),
+        stops=1,
+        grace_s=2.0,
+        children_first=True,
+    )
+
+
+def _worker_environment(settings: Settings, environment: dict[str, str]) -> dict[str, str]:
+    auth = settings.prefect_auth.get_secret_value() if settings.prefect_auth else None
+    return prefect.worker_environment(
+        environment, home=settings.home, url=settings.prefect_api_url, auth=auth, root=ROOT
+    )

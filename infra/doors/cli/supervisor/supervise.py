@@ -1,5 +1,6 @@
 """The supervisor's loop: start in order, restart what dies, stop in order."""
 
+import os
 import select
 import time
 from collections.abc import Sequence
@@ -15,8 +16,7 @@ _TICK_S = 0.1
 _UP_TICK_S = 0.3
 _FAILURES_BEFORE_READY = 4
 _READY_WITHIN_S = 300.0
-_GRACE_S = 8.0
-_ORPHAN_GRACE_S = 3.0  # nobody waits for an answer once the front is gone
+_ORPHAN_GRACE_S = 3.0  # also of every part once the front is gone, since nobody waits then
 
 
 class Supervisor:
@@ -106,21 +106,30 @@ class Supervisor:
         self._now = self._now or b"now" in heard
 
     def _end_all(self, event: Event) -> None:
-        """Stop the parts by their order, each order's orphans with it, then look once more."""
+        """Stop the parts by their order, with each order the orphans it leaves, then look once more."""
         self._front.tell(event)
         for order in sorted({running.part.stops for running in self._running}):
             stopping = [running for running in self._running if running.part.stops == order]
-            later = [running for running in self._running if running.part.stops > order]
-            self._end([process for running in stopping if (process := _process(running))])
+            self._end(
+                [child for running in stopping if running.part.children_first for child in _children(running)],
+                grace_s=max(running.part.grace_s for running in stopping),
+            )
+            self._end(
+                [process for running in stopping if (process := _process(running))],
+                grace_s=max(running.part.grace_s for running in stopping),
+            )
             for running in stopping:
                 running.check()
-            self._end(lifelines.descendants(but=[running.process.pid for running in later if running.process]))
+            later = {other.process.pid for other in self._running if other.process and other.part.stops > order}
+            # Orphans end their own children; whoever does not is killed with all of them.
+            self._end(lifelines.children(os.getpid(), but=later), grace_s=_ORPHAN_GRACE_S)
+            lifelines.kill(lifelines.descendants(but=later))
         lifelines.kill(lifelines.marked(self._home))
 
-    def _end(self, processes: Sequence[psutil.Process]) -> None:
+    def _end(self, processes: Sequence[psutil.Process], *, grace_s: float) -> None:
         """Ask *processes* to end; kill them when their grace is over, which an impatient front makes now."""
         lifelines.ask_to_end(processes)
-        deadline = time.monotonic() + (_ORPHAN_GRACE_S if self._front_gone else _GRACE_S)
+        deadline = time.monotonic() + (min(grace_s, _ORPHAN_GRACE_S) if self._front_gone else grace_s)
         living = list(processes)
         while living and not self._now and time.monotonic() < deadline:
             self._listen(0)
@@ -133,3 +142,7 @@ def _process(running: Running) -> psutil.Process | None:
         return psutil.Process(running.process.pid) if running.process else None
     except psutil.NoSuchProcess:
         return None
+
+
+def _children(running: Running) -> list[psutil.Process]:
+    return lifelines.children(running.process.pid) if running.process else []

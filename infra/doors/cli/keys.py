@@ -1,0 +1,85 @@
+"""`teachback keys`: opens the catalog itself, since the first key cannot be asked for with a key."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra.doors.cli.admin_key import ORG
+from infra.doors.cli.client import HomeOption, JsonOption, settings_of
+from infra.doors.cli.terminal import noun, show_json, show_table, terminal
+from infra.services import people
+from infra.services.callers import Role
+from infra.wiring import Parts, open_parts
+
+app = noun("API keys: shown once, stored hashed, revocable.")
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Option("--name", help="Who or what will use it.")],
+    org: Annotated[str, typer.Option("--org", help="Organisation; made when it is new.")] = ORG,
+    role: Annotated[Role, typer.Option("--role", help="What it may do; each role may do all of the ones before.")] = Role.ANNOTATOR,
+    home: HomeOption = None,
+) -> None:
+    """Print a new key, alone, on standard output. It is shown now and never again.
+
+    Examples:
+
+        teachback keys create --name "Dr. Ada" --role annotator
+
+        export TEACHBACK_API_KEY=$(teachback keys create --name scripts --role engineer)
+    """
+    with _opened(home) as parts:
+        made = people.create_key(parts, people.operator(ORG), name=name, role=role, org=org)
+    typer.echo(made.secret)
+
+
+@app.command("list")
+def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002 - Typer reads a flag from it
+    """List every key of this installation: never the secret, which nobody knows."""
+    with _opened(home) as parts:
+        rows = [
+            {
+                "id": key.id,
+                "name": key.name,
+                "org": key.org,
+                "role": key.role,
+                "created": _when(key.created_at),
+                "revoked": _when(key.revoked_at),
+            }
+            for key in people.list_keys(parts, people.operator(ORG))
+        ]
+    if as_json:
+        show_json(rows)
+        return
+    columns = {heading: (lambda row, heading=heading: row[heading]) for heading in rows[0]} if rows else {}
+    show_table("Keys", columns, rows, none="No keys yet: `teachback keys create --name NAME`.")
+
+
+@app.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="As `teachback keys list` shows it.")],
+    home: HomeOption = None,
+) -> None:
+    """End a key, and every token given for it, at once."""
+    with _opened(home) as parts:
+        people.revoke_key(parts, people.operator(ORG), key_id)
+    terminal(stderr=True).print(f"Revoked {key_id}.", markup=False)
+
+
+@contextmanager
+def _opened(home: Path | None) -> Iterator[Parts]:
+    parts = open_parts(settings_of(home))
+    try:
+        parts.catalog.migrate()
+        yield parts
+    finally:
+        parts.close()
+
+
+def _when(epoch_s: float | None) -> str | None:
+    return None if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M")

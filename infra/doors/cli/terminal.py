@@ -1,0 +1,82 @@
+"""What a person sees: lines, tables, JSON, and errors in one line."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+_WIDE = 240  # columns where no terminal says how many it has
+
+
+class Terminal(Console):
+    """A console whose reader may leave: a closed standard output silences it and ends nothing."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on without a reader."""
+        self.quiet = True
+
+
+def terminal(*, stderr: bool = False) -> Terminal:
+    """Return a console on standard output or error as they are now."""
+    file = sys.stderr if stderr else sys.stdout
+    return Terminal(stderr=stderr, highlight=False, soft_wrap=True, width=None if file.isatty() else _WIDE)
+
+
+def noun(help_text: str) -> typer.Typer:
+    """Return the Typer application of one noun."""
+    return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+
+def fail(message: str) -> int:
+    """Say in one line what went wrong; returns the exit status."""
+    line = " ".join(message.split())
+    terminal(stderr=True).print(f"teachback: {line}", markup=False)
+    return 1
+
+
+def show_json(content: Any) -> None:
+    """Print *content* as JSON, and nothing else, on standard output."""
+    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def show_table(title: str, columns: Mapping[str, Callable[[Any], object]], rows: Sequence[Any], *, none: str) -> None:
+    """Print one line per row, or *none* where there are no rows.
+
+    Args:
+        title: Of the table.
+        columns: Heading → what to show of a row; None is shown as a dash.
+        rows: Whatever the columns read.
+        none: What to say, and to do, when there is nothing.
+    """
+    if not rows:
+        terminal().print(none, markup=False)
+        return
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for heading in columns:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(read(row)) for read in columns.values()))
+    wide = terminal()
+    wide.print(table, soft_wrap=False)
+
+
+def lines(items: Iterable[tuple[str, object]]) -> None:
+    """Print pairs of a name and its value, aligned."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in items:
+        table.add_row(f"[bold]{name}[/bold]", _cell(value))
+    terminal().print(table, soft_wrap=False)
+
+
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return str(value).replace("[", r"\[")
