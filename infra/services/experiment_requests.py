@@ -61,7 +61,7 @@ class NewExperiment(BaseModel):
     from_job: str | None = Field(default=None, description="Train job of the base whose weights are taken over.")
     datasets: Datasets = Datasets()
     labels: dict[LabelIndex, LabelName] | None = Field(default=None, description="Default: the bundle's own.")
-    strategy: Strategy = "random"
+    strategy: Strategy = "entropy"
     realtime: bool = False
     replicas: int = Field(default=1, ge=1, le=16)
     ready_within_s: float = Field(default=60.0, gt=0, le=3600)

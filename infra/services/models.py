@@ -1,11 +1,11 @@
 """Model versions and bundles: what there is, and what is served."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from configs.errors import InvalidRequestError
 from infra.adapters.catalog import experiments as catalog
-from infra.adapters.catalog.tables import Bundle, Decision, Experiment, Job, ModelVersion, Publication
+from infra.adapters.catalog.tables import Bundle, Experiment, Job, ModelVersion, Publication
 from infra.services.callers import Caller, Right, allow
 from infra.wiring import Parts
 from tasks.publishing.publish import publish_by_person
@@ -22,11 +22,10 @@ class Models:
 
 @dataclass(frozen=True)
 class Rounds:
-    """An experiment's rounds and trainings, the newest first, with what was decided about each."""
+    """An experiment's rounds and trainings, the newest first."""
 
     experiment: Experiment
     jobs: Sequence[Job]
-    decisions: Mapping[str, Decision]
 
 
 def versions(parts: Parts, caller: Caller, experiment: str) -> Models:
@@ -51,13 +50,13 @@ def rounds(parts: Parts, caller: Caller, experiment: str) -> Rounds:
     with parts.catalog.read() as session:
         row = catalog.find(session, caller.org, experiment)
         trained = [job for job in catalog.jobs(session, caller.org, [row.id]) if job.action == "train"]
-        return Rounds(row, trained, catalog.decisions(session, [job.id for job in trained]))
+        return Rounds(row, trained)
 
 
 def publish(
     parts: Parts, caller: Caller, experiment: str, version_id: str, *, expected: str | None, reason: str
 ) -> Publication:
-    """Publish a version because a person says so.
+    """Publish a version because a person says so; without `expected`, whatever is published now.
 
     Raises:
         ForbiddenError: If the caller may not.
@@ -67,9 +66,8 @@ def publish(
     allow(caller, Right.PUBLISH)
     with parts.catalog.write() as session:
         row = catalog.find(session, caller.org, experiment)
-        publication = publish_by_person(
-            session, row.id, version_id, expected=expected, actor=caller.subject, reason=reason
-        )
+        seen = expected or row.published_version
+        publication = publish_by_person(session, row.id, version_id, expected=seen, actor=caller.subject, reason=reason)
         session.flush()
         session.refresh(publication)
         return publication

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import distinct, func, select
 from sqlalchemy.orm import Session
 
 from configs.specs.annotation import AnnotationSpec
 from configs.states import TERMINAL, LabelState
-from infra.adapters.catalog import jobs, outbox
+from infra.adapters.catalog import datasets, jobs, outbox
 from infra.adapters.catalog.tables import Dataset, Experiment, Image, Job, Label, Slot
 from infra.services.callers import Caller, Right, allow
 from infra.wiring import Parts
@@ -153,3 +153,27 @@ def _slots(session: Session, org: str) -> list[SlotStatus]:
         )
         for slot, seq in session.execute(query)
     ]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a data set's labelling is."""
+
+    total: int
+    labelled: int
+
+
+def progress(parts: Parts, caller: Caller, dataset_id: str) -> Progress:
+    """Return how many images the data set has, and how many have an active label.
+
+    Raises:
+        NotFoundError: If the organisation has no such data set.
+    """
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        datasets.get(session, caller.org, dataset_id)
+        total = session.scalar(select(func.count()).where(Image.dataset_id == dataset_id))
+        labelled = select(func.count(distinct(Label.image_id))).where(
+            Label.dataset_id == dataset_id, Label.state == LabelState.ACTIVE
+        )
+        return Progress(total=_number(total), labelled=_number(session.scalar(labelled)))

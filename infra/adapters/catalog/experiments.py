@@ -10,7 +10,6 @@ from configs.states import TERMINAL
 from infra.adapters.catalog.session import lock
 from infra.adapters.catalog.tables import (
     Bundle,
-    Decision,
     Experiment,
     ExperimentDataset,
     Job,
@@ -153,9 +152,3 @@ def version_of_job(session: Session, experiment_id: str, job_id: str) -> ModelVe
     if found is None:
         raise NotFoundError("model version of the job", job_id)
     return found
-
-
-def decisions(session: Session, job_ids: Sequence[str]) -> dict[str, Decision]:
-    """Return by job what was decided about challengers that were not published."""
-    rows = session.scalars(select(Decision).where(Decision.job_id.in_(job_ids)))
-    return {row.job_id: row for row in rows}

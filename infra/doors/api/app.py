@@ -13,6 +13,8 @@ from infra.doors.api import errors, health
 from infra.doors.api.guard import Guard, hosts_of
 from infra.doors.api.logins import FailedLogins
 from infra.doors.api.monai_cloud import routes as monai_cloud
+from infra.doors.api.monai_label import routes as monai_label
+from infra.doors.api.native import routes as native
 from infra.services import bases
 from infra.wiring import Parts
 from tasks.reconcile import loop
@@ -41,7 +43,7 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
     app.state.failed_logins = FailedLogins()
     errors.install(app)
     app.include_router(health.router)
-    for router in monai_cloud.routers():
+    for router in (*monai_cloud.routers(), monai_label.router(), native.router()):
         app.include_router(router)
     app.add_middleware(Guard, hosts=hosts_of(parts.settings))
     return app

@@ -86,7 +86,7 @@ class ExperimentRequest(BaseModel):
             from_job=self.additional_id_info,
             datasets=self._datasets(),
             labels=params.labels,
-            strategy=self.strategy or "random",
+            strategy=self.strategy or NewExperiment.model_fields["strategy"].default,
             realtime=bool(self.realtime_infer),
             replicas=params.replicas,
             ready_within_s=timeout_s,

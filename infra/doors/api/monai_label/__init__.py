@@ -1,1 +1,1 @@
-"""The MONAI Label dialect."""
+"""The part of the MONAI Label dialect that images and labels travel by, under `/label/{dataset}`."""

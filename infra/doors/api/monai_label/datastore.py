@@ -1,0 +1,116 @@
+"""`/datastore` of this dialect: images out, labels in and out. Saving a label is its notification."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, UploadFile
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from infra.doors.api.deps import CallerDep, PartsDep
+from infra.services import datasets, images, labels
+from infra.services.images import ImageFile
+from tasks.labels.save import LabelParams, SavedLabel
+
+router = APIRouter(prefix="/datastore", tags=["MONAI Label: datastore"])
+BINARY = "application/octet-stream"
+
+
+class LabelName(BaseModel):
+    """A label's name and its value in the file."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    idx: int
+
+
+class SentParams(BaseModel):
+    """What clients send beside a label; whatever else they send is kept with it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    label_info: list[LabelName] = Field(default_factory=list)
+    annotated: list[str] | None = None
+    model_version: str | None = None
+    unedited: bool = False
+    tool: str = ""
+    client_id: str = ""
+
+    def to_params(self, tag: str) -> LabelParams:
+        """Return what the service is told. The names in `label_info` are those that the label speaks about."""
+        names = {entry.idx: entry.name for entry in self.label_info}
+        sent: dict[str, Any] = self.model_dump(mode="json", exclude_unset=True)
+        return LabelParams(
+            tag=tag,
+            names=names,
+            annotated=self.annotated or list(names.values()) or None,
+            base_version=self.model_version,
+            unedited=self.unedited,
+            tool=self.tool or self.client_id,
+            sent=sent,
+        )
+
+
+class SavedAnswer(BaseModel):
+    """What became of a saved label. `label` is its id, also in `notify`."""
+
+    image: str
+    label: str
+    warnings: list[str] | None = None
+
+    @classmethod
+    def of(cls, saved: SavedLabel) -> "SavedAnswer":
+        """Show what was saved."""
+        return cls(image=saved.image, label=saved.label, warnings=saved.warnings or None)
+
+
+@router.put("/label", response_model_exclude_none=True)
+def save_label(
+    dataset: str,
+    parts: PartsDep,
+    caller: CallerDep,
+    image: Annotated[str, Query(min_length=1, max_length=1024)],
+    label: UploadFile,
+    tag: str = "final",
+    params: Annotated[str, Form()] = "{}",
+) -> SavedAnswer:
+    """Save a label of an image; what is readable is never refused."""
+    row, said = datasets.find(parts, caller, dataset), SentParams.model_validate_json(params or "{}").to_params(tag)
+    with tempfile.TemporaryDirectory(prefix="upload-") as folder:
+        path = Path(folder) / "label"
+        with path.open("wb") as file:
+            shutil.copyfileobj(label.file, file, 2**20)
+        return SavedAnswer.of(labels.save(parts, caller, row.id, image, path, said))
+
+
+@router.get("/label", response_class=FileResponse)
+def get_label(
+    dataset: str,
+    parts: PartsDep,
+    caller: CallerDep,
+    label: Annotated[str, Query(min_length=1, max_length=1024)],
+    tag: str = "final",
+) -> FileResponse:
+    """Return a label's file, by the id that saving it gave."""
+    row = datasets.find(parts, caller, dataset)
+    return _file(labels.fetch(parts, caller, row.id, label, tag))
+
+
+@router.get("/image", response_class=FileResponse)
+def get_image(
+    dataset: str,
+    parts: PartsDep,
+    caller: CallerDep,
+    image: Annotated[str, Query(min_length=1, max_length=1024)],
+    client_id: str = "",
+) -> FileResponse:
+    """Return an image as NIfTI, and keep the caller's lease of it alive."""
+    row = datasets.find(parts, caller, dataset)
+    return _file(images.fetch(parts, caller, row.id, image, client_id=client_id))
+
+
+def _file(found: ImageFile) -> FileResponse:
+    return FileResponse(found.path, media_type=BINARY, filename=found.name)

@@ -1,0 +1,86 @@
+"""Rounds of an experiment: what each trained on, how it was judged, what became of it."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from infra.adapters.catalog.tables import Job
+from infra.doors.api.deps import CallerDep, PartsDep
+from infra.services import models
+from tasks.publishing.gate import Verdict
+from tasks.rounds.result import RoundResult, VersionScores
+
+router = APIRouter(tags=["rounds"])
+
+
+class RoundResponse(BaseModel):
+    """One round, or one training that somebody asked for (`round` is then null).
+
+    `start_seconds`: from the last label that made it due to the end of the first training step. Dice is per label
+    name, from 0 to 1.
+    """
+
+    job_id: str
+    loop_id: str | None
+    round: int | None
+    status: str
+    message: str
+    attempts: int
+    labels: int
+    training_cases: int
+    metric_kind: str | None
+    metric_cases: int
+    key_metric: float | None
+    published: VersionScores | None
+    challenger: VersionScores | None
+    decision: str | None
+    verdict: Verdict | None
+    train_seconds: float | None
+    start_seconds: float | None
+    isolation: str
+    created_at: float
+
+    @classmethod
+    def of(cls, job: Job) -> "RoundResponse":
+        """Show one round."""
+        result = RoundResult.model_validate(job.result)
+        return cls(
+            job_id=job.id,
+            loop_id=job.parent_id,
+            round=job.round_no,
+            status=job.status,
+            message=job.message,
+            attempts=job.current_attempt,
+            labels=result.labels,
+            training_cases=result.training_cases,
+            metric_kind=result.metric_kind,
+            metric_cases=result.metric_cases,
+            key_metric=result.key_metric,
+            published=result.published,
+            challenger=result.challenger,
+            decision=result.decision,
+            verdict=result.verdict,
+            train_seconds=result.train_seconds,
+            start_seconds=result.start_seconds,
+            isolation=result.isolation,
+            created_at=job.created_at,
+        )
+
+
+class RoundsResponse(BaseModel):
+    """An experiment's rounds, the newest first."""
+
+    experiment_id: str
+    experiment: str
+    rounds: list[RoundResponse]
+
+
+@router.get("/rounds")
+def list_rounds(
+    parts: PartsDep, caller: CallerDep, experiment: Annotated[str, Query(description="Id or name.")]
+) -> RoundsResponse:
+    """List the rounds and trainings of an experiment."""
+    found = models.rounds(parts, caller, experiment)
+    rows = [RoundResponse.of(job) for job in found.jobs]
+    return RoundsResponse(experiment_id=found.experiment.id, experiment=found.experiment.name, rounds=rows)
