@@ -1,0 +1,162 @@
+"""A whole round on the sample bundle, step by step, in this process and real bundle hosts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from configs.settings import Settings
+from configs.specs.annotation import AnnotationSpec, GateSpec, StopCriteria
+from configs.specs.train import TrainSpec
+from configs.states import JobStatus
+from infra.adapters.catalog import jobs
+from infra.adapters.catalog.tables import (
+    Candidate,
+    Dataset,
+    Experiment,
+    ExperimentDataset,
+    Job,
+    ModelVersion,
+    Organisation,
+    Publication,
+)
+from infra.adapters.catalog.tables.base import new_id
+from infra.wiring import Parts, open_parts
+from tasks.bundles.catalog import register
+from tasks.images.sample.write import write_cases
+from tasks.images.sync import sync_dataset
+from tasks.labels.imports import import_labels
+from tasks.labels.save import LabelParams, save_label
+from tasks.publishing.first import publish_first
+from tasks.rounds import decide, evaluate, finish, gather, train, work
+from tasks.rounds.result import RoundResult
+from tasks.rounds.start import start_annotation
+from tasks.selection.refresh import refresh_scores
+
+ORG = "clinic"
+
+
+@dataclass
+class Clinic:
+    """A folder of six cases to label, one of two labelled cases to evaluate on, an experiment and its loop."""
+
+    parts: Parts
+    truth: Path
+    dataset: str
+    experiment: str
+    loop: str
+
+    def label(self, count: int, start: int = 1) -> None:
+        for number in range(start, start + count):
+            key = f"sample-{number:03}/t1"
+            save_label(self.parts, self.dataset, key, self.truth / f"{key}.nii.gz", LabelParams(), "ann")
+
+    def round(self) -> Job:
+        with self.parts.catalog.read() as session:
+            child = jobs.open_child(session, self.loop)
+        assert child is not None
+        return child
+
+    def run(self, claim: work.Claim) -> None:
+        with work.Lease(self.parts, claim) as lease:
+            snapshot = gather.gather(self.parts, claim)
+            challenger = train.fine_tune(self.parts, claim, lease, snapshot)
+            assert challenger is not None
+            scores = evaluate.evaluate(self.parts, claim, lease, snapshot, challenger)
+            scores = decide.decide(self.parts, claim, lease, snapshot, scores)
+            finish.finish(self.parts, claim, snapshot, scores)
+
+
+@pytest.fixture(scope="module")
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
+    folder = tmp_path_factory.mktemp("clinic")
+    settings = Settings(home=folder / "home")
+    parts = open_parts(settings)
+    parts.catalog.migrate()
+    write_cases(folder / "images", folder / "truth", count=6, seed=1)
+    write_cases(folder / "held-out", folder / "held-out-truth", count=2, seed=2, first=101)
+    (folder / "held-out-truth").rename(folder / "held-out" / "labels")
+    bundle = register(parts, settings.bundles_dir / "sample", by="test")
+    with parts.catalog.write() as session:
+        session.add(Organisation(id=ORG))
+        session.flush()
+        sets = [
+            Dataset(id=new_id(), org=ORG, name=name, spec={"kind": "folder", "url": str(folder / name)})
+            for name in ("images", "held-out")
+        ]
+        experiment = Experiment(
+            id=new_id(), org=ORG, name="brain", arch="monai_segmentation", bundle_id=bundle.id, labels=bundle.labels
+        )
+        experiment.lineage = experiment.id
+        session.add_all([*sets, experiment])
+        session.flush()
+        for use, dataset in zip(("train", "eval"), sets, strict=True):
+            session.add(ExperimentDataset(experiment_id=experiment.id, use=use, dataset_id=dataset.id))
+        publish_first(session, experiment, actor="test")
+    for dataset in sets:
+        sync_dataset(parts, dataset.id)
+        import_labels(parts, dataset.id)
+    spec = AnnotationSpec(
+        round_size=2,
+        stop_criteria=StopCriteria(max_rounds=2),
+        train_spec=TrainSpec(epochs=4),
+        gate=GateSpec(min_cases=2),
+        publish="auto",
+    )
+    with parts.catalog.write() as session:
+        loop = start_annotation(session, session.get_one(Experiment, experiment.id), spec, actor="ann").id
+    yield Clinic(parts, folder / "truth", sets[0].id, experiment.id, loop)
+    parts.close()
+
+
+@pytest.mark.slow
+def test_two_rounds_train_are_judged_on_held_out_patients_and_end_the_loop(clinic: Clinic) -> None:
+    clinic.label(2)
+    first = clinic.round()
+    claim = work.claim(clinic.parts, first.id, 1)
+    assert claim is not None
+
+    clinic.run(claim)
+    clinic.label(2, start=3)
+    second = clinic.round()
+    claim = work.claim(clinic.parts, second.id, 1)
+    assert claim is not None
+    clinic.run(claim)
+
+    with clinic.parts.catalog.read() as session:
+        rounds = jobs.children(session, clinic.loop)
+        loop = session.get_one(Job, clinic.loop)
+        experiment = session.get_one(Experiment, clinic.experiment)
+        published = session.scalars(select(Publication.seq).order_by(Publication.seq)).all()
+        versions = session.scalars(select(ModelVersion).order_by(ModelVersion.number)).all()
+    assert [round_.status for round_ in rounds] == [JobStatus.DONE] * 2
+    assert loop.status == JobStatus.DONE
+    assert published == [1, 2, 3]
+    assert experiment.published_version == versions[-1].id
+    results = [RoundResult.model_validate(round_.result) for round_ in rounds]
+    assert [result.metric_kind for result in results] == ["holdout"] * 2
+    assert [(result.training_cases, result.metric_cases) for result in results] == [(2, 2), (4, 2)]
+    assert all(result.key_metric is not None for result in results)
+
+
+@pytest.mark.slow
+def test_a_finished_step_is_not_done_again_by_a_later_attempt(clinic: Clinic) -> None:
+    with clinic.parts.catalog.read() as session:
+        done = jobs.children(session, clinic.loop)[0]
+
+    again = work.Claim(job_id=done.id, n=7, holder="someone else")
+
+    assert gather.gather(clinic.parts, again) == done.snapshot
+
+
+@pytest.mark.slow
+def test_scores_of_the_published_version_order_what_is_left(clinic: Clinic) -> None:
+    scored = refresh_scores(clinic.parts, clinic.experiment, clinic.dataset)
+
+    assert scored == 2
+    assert refresh_scores(clinic.parts, clinic.experiment, clinic.dataset) == 0
+    with clinic.parts.catalog.read() as session:
+        rows = session.scalars(select(Candidate)).all()
+    assert all(row.score >= 0 for row in rows)
