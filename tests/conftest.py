@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.fixtures_catalog",
     "tests.fixtures_orthanc",
     "tests.fixtures_mlflow",
+    "tests.fixtures_parts",
     "tests.fixtures_postgres",
     "tests.fixtures_prefect",
 ]
