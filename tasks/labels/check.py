@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from configs.errors import MismatchError
 from tasks.images.geometry import Geometry
 from tasks.images.volume import Volume, write_nifti
-from tasks.labels.label_map import map_label
+from tasks.labels.label_map import map_label, marked_values
 from tasks.labels.read import read_label
 
 
@@ -53,12 +50,10 @@ def check_label(
     """
     try:
         label = read_label(path, image)
-        if not labels:
-            return CheckedLabel(values=_values(label.array), empty=not label.array.any(), automatic=label.automatic)
         mapped = map_label(label, labels, names=names, annotated=annotated)
     except MismatchError as error:
         return CheckedLabel(quarantine=str(error), warnings=[str(error)])
-    values = _values(mapped.array)
+    values = marked_values(mapped.array)
     if write_to is not None:
         write_nifti(Volume(mapped.array, image.affine), write_to)
     return CheckedLabel(
@@ -68,7 +63,3 @@ def check_label(
         empty=not values,
         automatic=label.automatic,
     )
-
-
-def _values(array: NDArray[Any]) -> list[int]:
-    return [int(value) for value in np.unique(array) if value]

@@ -17,6 +17,7 @@ from pydicom.uid import generate_uid
 from tasks.images.dicom import ordered_slices, series_affine
 from tasks.images.geometry import Geometry, place
 from tasks.images.volume import Volume
+from tasks.labels.label_map import marked_values
 
 Origin = Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"]
 """Who made a label: a person; a person out of a model's output; a model."""
@@ -88,7 +89,7 @@ def write_seg(
     first = slices[0].instance
     grid = Geometry((int(first.Columns), int(first.Rows), len(slices)), series_affine(slices))
     array = place(volume.array, volume.geometry, grid)
-    marked = {int(value): f"value {value}" for value in np.unique(array)}
+    marked = {value: f"value {value}" for value in marked_values(array)}
     named = {value: name for value, name in sorted({**marked, **names}.items()) if value}
     sources, planes = [plane.instance for plane in slices], _segment_numbers(array, list(named))
     if "NumberOfFrames" in first:

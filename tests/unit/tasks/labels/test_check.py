@@ -115,3 +115,9 @@ def test_unreadable_bytes_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidRequestError):
         check_label(IMAGE, tmp_path / "a.nii.gz", LABELS)
+
+
+def test_while_no_experiment_learns_any_value_may_mean_something(tmp_path: Path) -> None:
+    checked = check_label(IMAGE, _save(tmp_path / "a.nii", 3, 200), {})
+
+    assert (checked.values, checked.annotated, checked.quarantine) == ([3, 200], [], None)
