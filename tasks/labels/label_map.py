@@ -52,7 +52,9 @@ def plain(name: str) -> str:
 
 
 def marked_values(array: NDArray[Any]) -> list[int]:
-    """Return the values of a uint8 or uint16 label map but 0, ascending; a look-up table is 5 times as fast as sorting."""
+    """Return a label map's values but 0, ascending; by a table, which is 5 times as fast as sorting the voxels."""
+    if array.dtype not in (np.uint8, np.uint16):
+        return [int(value) for value in np.unique(array) if value != _BACKGROUND]
     seen = np.zeros(2 ** (8 * array.dtype.itemsize), dtype=bool)
     seen[array.ravel(order="K")] = True
     return [int(value) for value in np.flatnonzero(seen) if value != _BACKGROUND]

@@ -1,14 +1,17 @@
 """A DICOMweb store beyond the contract: credentials, what is an image, whose SEG it is, and what its errors tell."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytest
+import requests
 from pydantic import SecretStr
 from pydicom.dataset import FileDataset
 
@@ -188,3 +191,23 @@ def test_a_server_that_is_not_there_is_the_store_s_error() -> None:
 def test_an_address_or_filter_without_meaning_is_refused(url: str, filters: str) -> None:
     with pytest.raises(InvalidRequestError):
         DicomWebStore(url, filters=filters)
+
+
+def test_a_series_that_arrives_incomplete_is_not_taken(orthanc: Orthanc, tmp_path: Path) -> None:
+    series = _upload(orthanc, uuid4().hex[:12])
+    url, key = orthanc.dicomweb, series[0].SeriesInstanceUID
+
+    with pytest.raises(StoreError, match="sent 5 of 6 instances"):
+        DicomWebStore(url, session=_OneMorePromised()).fetch(key, tmp_path / "into")
+
+
+class _OneMorePromised(requests.Session):
+    """A connection on which the server promises one instance more than it sends, as a cut stream looks."""
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        answer = super().send(request, **options)
+        if "SeriesInstanceUID=" in (request.url or ""):
+            content = answer.json()
+            content[0]["00201209"]["Value"][0] += 1
+            answer._content = json.dumps(content).encode()
+        return answer
