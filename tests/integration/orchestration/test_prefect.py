@@ -157,6 +157,20 @@ def test_pools_are_kept_when_made_again_with_another_limit(prefect_server: Prefe
     assert httpx.get(f"{prefect_server.url}/work_pools/rounds", auth=auth).json()["concurrency_limit"] == 1
 
 
+def test_our_own_file_registers_both_flows_with_their_forms_and_may_be_registered_again(
+    prefect_server: PrefectServer,
+) -> None:
+    names = ["continual-learning-round/default", "realtime-inference/default"]
+    for _ in range(2):
+        assert deploy(prefect_server.url, prefect_server.auth, REPOSITORY) == names
+    auth = ("teachback", prefect_server.auth.get_secret_value().split(":")[1])
+    shown = [httpx.get(f"{prefect_server.url}/deployments/name/{name}", auth=auth).json() for name in names]
+    assert [each["work_pool_name"] for each in shown] == ["rounds", "realtime"]
+    assert {"job_id", "attempt", "experiment", "reason"} <= set(shown[0]["parameter_openapi_schema"]["properties"])
+    assert set(shown[1]["parameter_openapi_schema"]["properties"]) == {"slot_id"}
+    assert str(REPOSITORY) not in json.dumps(shown), "nothing registered names this machine"
+
+
 def test_a_deployment_file_with_an_unknown_field_is_refused(prefect_server: PrefectServer, tmp_path: Path) -> None:
     (tmp_path / "infra" / "deploy").mkdir(parents=True)
     content = _FILE.replace("description: For tests.", "schedules: [hourly]")
