@@ -24,6 +24,7 @@ SAMPLE = Path(__file__).resolve().parents[1] / "bundles" / "sample"
 LABELS = {"1": "grey matter", "2": "white matter", "3": "cerebellar grey matter"}
 SHAPE = (20, 24, 16)
 AFFINE_RAS = np.array([[0, -2.5, 0, 12], [3.5, 0, 0, -30], [0, 0, 3, 7], [0, 0, 0, 1.0]])
+BUNDLE, OTHER_BUNDLE = "5" * 64, "6" * 64
 CERTAIN = 1e3
 """Bias that decides every voxel, whatever the random network says."""
 
@@ -54,19 +55,17 @@ class Realtime:
         with self.parts.catalog.read() as session:
             return session.get_one(Slot, slot_id)
 
-    def publish(self, label: int) -> str:
+    def publish(self, label: int, bundle_id: str = BUNDLE) -> str:
         """Publish a version that answers *label* everywhere; returns its id."""
         weights = self.parts.blobs.put_file(certain_weights(self.parts.settings.home / f"label-{label}", label))
-        return self.publish_weights(weights)
+        return self.publish_weights(weights, bundle_id)
 
-    def publish_weights(self, weights: str) -> str:
+    def publish_weights(self, weights: str, bundle_id: str = BUNDLE) -> str:
         """Publish a version with this blob; returns its id."""
         with self.parts.catalog.write() as session:
             experiment = session.get_one(Experiment, self.experiment_id)
             number = experiment.published_seq
-            version = ModelVersion(
-                experiment_id=experiment.id, number=number, bundle_id=experiment.bundle_id, weights=weights
-            )
+            version = ModelVersion(experiment_id=experiment.id, number=number, bundle_id=bundle_id, weights=weights)
             session.add(version)
             session.flush()
             publish_by_person(
@@ -108,17 +107,17 @@ def certain_weights(path: Path, label: int) -> Path:
 
 
 def _made(parts: Parts, folder: Path) -> Realtime:
-    bundle_id = "5" * 64
-    shutil.copytree(SAMPLE, parts.settings.home / "bundles" / bundle_id)
     with parts.catalog.write() as session:
         session.add(Organisation(id="clinic"))
         session.flush()
         dataset = Dataset(org="clinic", name="heads", spec={"kind": "folder", "url": os.fspath(folder)})
-        session.add(Bundle(id=bundle_id, name="sample", version="0.1.0", tier="A", labels=LABELS, check={}))
+        for bundle_id in (BUNDLE, OTHER_BUNDLE):
+            shutil.copytree(SAMPLE, parts.settings.home / "bundles" / bundle_id)
+            session.add(Bundle(id=bundle_id, name="sample", version="0.1.0", tier="A", labels=LABELS, check={}))
         session.add(dataset)
         session.flush()
         experiment = Experiment(
-            org="clinic", name="tissue", arch="sample", bundle_id=bundle_id, labels=LABELS, lineage="l", realtime=True
+            org="clinic", name="tissue", arch="sample", bundle_id=BUNDLE, labels=LABELS, lineage="l", realtime=True
         )
         session.add(experiment)
         session.flush()

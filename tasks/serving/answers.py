@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import SQLAlchemyError
 
-from configs.errors import BundleError, NotFoundError, UpstreamError
+from configs.errors import BundleError, InvalidRequestError, NotFoundError, UpstreamError
 from configs.specs.infer import InferSpec
 from configs.wire.slot import LabelForm
 from infra.adapters.cache.disk import Cache, Kind
@@ -126,7 +126,10 @@ def encode(label: Path, image: Path, form: LabelForm) -> bytes:
         BundleError: If it is no label map on the image's grid.
     """
     volume = read_volume(label)
-    grid = read_geometry(image)
+    try:
+        grid = read_geometry(image)
+    except InvalidRequestError:
+        grid = volume.geometry  # an image with channels: its label map alone has three axes
     if volume.array.shape != grid.shape or volume.array.dtype != np.uint8:
         raise BundleError(
             f"The bundle answered {volume.array.dtype} voxels of {volume.array.shape} for an image of {grid.shape}:"

@@ -33,6 +33,7 @@ from infra.adapters.compute.base import BundleHost
 
 LOAD_TIMEOUT_S = 600.0
 PREDICT_TIMEOUT_S = 600.0
+CACHE = "cache"
 _READY = "ready"
 _ERRORS: dict[FailureCode, type[TeachbackError]] = {
     "out_of_memory": OutOfMemoryError,
@@ -63,6 +64,11 @@ class Engine:
     def pid(self) -> int:
         """The host's process."""
         return self._host.pid
+
+    @property
+    def cache(self) -> Path:
+        """Where the host keeps preprocessed images; it only adds to it."""
+        return self._work / CACHE
 
     @property
     def alive(self) -> bool:

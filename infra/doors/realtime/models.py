@@ -12,7 +12,8 @@ from configs.errors import CorruptError, HostDiedError, HostError, InvalidReques
 from configs.states import SlotState
 from configs.wire.host import ServeRequest
 from infra.adapters.catalog.slots import Published
-from infra.doors.realtime.engine import Engine
+from infra.doors.realtime.engine import CACHE, Engine
+from infra.doors.realtime.trim import trim
 from infra.doors.realtime.versions import Served, Versions
 from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder
@@ -21,6 +22,7 @@ from tasks.serving.hold import Hold
 log = logging.getLogger(__name__)
 
 SWAP_RETRY_S = (5.0, 30.0, 120.0)
+TRIM_EVERY_S = 60.0
 REVIVE_RETRY_S = (0.0, 1.0, 5.0, 15.0, 30.0)
 _HEALTHY_S = 60.0
 
@@ -57,9 +59,10 @@ class Models:
         self._numbers = count(1)
         self._closed = False
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
-        self._job: Future[None] | None = None
+        self._job: Future[object] | None = None
         self._swap = _Trial()
         self._revival = _Trial()
+        self._trim_at = time.monotonic() + TRIM_EVERY_S
 
     def start(self) -> "Future[None]":
         """Begin to load what is published; once it is done without an error, `Versions.current` serves."""
@@ -83,6 +86,9 @@ class Models:
             self._revive_when_due(current)
         elif published_seq > current.published.seq and self._versions.settled:
             self._swap_when_due(published_seq)
+        elif time.monotonic() >= self._trim_at:
+            self._trim_at = time.monotonic() + TRIM_EVERY_S
+            self._begin(lambda: trim(current.engine.cache, self._parts.settings.cache_bytes // 4))
 
     def close(self) -> None:
         """End every host; what is being loaded fails."""
@@ -102,7 +108,7 @@ class Models:
             raise InvalidRequestError("This experiment has no model yet: label images and let a round publish one")
         return published
 
-    def _begin(self, work: Callable[[], None]) -> None:
+    def _begin(self, work: Callable[[], object]) -> None:
         self._job = self._worker.submit(work)
 
     def _swap_when_due(self, seq: int) -> None:
@@ -117,12 +123,21 @@ class Models:
             self._hold.become(SlotState.SWAPPING)
             published = self._published()
             new = self._load(published)
-            self._hold.swapped(published.seq)
+            self._announce(new)
         except (TeachbackError, OSError) as error:
             self._swap_failed(error)
             return
         self._versions.switch(new)
         log.info("swapped", extra={"said": {"seq": published.seq, "seconds": round(time.monotonic() - began, 3)}})
+
+    def _announce(self, new: Served) -> None:
+        """Write what will be served; if that fails, *new* leaves again."""
+        try:
+            self._hold.swapped(new.published.seq)
+        except TeachbackError:
+            new.engine.drop(new.name)
+            self._close_unused(new.engine)
+            raise
 
     def _swap_failed(self, error: Exception) -> None:
         """The old version goes on; only what the version itself did wrong counts against it."""
@@ -165,8 +180,16 @@ class Models:
         weights = self._parts.blobs.path(published.weights) if published.weights else None
         engine = self._engine(published)
         name = f"{published.version_id}-{next(self._numbers)}"
-        engine.load(name, weights)
+        try:
+            engine.load(name, weights)
+        except (TeachbackError, OSError):
+            self._close_unused(engine)
+            raise
         return Served(published, engine, name)
+
+    def _close_unused(self, engine: Engine) -> None:
+        if all(served.engine is not engine for served in self._versions.loaded()):
+            engine.close()
 
     def _engine(self, published: Published) -> Engine:
         for served in self._versions.loaded():
@@ -177,13 +200,18 @@ class Models:
         images.mkdir(parents=True, exist_ok=True)
         work = work_folder(self._parts, self._hold.slot_id) / f"{self._hold.epoch}-{next(self._numbers)}"
         request = ServeRequest(
-            bundle=str(bundle), labels=published.labels, out=str(work / "out"), cache=str(work / "cache")
+            bundle=str(bundle), labels=published.labels, out=str(work / "out"), cache=str(work / CACHE)
         )
+        (work / CACHE).mkdir(parents=True)
         engine = Engine(self._parts.hosts.start(request, work=work, bundle=bundle, readable=[images]), work)
-        self._engines.append(engine)
+        self._engines = [*(other for other in self._engines if other.alive), engine]
         if self._closed:
             engine.close()
-        engine.wait_ready()
+        try:
+            engine.wait_ready()
+        except TeachbackError:
+            engine.close()
+            raise
         return engine
 
 

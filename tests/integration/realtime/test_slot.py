@@ -25,7 +25,7 @@ from tasks.images.volume import Volume, read_volume
 from tasks.serving.predict import hint, predict
 from tests.integration.realtime.conftest import Running
 from tests.processes import wait_until
-from tests.realtime_home import AFFINE_RAS, SHAPE, Realtime
+from tests.realtime_home import AFFINE_RAS, OTHER_BUNDLE, SHAPE, Realtime
 
 CLIENTS = 3
 _numbers = itertools.count()
@@ -150,6 +150,17 @@ def test_models_change_under_load_without_a_failed_or_mixed_answer(running: Runn
     assert {answer.version for answer in answers} == set(labels)
     for answer in answers:
         assert _only_label(answer, tmp_path) == labels[answer.version]
+
+
+def test_a_version_of_another_bundle_is_served_by_a_host_of_its_own(running: Running, tmp_path: Path) -> None:
+    before = _hosts(running)
+    version = running.home.publish(3, OTHER_BUNDLE)
+    wait_until(lambda: _ask(running.home).version == version, "an answer of the other bundle")
+
+    assert _only_label(_ask(running.home), tmp_path) == 3
+    wait_until(lambda: not any(host.is_running() for host in before), "the first bundle's host to end")
+    running.home.publish(2)
+    wait_until(lambda: _ask(running.home).version != version, "the first bundle to be back")
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving(running: Running, tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""A slot serves on while the catalog is away."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from configs.errors import UpstreamError
+from configs.specs.infer import InferSpec
+from configs.states import SlotState
+from configs.wire.slot import SlotPredict
+from infra.adapters.catalog.tables import Slot
+from infra.adapters.slots.client import SlotAnswer
+from infra.doors.realtime.slot import EXIT_DONE, SlotProcess
+from tasks.serving.slots import wait_ready
+from tests.integration.realtime.conftest import READY_S
+from tests.processes import wait_until
+from tests.realtime_home import Realtime, open_realtime
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Realtime]:
+    """A home of this test's own: its catalog is taken away."""
+    (tmp_path / "images").mkdir()
+    opened = open_realtime(tmp_path / "home", tmp_path / "images")
+    yield opened
+    opened.parts.close()
+
+
+@contextmanager
+def _served(home: Realtime) -> Iterator[Slot]:
+    """Serve a slot in this process, whose connections to the catalog the test can cut."""
+    slot_id, stop, statuses = home.want(), Event(), list[int]()
+    thread = Thread(target=lambda: statuses.append(SlotProcess(home.parts, slot_id, stop).run()))
+    thread.start()
+    try:
+        yield wait_ready(home.parts, slot_id, READY_S)
+    finally:
+        stop.set()
+        thread.join(60)
+    assert statuses == [EXIT_DONE]
+
+
+@contextmanager
+def _away(home: Realtime) -> Iterator[None]:
+    """Take the catalog away, and put it back."""
+    database = home.parts.settings.home / "catalog.db"
+    aside = database.with_suffix(".aside")
+    home.parts.catalog.close()
+    database.rename(aside)
+    try:
+        yield
+    finally:
+        home.parts.catalog.close()
+        aside.rename(database)
+
+
+def _ask(home: Realtime, slot: Slot, image: str) -> SlotAnswer:
+    request = SlotPredict(
+        dataset_id=home.dataset_id, image_id=home.images[image], spec=InferSpec(params={"number": next(_numbers)})
+    )
+    return home.parts.slots.predict(slot.endpoint, slot.token or "", request, 60.0)
+
+
+def test_without_its_catalog_a_slot_answers_and_then_follows_what_was_published(home: Realtime) -> None:
+    with _served(home) as slot:
+        first = _ask(home, slot, "ada")
+        with _away(home):
+            assert _ask(home, slot, "ada").version == first.version
+            with pytest.raises(UpstreamError, match="catalog"):
+                _ask(home, slot, "ben")
+            assert _ask(home, slot, "ada").seq == 1
+        version = home.publish(2)
+        wait_until(lambda: _ask(home, slot, "ben").version == version, "the version published since")
+
+    ended = home.slot(slot.id)
+    assert (ended.state, ended.holder, ended.desired) == (SlotState.LOST, None, True)
