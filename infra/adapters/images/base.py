@@ -67,7 +67,7 @@ class LabelToStore(BaseModel):
         pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$",
         description="The catalog's id: storing it twice makes one object.",
     )
-    path: Path = Field(description="`.nii.gz`, `.nii`, `.nrrd`, `.dcm` or `.json` for a folder; a DICOM SEG for DICOMweb.")
+    path: Path = Field(description="A SEG for DICOMweb; for a folder NIfTI, NRRD, SEG or `.json`.")
 
 
 class ImageStore(Protocol):
