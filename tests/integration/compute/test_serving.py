@@ -1,0 +1,135 @@
+"""A serving host swaps versions while it predicts, and answers every request with the version it named."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from configs.specs.infer import InferSpec
+from configs.wire.host import Case, Drop, Failed, HostMessage, Load, Loaded, Predict, Prediction, ServeRequest
+from infra.adapters.compute.conversation import HostProcess
+from infra.adapters.compute.process import ProcessHosts
+from tasks.compute.loader.config import Bundle
+from tasks.compute.loader.network import build_network
+from tests.integration.compute.conftest import AFFINE, LABELS, SAMPLE, SHAPE
+
+pytestmark = pytest.mark.slow
+
+
+class Talk:
+    """A host, its messages one by one, and short ways to ask."""
+
+    def __init__(self, host: HostProcess, image: str) -> None:
+        self.host = host
+        self.image = image
+        self.messages = host.messages()
+        self._count = 0
+
+    def ask(self, version: str, *, background: bool = False, wanted: tuple[int, ...] = ()) -> str:
+        """Send one prediction; returns its id."""
+        self._count += 1
+        name = f"p{self._count}"
+        self.host.send(
+            Predict(
+                id=name,
+                version=version,
+                image=[self.image],
+                name=f"{name}.nii.gz",
+                background=background,
+                params=InferSpec(label_prompt=wanted),
+            )
+        )
+        return name
+
+    def until(self, count: int) -> list[HostMessage]:
+        """Return the next messages, but for the greeting."""
+        return [message for message in (next(self.messages) for _ in range(count)) if message.kind != "ready"]
+
+
+@pytest.fixture(scope="module")
+def talk(hosts: ProcessHosts, folder: Path, cases: list[Case]) -> Iterator[Talk]:
+    """A serving host with version `one` loaded."""
+    request = ServeRequest(bundle=str(SAMPLE), labels=LABELS, out=str(folder / "served"), cache=str(folder / "cache"))
+    with hosts.start(request, work=folder / "serve", bundle=SAMPLE, readable=[folder], threads=1) as host:
+        talk = Talk(host, cases[0].image[0])
+        host.send(Load(version="one", weights=str(weights(folder, 1))))
+        assert [message.kind for message in talk.until(2)] == ["loaded"]
+        yield talk
+
+
+def weights(folder: Path, seed: int) -> Path:
+    """Return other random weights of the sample with these labels."""
+    bundle = Bundle(SAMPLE)
+    network, _ = build_network(bundle, bundle.inference(), labels=LABELS, weights=None)
+    generator = torch.Generator().manual_seed(seed)
+    state = {
+        name: torch.randn(value.shape, generator=generator) * 0.2
+        if value.is_floating_point() and "running" not in name
+        else value
+        for name, value in network.state_dict().items()
+    }
+    path = folder / f"weights{seed}.safetensors"
+    save_file(state, path)
+    return path
+
+
+def test_a_swap_under_way_disturbs_no_prediction(talk: Talk, folder: Path) -> None:
+    asked = {talk.ask("one"): "one" for _ in range(2)}
+    talk.host.send(Load(version="two", weights=str(weights(folder, 2))))
+    asked |= {talk.ask("one"): "one" for _ in range(2)}
+    answers = talk.until(5)
+    assert Loaded(version="two", arrangement="float32").version in [m.version for m in answers if isinstance(m, Loaded)]
+    asked |= {talk.ask(version): version for version in ("two", "one", "two")}
+    talk.host.send(Drop(version="one"))
+    answers += talk.until(3)
+    predictions = [message for message in answers if isinstance(message, Prediction)]
+    assert {message.id: message.version for message in predictions} == asked
+    maps = {version: [read(m) for m in predictions if m.version == version] for version in ("one", "two")}
+    for same in maps.values():
+        assert all(np.array_equal(same[0], other) for other in same)
+    assert not np.array_equal(maps["one"][0], maps["two"][0])
+    assert all(message.score is not None and 0 <= message.score <= 1 for message in predictions)
+
+    gone = talk.ask("one")
+    (refused,) = talk.until(1)
+    assert isinstance(refused, Failed)
+    assert (refused.id, refused.code) == (gone, "bad_input")
+
+
+def test_a_prediction_lies_on_the_image_own_grid(talk: Talk, folder: Path) -> None:
+    talk.host.send(Load(version="grid", weights=str(weights(folder, 3))))
+    talk.until(1)
+    talk.ask("grid", wanted=(2,))
+    (answer,) = talk.until(1)
+    assert isinstance(answer, Prediction)
+    image = nib.load(answer.path)
+    assert image.shape == SHAPE
+    assert image.get_data_dtype() == np.uint8
+    np.testing.assert_allclose(image.affine, AFFINE, atol=1e-4)
+    assert set(np.unique(read(answer))) <= {0, 2}
+
+
+def test_what_cannot_be_read_or_loaded_is_answered_and_the_host_goes_on(talk: Talk, folder: Path) -> None:
+    (folder / "broken.nii.gz").write_bytes(b"no image")
+    (folder / "broken.safetensors").write_bytes(b"no weights")
+    talk.host.send(Load(version="fine", weights=str(weights(folder, 4))))
+    talk.until(1)
+    talk.host.send(Load(version="bad", weights=str(folder / "broken.safetensors")))
+    (failed,) = talk.until(1)
+    assert isinstance(failed, Failed)
+    assert failed.id == "bad"
+    talk.host.send(Predict(id="x", version="fine", image=[str(folder / "broken.nii.gz")], name="x.nii.gz"))
+    (failed,) = talk.until(1)
+    assert isinstance(failed, Failed)
+    assert (failed.id, failed.code) == ("x", "bad_input")
+    talk.ask("fine", background=True)
+    (answer,) = talk.until(1)
+    assert isinstance(answer, Prediction)
+
+
+def read(prediction: Prediction) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.asarray(nib.load(prediction.path).dataobj, dtype=np.uint8)
