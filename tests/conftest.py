@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.fixtures_catalog",
+    "tests.fixtures_installation",
     "tests.fixtures_orthanc",
     "tests.fixtures_mlflow",
     "tests.fixtures_parts",

@@ -48,19 +48,20 @@ class Orthanc:
 @pytest.fixture(scope="session")
 def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
     """An Orthanc that asks nobody who they are."""
-    with _running(tmp_path_factory.mktemp("orthanc"), auth=None) as server:
+    with running_orthanc(tmp_path_factory.mktemp("orthanc"), auth=None) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def locked_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
     """An Orthanc that wants a user and a password."""
-    with _running(tmp_path_factory.mktemp("orthanc"), auth=(USER, PASSWORD)) as server:
+    with running_orthanc(tmp_path_factory.mktemp("orthanc"), auth=(USER, PASSWORD)) as server:
         yield server
 
 
 @contextmanager
-def _running(folder: Path, *, auth: tuple[str, str] | None) -> Iterator[Orthanc]:
+def running_orthanc(folder: Path, *, auth: tuple[str, str] | None = None) -> Iterator[Orthanc]:
+    """Run an empty Orthanc in *folder* until the block ends."""
     binary = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
     if binary is None or not PLUGIN.exists():
         skip_or_fail("Orthanc is not installed here: apt-get install orthanc orthanc-dicomweb.")
