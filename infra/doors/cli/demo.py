@@ -1,0 +1,88 @@
+"""`teachback demo`: the whole loop on sample data, played by an annotator who knows the truth."""
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra.doors.cli.client import HomeOption
+from infra.doors.cli.installation import Installation, running, settings_for
+from infra.doors.cli.play.cases import Cases, make_cases
+from infra.doors.cli.play.report import CAVEAT, comparison_table, rounds_of, rounds_table, summary
+from infra.doors.cli.play.session import UNSEEN, Plan, Session
+from infra.doors.cli.studies import DEFAULT_MODEL
+from infra.doors.cli.terminal import fail, noun, terminal
+
+_FIRST_UNSEEN = 1001
+
+app = noun("Watch a model learn from labels, round by round, on sample data.")
+
+
+@app.command()
+def demo(
+    home: HomeOption = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=20, help="Rounds to wait for.")] = 3,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the API; 0 = a free one.")] = 0,
+    leave: Annotated[bool, typer.Option("--exit", help="End after the table instead of staying up.")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers of the table there.")
+    ] = None,
+) -> None:
+    """Start everything, label sample cases through the HTTP API, and show what each round learned.
+
+    The sample cases are warps of one real head, made on this machine. The demo then stays up with its addresses,
+    until Ctrl-C. It exits with 1 when the final model does not beat what needs no model.
+
+    Examples:
+
+        teachback demo
+
+        teachback demo --home /tmp/demo --rounds 2 --exit --json table.json
+    """
+    plan = Plan(rounds=rounds)
+    settings = settings_for(home, "127.0.0.1", port, insecure_network=False, changes={})
+    console = terminal()
+    failure = ""
+    try:
+        with running(settings) as installation:
+            with console.status("Making sample cases: random warps of the MNI152 head"):
+                cases = make_cases(settings.home / "demo", count=plan.images)
+                unseen = make_cases(settings.home / "demo" / "unseen", count=UNSEEN, first=_FIRST_UNSEEN)
+            failure = _play(installation, cases, unseen, plan, json_file)
+            if not leave:
+                _stay(installation)
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+    if failure:
+        raise typer.Exit(fail(failure))
+
+
+def _play(
+    installation: Installation, cases: Cases, unseen: Cases, plan: Plan, json_file: Path | None
+) -> str:
+    """Run the rounds and show the table; returns why they did not show what they are for, or nothing."""
+    console = terminal()
+    with installation.client() as client:
+        session = Session(client, cases, unseen, plan, console)
+        annotator = session.open(f"demo {secrets.token_hex(3)}", DEFAULT_MODEL)
+        with console.status("Asking the untrained model"):
+            start = session.measure(annotator)
+        session.label(annotator)
+        labels = list(cases.labels.values())
+        done = rounds_of(client, annotator.experiment)
+        console.print(rounds_table(done, labels), soft_wrap=False)
+        found = session.compare(annotator, start)
+    console.print(comparison_table(found, labels), soft_wrap=False)
+    console.print(CAVEAT, markup=False)
+    if json_file is not None:
+        json_file.write_text(summary(done, found).model_dump_json(indent=2) + "\n")
+    return found.failure()
+
+
+def _stay(installation: Installation) -> None:
+    console = terminal()
+    console.print("Everything stays up. Ctrl-C ends it all.")
+    for name, address in installation.addresses():
+        console.print(f"  {name:<11} {address}", markup=False)
+    installation.front.wait_end()

@@ -1,0 +1,96 @@
+"""`teachback status`: how things are."""
+
+from pydantic import BaseModel
+
+from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
+from infra.doors.cli.terminal import lines, noun, show_json, show_table, terminal
+
+app = noun("How things are: counts, loops, realtime slots.")
+
+
+class _Loop(BaseModel):
+    experiment: str
+    status: str
+    message: str
+    pending: int
+    round_size: int
+    rounds_done: int
+    max_rounds: int | None
+    best_metric: float | None
+    open_round: int | None
+
+
+class _Slot(BaseModel):
+    experiment_id: str
+    replica: int
+    state: str
+    serving_seq: int | None
+    published_seq: int
+    error: str
+
+
+class _Health(BaseModel):
+    catalog: bool
+    orchestrator: bool
+    stuck_deliveries: int
+    isolation: str
+
+
+class _Status(BaseModel):
+    counts: dict[str, int]
+    loops: list[_Loop]
+    slots: list[_Slot]
+    health: _Health
+
+
+@app.command()
+def status(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Show counts, open annotation loops, realtime slots, and whether the parts answer.
+
+    Example:
+
+        teachback status --json
+    """
+    with Client.of(url, key, home) as client:
+        answer = client.request("GET", "/api/teachback/v1/status")
+        found = client.get_as(_Status, answer)
+    if as_json:
+        show_json(answer.json())
+        return
+    lines([("server", client.url), *((name.replace("_", " "), count) for name, count in found.counts.items())])
+    show_table(
+        "\nAnnotation loops",
+        {
+            "experiment": lambda row: row.experiment,
+            "status": lambda row: row.status,
+            "labels waiting": lambda row: f"{row.pending} of {row.round_size}",
+            "rounds": lambda row: row.rounds_done if row.max_rounds is None else f"{row.rounds_done} of {row.max_rounds}",
+            "running": lambda row: row.open_round,
+            "best": lambda row: row.best_metric,
+            "message": lambda row: row.message,
+        },
+        found.loops,
+        none="No annotation loop is open.",
+    )
+    show_table(
+        "\nRealtime slots",
+        {
+            "experiment": lambda row: row.experiment_id,
+            "replica": lambda row: row.replica,
+            "state": lambda row: row.state,
+            "serves": lambda row: row.serving_seq,
+            "published": lambda row: row.published_seq,
+            "error": lambda row: row.error,
+        },
+        found.slots,
+        none="No realtime slot.",
+    )
+    health = found.health
+    terminal().print()
+    lines(
+        [
+            ("Prefect answers", health.orchestrator),
+            ("deliveries that are stuck", health.stuck_deliveries),
+            ("cage of bundle code", health.isolation),
+        ]
+    )
