@@ -116,6 +116,8 @@ def _environment(tmp: Path, threads: int | None, visible_devices: str | None) ->
         "HOME": str(tmp),
         "TMPDIR": str(tmp),
         "OMP_NUM_THREADS": str(threads or len(os.sched_getaffinity(0))),
+        # Threads that spin while they wait made a training step 10 to 30 times slower on busy cores.
+        "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONPATH": str(ROOT),
     }
     if visible_devices is not None:

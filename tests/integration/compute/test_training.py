@@ -54,11 +54,11 @@ def test_paused_killed_and_resumed_training_learns(hosts: ProcessHosts, folder: 
 
     again = request(folder, cases, "two", resume=first.path)
     with hosts.start(again, work=folder / "two", bundle=SAMPLE, threads=1) as host:
-        messages = host.messages()
-        saved = [next(message for message in messages if isinstance(message, Checkpoint)) for _ in range(2)]
+        until_death = host.messages()
+        saved = [next(message for message in until_death if isinstance(message, Checkpoint)) for _ in range(2)]
         os.kill(host.pid, signal.SIGKILL)
         with pytest.raises(HostDiedError, match="ended with status"):
-            list(messages)
+            list(until_death)
     assert saved[0].epoch == first.epoch + 1
 
     last = request(folder, cases, "three", resume=saved[-1].path)
