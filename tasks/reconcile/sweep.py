@@ -8,6 +8,7 @@ from infra.adapters.catalog.tables import BearerToken, IdempotencyKey, Lease, Ou
 from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
 from tasks.delivery.dispatch import FLOWS
+from tasks.selection.next_image import reclaim
 
 SWEEP_EVERY_S = 60.0
 KEPT_S = 7 * 24 * 3600.0
@@ -16,7 +17,6 @@ KEPT_S = 7 * 24 * 3600.0
 def leases_removed(parts: Parts) -> int:
     """Remove images' leases, answers to repeated requests and tokens that are over, and what was delivered long ago."""
     over = (
-        delete(Lease).where(Lease.until < now()),
         delete(IdempotencyKey).where(IdempotencyKey.until < now()),
         delete(BearerToken).where(BearerToken.until < now()),
         delete(Outbox).where(Outbox.done_at < now() - KEPT_S),
@@ -24,7 +24,9 @@ def leases_removed(parts: Parts) -> int:
     with parts.catalog.write() as session:
         if not loops.is_time(session, "sweep", SWEEP_EVERY_S):
             return 0
-        return sum(len(session.execute(statement.returning(1)).all()) for statement in over)
+        removed = sum(len(session.execute(statement.returning(1)).all()) for statement in over)
+        leased = session.scalars(select(Lease.dataset_id).where(Lease.until < now()).distinct()).all()
+        return removed + sum(reclaim(session, dataset_id) for dataset_id in leased)
 
 
 class Outage:

@@ -6,7 +6,7 @@ lease; where two annotators meet the same one, one insert wins and the other goe
 
 from collections.abc import Iterator
 
-from sqlalchemy import ColumnElement, Select, exists, select
+from sqlalchemy import ColumnElement, Select, delete, exists, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
@@ -55,6 +55,7 @@ def next_image(
     Raises:
         NotFoundError: If every image is labelled, skipped or leased.
     """
+    reclaim(session, dataset_id)
     experiment = _experiment(session, dataset_id, experiment_id)
     ordered = _orders(session, dataset_id, experiment, strategy, evaluation_cases)
     for query in ordered:
@@ -67,6 +68,15 @@ def next_image(
                     experiment.served += 1
                 return image
     raise NotFoundError("unlabelled image", dataset_id)
+
+
+def reclaim(session: Session, dataset_id: str) -> int:
+    """Give images whose lease is over back to everybody; return how many."""
+    over = delete(Lease).where(Lease.dataset_id == dataset_id, Lease.until < now()).returning(Lease.image_id)
+    images = session.scalars(over).all()
+    if images:
+        session.execute(update(Image).where(Image.id.in_(images), Image.skipped_reason == "").values(open=True))
+    return len(images)
 
 
 def touch_lease(session: Session, image: Image, holder: str, lease_s: float) -> None:
@@ -106,8 +116,7 @@ def _orders(
 
 
 def _free(dataset_id: str) -> Select[Image]:
-    leased = exists().where(Lease.dataset_id == dataset_id, Lease.image_id == Image.id, Lease.until > now())
-    return select(Image).where(Image.dataset_id == dataset_id, Image.open.is_(True), ~leased).limit(1)
+    return select(Image).where(Image.dataset_id == dataset_id, Image.open.is_(True)).limit(1)
 
 
 def _trains(experiment: Experiment) -> ColumnElement[bool]:
@@ -146,12 +155,12 @@ def _is_evaluation_turn(session: Session, dataset_id: str, experiment: Experimen
 
 def _take(session: Session, image: Image, holder: str, lease_s: float) -> bool:
     insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
-    statement = insert(Lease).values(
+    lease = insert(Lease).values(
         dataset_id=image.dataset_id, image_id=image.id, layer=0, holder=holder, until=now() + lease_s
     )
-    taken = statement.on_conflict_do_update(
-        index_elements=[Lease.dataset_id, Lease.image_id, Lease.layer],
-        set_={"holder": statement.excluded.holder, "until": statement.excluded.until},
-        where=Lease.until < now(),
-    ).returning(Lease.image_id)
-    return session.execute(taken).first() is not None
+    if session.execute(lease.on_conflict_do_nothing().returning(Lease.image_id)).first() is None:
+        session.expire(image)  # somebody else was quicker; what we read of it is old
+        return False
+    image.open = False
+    session.flush()
+    return True

@@ -54,7 +54,7 @@ class Image(Base):
     fingerprint: Mapped[str] = mapped_column(String(256), default="")
     meta: Mapped[dict[str, Any]] = mapped_column(default=dict)
     shuffle: Mapped[float]  # fixed random number in 0..1: the order of `random`
-    open: Mapped[bool] = mapped_column(default=True)  # waits for a label: neither labelled, skipped nor gone
+    open: Mapped[bool] = mapped_column(default=True)  # free to be given: not labelled, leased, skipped or gone
     skipped_reason: Mapped[str] = mapped_column(Text, default="")
     added_at: Mapped[float] = mapped_column(default=now())
 
@@ -108,9 +108,10 @@ class Lease(Base):
     """An image handed to an annotator for a while."""
 
     __tablename__ = "lease"
+    __table_args__ = (Index("ix_lease_over", "dataset_id", "until"),)
 
     dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"), primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
     layer: Mapped[int] = mapped_column(primary_key=True, default=0)
     holder: Mapped[str] = mapped_column(NAME, index=True)
-    until: Mapped[float] = mapped_column(index=True)
+    until: Mapped[float]
