@@ -21,7 +21,7 @@ class _Bundle(BaseModel):
 def bundles(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as_json: JsonOption = False) -> None:
     """List the registered bundles. Tier A trains on Lightning, B by a trainer of its own, C only infers.
 
-    Example:
+    For example:
 
         teachback bundles
     """

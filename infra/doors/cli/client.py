@@ -19,7 +19,9 @@ UrlOption: TypeAlias = Annotated[
 ]
 KeyOption: TypeAlias = Annotated[
     str,
-    typer.Option("--key", envvar="TEACHBACK_API_KEY", help="API key; default: the home folder's own.", show_default=False),
+    typer.Option(
+        "--key", envvar="TEACHBACK_API_KEY", help="API key; default: the home folder's own.", show_default=False
+    ),
 ]
 HomeOption: TypeAlias = Annotated[
     Path | None,

@@ -21,7 +21,7 @@ class _Dataset(BaseModel):
 def datasets(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as_json: JsonOption = False) -> None:
     """List the organisation's data sets.
 
-    Examples:
+    For example:
 
         teachback datasets
 

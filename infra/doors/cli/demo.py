@@ -34,7 +34,7 @@ def demo(
     The sample cases are warps of one real head, made on this machine. The demo then stays up with its addresses,
     until Ctrl-C. It exits with 1 when the final model does not beat what needs no model.
 
-    Examples:
+    For example:
 
         teachback demo
 
@@ -58,9 +58,7 @@ def demo(
         raise typer.Exit(fail(failure))
 
 
-def _play(
-    installation: Installation, cases: Cases, unseen: Cases, plan: Plan, json_file: Path | None
-) -> str:
+def _play(installation: Installation, cases: Cases, unseen: Cases, plan: Plan, json_file: Path | None) -> str:
     """Run the rounds and show the table; returns why they did not show what they are for, or nothing."""
     console = terminal()
     with installation.client() as client:

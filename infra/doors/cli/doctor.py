@@ -47,10 +47,12 @@ class Finding:
 
 
 @app.command()
-def doctor(home: HomeOption = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(
+    home: HomeOption = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+) -> None:
     """Check Python, packages, cage, home folder, parts, catalog and disk. Exits with 1 when something is bad.
 
-    Example:
+    For example:
 
         teachback doctor --home ~/teachback-home
     """
@@ -106,7 +108,9 @@ def _home(settings: Settings) -> Iterator[Finding]:
         return
     mode = settings.home.stat().st_mode & 0o777
     if mode & 0o077:
-        yield Finding("home", "bad", f"{settings.home} has mode {mode:o}, others can read it: chmod 700 {settings.home}")
+        yield Finding(
+            "home", "bad", f"{settings.home} has mode {mode:o}, others can read it: chmod 700 {settings.home}"
+        )
     elif not os.access(settings.home, os.W_OK):
         yield Finding("home", "bad", f"{settings.home} cannot be written by this user")
     else:

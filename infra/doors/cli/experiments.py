@@ -36,7 +36,7 @@ def experiments(
 ) -> None:
     """List the organisation's experiments, or the base experiments that new ones start from.
 
-    Examples:
+    For example:
 
         teachback experiments
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 from pydantic import ValidationError
 from rich.status import Status
@@ -67,7 +68,7 @@ def settings_for(
     Raises:
         InvalidRequestError: If a setting has no such value, or the address is not loopback and that was not allowed.
     """
-    given: dict[str, object] = {**changes, "host": host, "port": port}
+    given: dict[str, Any] = {**changes, "host": host, "port": port}
     if home is not None:
         given["home"] = home
     try:
@@ -108,7 +109,7 @@ class _Progress:
         self._waiting: dict[str, float] = {}
         self._status: Status | None = None
 
-    def __enter__(self) -> "_Progress":
+    def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._status = self._console.status("Starting")
             self._status.start()

@@ -38,7 +38,7 @@ def jobs(
 ) -> None:
     """List the jobs of all experiments, the newest first.
 
-    Example:
+    For example:
 
         teachback jobs --json | jq -r '.[] | select(.status == "Running").id'
     """

@@ -22,12 +22,14 @@ app = noun("API keys: shown once, stored hashed, revocable.")
 def create(
     name: Annotated[str, typer.Option("--name", help="Who or what will use it.")],
     org: Annotated[str, typer.Option("--org", help="Organisation; made when it is new.")] = ORG,
-    role: Annotated[Role, typer.Option("--role", help="What it may do; each role may do all of the ones before.")] = Role.ANNOTATOR,
+    role: Annotated[
+        Role, typer.Option("--role", help="What it may do; each role may do all of the ones before.")
+    ] = Role.ANNOTATOR,
     home: HomeOption = None,
 ) -> None:
     """Print a new key, alone, on standard output. It is shown now and never again.
 
-    Examples:
+    For example:
 
         teachback keys create --name "Dr. Ada" --role annotator
 
@@ -39,7 +41,7 @@ def create(
 
 
 @app.command("list")
-def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002 - Typer reads a flag from it
+def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """List every key of this installation: never the secret, which nobody knows."""
     with _opened(home) as parts:
         rows = [

@@ -49,7 +49,7 @@ def models(
 ) -> None:
     """List model versions, the newest first.
 
-    Example:
+    For example:
 
         teachback models --experiment "studies sample"
     """

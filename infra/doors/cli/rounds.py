@@ -47,7 +47,7 @@ def rounds(
 ) -> None:
     """List rounds and single trainings, the newest first; Dice is over the metric's cases, 0 to 1.
 
-    Example:
+    For example:
 
         teachback rounds --experiment "studies sample"
     """

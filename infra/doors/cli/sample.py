@@ -37,7 +37,7 @@ def sample(
 
     They show that a model learns; they say nothing about patients, since all of them are one or two heads.
 
-    Examples:
+    For example:
 
         teachback sample ~/cases --count 20 --truth ~/truth
 

@@ -47,7 +47,7 @@ class _Status(BaseModel):
 def status(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show counts, open annotation loops, realtime slots, and whether the parts answer.
 
-    Example:
+    For example:
 
         teachback status --json
     """
@@ -64,7 +64,9 @@ def status(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as
             "experiment": lambda row: row.experiment,
             "status": lambda row: row.status,
             "labels waiting": lambda row: f"{row.pending} of {row.round_size}",
-            "rounds": lambda row: row.rounds_done if row.max_rounds is None else f"{row.rounds_done} of {row.max_rounds}",
+            "rounds": lambda row: (
+                row.rounds_done if row.max_rounds is None else f"{row.rounds_done} of {row.max_rounds}"
+            ),
             "running": lambda row: row.open_round,
             "best": lambda row: row.best_metric,
             "message": lambda row: row.message,

@@ -74,7 +74,7 @@ def lines(items: Iterable[tuple[str, object]]) -> None:
 
 def _cell(value: object) -> str:
     if value is None or value == "":
-        return "–"
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

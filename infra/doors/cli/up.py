@@ -1,6 +1,5 @@
 """`teachback up`: start and supervise every part of an installation on this machine."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +15,9 @@ from infra.doors.cli.terminal import noun, terminal
 
 app = noun("Start every part on this machine and keep it running.")
 
-StudiesOption = Annotated[str, typer.Option("--studies", metavar="DIR|URL", help="Images: a folder or DICOMweb server.")]
+StudiesOption = Annotated[
+    str, typer.Option("--studies", metavar="DIR|URL", help="Images: a folder or DICOMweb server.")
+]
 
 
 class _Up(TyperCommand):
@@ -38,7 +39,7 @@ class _Up(TyperCommand):
 
 
 @app.command(cls=_Up)
-def up(  # noqa: PLR0913 - each is an option of the command
+def up(  # noqa: PLR0913, PLR0917 - each is an option of the command
     home: HomeOption = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port of the API; 0 = a free one.", min=0, max=65535)] = 8000,
@@ -61,7 +62,7 @@ def up(  # noqa: PLR0913 - each is an option of the command
     Everything is kept in the home folder; a second `up` goes on where the first one stopped. Parts that exist already
     are used instead when TEACHBACK_PREFECT_API_URL, TEACHBACK_MLFLOW_TRACKING_URI or TEACHBACK_CATALOG_URL name them.
 
-    Examples:
+    For example:
 
         teachback up
 

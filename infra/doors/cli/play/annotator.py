@@ -113,7 +113,8 @@ class Annotator:
 def _first_part(answer: httpx.Response) -> bytes:
     """The first file of a multipart reply."""
     head = f"Content-Type: {answer.headers['Content-Type']}\r\n\r\n".encode()
-    parts = message_from_bytes(head + answer.content).get_payload()
-    if not isinstance(parts, list) or not parts:
-        raise TeachbackError("The reply to inference had no part with a label map.")
-    return bytes(parts[0].get_payload(decode=True))
+    for part in message_from_bytes(head + answer.content).walk():
+        content = part.get_payload(decode=True)
+        if isinstance(content, bytes) and not part.is_multipart():
+            return content
+    raise TeachbackError("The reply to inference had no part with a label map.")

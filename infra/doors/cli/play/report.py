@@ -109,7 +109,7 @@ def rounds_table(rounds: list[Round], labels: list[str]) -> Table:
         table.add_row(
             str(row.round),
             str(row.labels),
-            f"{row.metric_kind or '–'} ({row.metric_cases})",
+            f"{row.metric_kind or '-'} ({row.metric_cases})",
             _change(row, "mean"),
             *(_change(row, label) for label in labels),
             (row.decision or row.status).replace("_", " "),
@@ -164,8 +164,8 @@ def summary(rounds: list[Round], found: Comparison) -> Summary:
 def _change(row: Round, name: str) -> str:
     both = [scores for scores in (row.published, row.challenger) if scores is not None]
     values = [scores.mean if name == "mean" else scores.per_label.get(name) for scores in both]
-    return " → ".join("–" if value is None else f"{value:.3f}" for value in values) or "–"
+    return " → ".join("-" if value is None else f"{value:.3f}" for value in values) or "-"
 
 
 def _seconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
+    return "-" if value is None else f"{value:.1f}"

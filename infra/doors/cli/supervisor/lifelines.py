@@ -27,7 +27,7 @@ def adopt_orphans() -> bool:
     """Make this process the parent of its descendants' orphans; False where the platform can't."""
     if not adopts_orphans():
         return False
-    return ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    return bool(ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
 def reap_orphans(known: Collection[int]) -> None:
