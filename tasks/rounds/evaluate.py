@@ -9,14 +9,14 @@ import statistics
 from pydantic import BaseModel, ConfigDict
 
 from configs.errors import HostDiedError
-from configs.wire.host import CaseResult, EvaluateRequest, Failed
+from configs.wire.host import Case, CaseResult, EvaluateRequest, Failed
 from infra.adapters.catalog.tables import Experiment, ModelVersion
 from infra.wiring import Parts
 from tasks.publishing.gate import CaseScore, PairedCase
 from tasks.rounds.result import MetricKind, VersionScores
 from tasks.rounds.snapshot import SnapshotRow
 from tasks.rounds.train import FAILURES, tensor_cache, weights_file
-from tasks.rounds.work import Claim, Lease, cases_of, mark_step, open_work, read_snapshot, step_done
+from tasks.rounds.work import Claim, Lease, Work, cases_of, mark_step, open_work, read_snapshot, step_done
 
 STEP = "evaluate"
 MOST_PREQUENTIAL = 20
@@ -88,45 +88,53 @@ def _evaluate(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str, cha
     work, snapshot = open_work(parts, held), read_snapshot(parts, snapshot_sha256)
     with parts.catalog.read() as session:
         published = session.get_one(Experiment, work.experiment_id).published_version
-        files = {
+        versions = {
             version: weights_file(parts, session.get(ModelVersion, version))
             for version in filter(None, (published, challenger))
         }
     held_out = snapshot.side("evaluate")
     prequential = _prequential(snapshot.side("train", "validate"), len(held_out), work.spec.gate.min_cases)
     with parts.cache.pin() as pin:
-        request = EvaluateRequest(
-            bundle=str(work.bundle),
-            cases=cases_of(parts, work, [*held_out, *prequential], pin),
-            labels=work.labels,
-            versions=files,
-            cache=str(tensor_cache(parts)),
-        )
-        results: list[CaseResult] = []
-        with (
-            parts.hosts.start(request, work=work.host_folder(step), bundle=work.bundle) as host,
-            lease.calls(host.kill),
-        ):
-            for message in host.messages():
-                if isinstance(message, Failed):
-                    raise FAILURES[message.code](message.message)
-                if isinstance(message, CaseResult):
-                    results.append(message)
-    challenger_scores = _scores(results, challenger)
-    wanted = {str(row.image) for row in (*held_out, *prequential)}
-    if set(challenger_scores) != wanted:
-        raise HostDiedError(f"{len(challenger_scores)} of {len(wanted)} cases were evaluated.")
+        cases = cases_of(parts, work, [*held_out, *prequential], pin)
+        results = _measure(parts, work, lease, step, cases, versions) if cases else []
+    measured = {case.id for case in cases}
     evaluation = Evaluation(
         published=published,
         challenger=challenger,
-        held_out=[str(row.image) for row in held_out],
-        prequential=[str(row.image) for row in prequential],
+        held_out=[str(row.image) for row in held_out if str(row.image) in measured],
+        prequential=[str(row.image) for row in prequential if str(row.image) in measured],
         published_scores=_scores(results, published or ""),
-        challenger_scores=challenger_scores,
+        challenger_scores=_scores(results, challenger),
     )
     sha256 = parts.blobs.put_bytes(evaluation.model_dump_json().encode())
     mark_step(parts, held, step, sha256)
     return sha256
+
+
+def _measure(
+    parts: Parts, work: Work, lease: Lease, step: str, cases: list[Case], versions: dict[str, str]
+) -> list[CaseResult]:
+    """Have a bundle host score every version on every case."""
+    request = EvaluateRequest(
+        bundle=str(work.bundle),
+        cases=cases,
+        labels=work.labels,
+        versions=versions,
+        cache=str(tensor_cache(parts)),
+    )
+    results: list[CaseResult] = []
+    with (
+        parts.hosts.start(request, work=work.host_folder(step), bundle=work.bundle) as host,
+        lease.calls(host.kill),
+    ):
+        for message in host.messages():
+            if isinstance(message, Failed):
+                raise FAILURES[message.code](message.message)
+            if isinstance(message, CaseResult):
+                results.append(message)
+    if len(results) != len(cases) * len(versions):
+        raise HostDiedError(f"{len(results)} of {len(cases) * len(versions)} results came.")
+    return results
 
 
 def _prequential(training: list[SnapshotRow], held_out: int, wanted: int) -> list[SnapshotRow]:

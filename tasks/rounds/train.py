@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -98,9 +99,12 @@ class _Run:
     def _request(self, pin: Pin) -> TrainRequest:
         resume = newest_checkpoint(self._folder.parent, up_to=self._work.claim.n, snapshot=self._sha256)
         base = self._snapshot.base_weights
+        cases = cases_of(self._parts, self._work, self._snapshot.side("train", "validate"), pin)
+        if not any(case.side == "train" for case in cases):
+            raise InvalidRequestError("None of the labels can be read in the experiment's label names: check them.")
         return TrainRequest(
             bundle=str(self._work.bundle),
-            cases=cases_of(self._parts, self._work, self._snapshot.side("train", "validate"), pin),
+            cases=cases,
             labels=self._work.labels,
             weights=str(self._parts.blobs.path(base)) if base else None,
             spec=self._work.spec.train,
@@ -117,7 +121,7 @@ class _Run:
             raise FAILURES[message.code](message.message)
         if isinstance(message, Metric):
             with (self._folder / "events.jsonl").open("a") as events:
-                events.write(json.dumps(message.model_dump(mode="json")) + "\n")
+                events.write(json.dumps({**message.model_dump(mode="json"), "at": time.time()}) + "\n")
         elif isinstance(message, Progress):
             self._progress(message)
         elif isinstance(message, Checkpoint):

@@ -1,5 +1,6 @@
 """What every step of a round shares: the claim, its lease, step marks, and the cases as files."""
 
+import logging
 import os
 import platform
 import threading
@@ -26,6 +27,8 @@ from tasks.images.volume import read_geometry
 from tasks.labels.check import check_label
 from tasks.rounds import attempts
 from tasks.rounds.snapshot import Snapshot, SnapshotRow
+
+log = logging.getLogger(__name__)
 
 
 class Claim(BaseModel):
@@ -185,6 +188,8 @@ def read_snapshot(parts: Parts, sha256: str) -> Snapshot:
 def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> list[Case]:
     """Put the rows' images and labels on this host, the labels in the experiment's indices on the images' grids.
 
+    A label that cannot be read in the experiment's words is left out.
+
     Raises:
         StoreError: If an image cannot be read now.
         CorruptError: If a label's bytes are not those of the snapshot.
@@ -192,7 +197,7 @@ def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> lis
     folder = work.folder / "labels"
     folder.mkdir(parents=True, exist_ok=True)
     stores = {row.dataset: store_of(parts, row.dataset) for row in rows}
-    found = []
+    cases = []
     for row in rows:
         with parts.catalog.read() as session:
             image = images.get(session, row.image)
@@ -204,8 +209,14 @@ def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> lis
                 source.symlink_to(parts.blobs.path(row.label_sha256))
             names = {int(value): name for value, name in row.names.items()}
             grid = read_geometry(local.path)
-            check_label(grid, source, work.labels, names=names or None, annotated=row.annotated, write_to=target)
-        found.append(
+            found = check_label(
+                grid, source, work.labels, names=names or None, annotated=row.annotated, write_to=target
+            )
+            if found.quarantine is not None:
+                # It fitted when it was saved, for another experiment's names perhaps; here it cannot be learnt from.
+                log.warning("label %s is left out: %s", row.label, found.quarantine)
+                continue
+        cases.append(
             Case(id=str(row.image), image=[str(local.path)], label=str(target), side=row.side, annotated=row.spoken)
         )
-    return found
+    return cases
