@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -41,7 +41,7 @@ class Installation:
 
     home: Path
     address: str
-    key: str
+    key: str = field(repr=False)
 
     @property
     def base_url(self) -> str:

@@ -22,7 +22,7 @@ class ShownExperiment(BaseModel):
     metric: str = "kpi"
     shared: bool = False
     tags: list[str] = Field(default_factory=list)
-    request_timeout_s: int = 60
+    request_timeout_s: int = 180
     image_key: str = "image"
     override: dict[str, Any] = Field(default_factory=dict)
     replicas: int = 1

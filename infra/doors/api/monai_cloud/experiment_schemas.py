@@ -20,6 +20,8 @@ from infra.services.experiment_requests import (
 from infra.services.experiments import ExperimentView
 
 _REFUSED_OVERRIDES = frozenset({"bundle_root", "workflow_type", "ckpt_dir", "finetune_model_path"})
+# Of a caller that names none: a cold start on a busy machine takes longer than the original's minute.
+READY_WITHIN_S = 180
 _DATASETS = {"train_datasets": "train", "eval_dataset": "evaluation", "inference_dataset": "inference"}
 _SHOWN = ("version", "logo", "model_description", "metric", "shared", "tags")
 DatasetRef = Annotated[str, AfterValidator(uuid_of("Dataset"))]
@@ -76,7 +78,7 @@ class ExperimentRequest(BaseModel):
             said = "A bundle's address is not fetched on request: an admin registers the bundle"
             raise InvalidRequestError(f"{said}, then name its base experiment as base_experiment")
         params = _checked(self.model_params or ModelParams())
-        timeout_s = self.realtime_infer_request_timeout or 60
+        timeout_s = self.realtime_infer_request_timeout or READY_WITHIN_S
         shown = {**self._shown(), "override": params.override, "image_key": params.image_key}
         return NewExperiment(
             name=self.name or "My Experiment",

@@ -1,0 +1,242 @@
+"""Guide 000, `Interactive Annotation with VISTA`, call by call, against a whole installation and a real Orthanc.
+
+The calls are the guide's. What its reader edits is edited: host, key, addresses and placeholders, `base_url`, and the
+sample bundle's `monai_segmentation` in place of `monai_vista3d`.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pydicom
+import pytest
+import requests
+from dicomweb_client import DICOMwebClient
+from dicomweb_client.session_utils import create_session_from_user_pass
+
+from tasks.images.sample.write import SampleCase, write_cases
+from tasks.images.volume import read_volume
+from tasks.labels.write import write_seg
+from tests.fixtures_installation import Installation
+from tests.fixtures_orthanc import PASSWORD, USER, Orthanc, running_orthanc
+from tests.processes import wait_until
+
+LABELS = {"1": "liver", "2": "kidney", "3": "spleen", "4": "pancreas", "5": "right kidney"}
+CASES = 4
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """A DICOMweb server with unlabelled series, and what an annotator would draw on each."""
+
+    orthanc: Orthanc
+    cases: dict[str, SampleCase]
+
+    def draw(self, series_uid: str) -> str:
+        """Upload a DICOM SEG for a series; return its own series."""
+        case = self.cases[series_uid]
+        assert case.truth is not None
+        path = case.truth.with_suffix(".dcm")
+        series = [pydicom.dcmread(file, stop_before_pixels=True) for file in sorted(case.image.glob("*.dcm"))]
+        names = {int(value): name for value, name in LABELS.items()}
+        write_seg(read_volume(case.truth), names, series, path, label_id=series_uid, author="ann", origin="MANUAL")
+        seg = pydicom.dcmread(path)
+        self.store([seg])
+        return str(seg.SeriesInstanceUID)
+
+    def store(self, instances: list[pydicom.FileDataset]) -> None:
+        session = create_session_from_user_pass(USER, PASSWORD)
+        DICOMwebClient(self.orthanc.dicomweb, session=session).store_instances(instances)
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
+    folder = tmp_path_factory.mktemp("hospital")
+    written = write_cases(folder / "images", folder / "truth", count=CASES, seed=5, spacing_mm=6, form="dicom")
+    with running_orthanc(tmp_path_factory.mktemp("orthanc"), auth=(USER, PASSWORD)) as orthanc:
+        found = Hospital(orthanc, {str(case.series_uid): case for case in written.cases})
+        for case in written.cases:
+            found.store([pydicom.dcmread(file) for file in case.image.glob("*.dcm")])
+        yield found
+
+
+@dataclass
+class Notebook:
+    """The guide's variables."""
+
+    base_url: str
+    headers: dict[str, str]
+    dataset_id: str = ""
+    experiment_id: str = ""
+    cl_job_id: str = ""
+    inference_image_id: str = ""
+
+    def job(self) -> dict[str, Any]:
+        endpoint = f"{self.base_url}/experiments/{self.experiment_id}/jobs/{self.cl_job_id}"
+        response = requests.get(endpoint, headers=self.headers, timeout=60)
+        assert response.status_code == 200, f"Failed to get job status, got {response.json()}."
+        found: dict[str, Any] = response.json()
+        return found
+
+
+@pytest.mark.slow
+def test_the_guides_calls_teach_a_model_in_two_rounds(installation: Installation, hospital: Hospital) -> None:
+    notebook = authenticate(installation.address, installation.key)
+    create_dataset(notebook, hospital.orthanc.dicomweb)
+    create_experiment(notebook)
+    start_continual_learning(notebook)
+    wait_for_running(notebook)
+    labelled = set()
+    for finished in (1, 2):
+        run_inference(notebook)
+        labelled.add(notebook.inference_image_id)
+        notify(notebook, hospital.draw(notebook.inference_image_id))
+        wait_for_round(notebook, finished)
+    assert len(labelled) == 2
+    wait_until(lambda: notebook.job()["status"] == "Done", "the annotation job to be done", steps=100)
+    stop_continual_learning(notebook)
+    stop_realtime(notebook)
+
+
+def authenticate(host_url: str, ngc_api_key: str) -> Notebook:
+    data = json.dumps({"ngc_api_key": ngc_api_key})
+    response = requests.post(f"{host_url}/api/v1/login", data=data, timeout=60)
+    assert response.status_code == 201, f"Login failed with status code: {response.status_code}"
+    user_details = response.json()
+    user_id, token = user_details["user_id"], user_details["token"]
+    return Notebook(f"{host_url}/api/v1/users/{user_id}", {"Authorization": f"Bearer {token}"})
+
+
+def create_dataset(notebook: Notebook, dicom_web_endpoint: str) -> None:
+    data = {
+        "name": "mydataset",
+        "description": "a demo dataset",
+        "type": "semantic_segmentation",
+        "format": "monai",
+        "client_url": f"{dicom_web_endpoint}",
+        "client_id": f"{USER}",
+        "client_secret": f"{PASSWORD}",
+    }
+    response = requests.post(f"{notebook.base_url}/datasets", json=data, headers=notebook.headers, timeout=60)
+    assert response.status_code == 201, f"Create dataset failed, got {response.json()}."
+    notebook.dataset_id = response.json()["id"]
+
+
+def create_experiment(notebook: Notebook) -> None:
+    endpoint = f"{notebook.base_url}/experiments"
+    response = requests.get(endpoint, headers=notebook.headers, timeout=60)
+    assert response.status_code == 200, f"List Base Experiment failed, got {response.json()}."
+    res = response.json()
+    base = next(p for p in res if p["network_arch"] == "monai_segmentation" and not len(p["base_experiment"]))["id"]
+    data = {
+        "name": "my_vista",
+        "description": "based on vista",
+        "network_arch": "monai_segmentation",
+        "base_experiment": [base],
+        "inference_dataset": notebook.dataset_id,
+        "eval_dataset": notebook.dataset_id,
+        "train_datasets": [notebook.dataset_id],
+        "realtime_infer": True,
+        "model_params": {"labels": LABELS},
+    }
+    response = requests.post(endpoint, json=data, headers=notebook.headers, timeout=120)
+    assert response.status_code == 201, f"Create experiment failed, got {response.json()}."
+    res = response.json()
+    notebook.experiment_id = res["id"]
+    assert res["network_arch"] == "monai_segmentation"
+
+
+def start_continual_learning(notebook: Notebook) -> None:
+    train_spec = {
+        "epochs": 2,
+        "val_interval": 1,
+    }
+    data = {
+        "action": "annotation",
+        "specs": {
+            "round_size": 1,
+            "stop_criteria": {
+                "max_rounds": 2,
+                "key_metric": 0.9,
+            },
+            "train_spec": train_spec,
+        },
+    }
+    endpoint = f"{notebook.base_url}/experiments/{notebook.experiment_id}/jobs"
+    response = requests.post(endpoint, json=data, headers=notebook.headers, timeout=60)
+    assert response.status_code == 201, f"Run job failed, got {response.json()}."
+    notebook.cl_job_id = response.json()
+
+
+def wait_for_running(notebook: Notebook) -> None:
+    status = "Pending"
+    for _ in range(60):
+        status = notebook.job()["status"]
+        if status == "Running":
+            break
+        time.sleep(POLL_S)
+    assert status == "Running"
+
+
+def run_inference(notebook: Notebook) -> None:
+    endpoint = f"{notebook.base_url}/datasets/{notebook.dataset_id}/jobs"
+    response = requests.post(endpoint, json={"action": "nextimage"}, headers=notebook.headers, timeout=60)
+    assert response.status_code == 201, f"Recommend image failed, got {response.json()}."
+    notebook.inference_image_id = response.json()["image"]
+    data = {
+        "action": "inference",
+        "specs": {
+            "image": notebook.inference_image_id,
+            "bundle_params": {"label_prompt": list(range(1, 118))},
+        },
+    }
+    endpoint = f"{notebook.base_url}/experiments/{notebook.experiment_id}/jobs"
+    response = requests.post(endpoint, json=data, headers=notebook.headers, timeout=120)
+    assert response.status_code == 201, f"Run inference failed, got {response.json()}."
+    assert response.headers["Content-Type"].startswith("multipart/form-data")
+    assert b"\r\n\r\nNRRD0004\n" in response.content
+
+
+def notify(notebook: Notebook, label_id: str) -> None:
+    data = {
+        "action": "notify",
+        "specs": {
+            "added": {
+                "image": notebook.inference_image_id,
+                "label": label_id,
+            },
+            "updated": [],
+            "removed": [],
+        },
+    }
+    endpoint = f"{notebook.base_url}/datasets/{notebook.dataset_id}/jobs"
+    response = requests.post(endpoint, json=data, headers=notebook.headers, timeout=60)
+    assert response.status_code == 201, response.json()
+
+
+def wait_for_round(notebook: Notebook, number: int) -> None:
+    def done() -> bool:
+        job = notebook.job()
+        assert job["status"] in {"Running", "Done"}, job
+        return int(job["result"]["rounds_done"]) >= number
+
+    wait_until(done, f"round {number} to end", steps=600, step_s=0.25)
+
+
+def stop_continual_learning(notebook: Notebook) -> None:
+    endpoint = f"{notebook.base_url}/experiments/{notebook.experiment_id}/jobs/{notebook.cl_job_id}:cancel"
+    response = requests.post(endpoint, headers=notebook.headers, timeout=60)
+    assert response.status_code == 200, f"cancel job failed, got {response.json()}."
+    assert notebook.job()["status"] == "Done"
+
+
+def stop_realtime(notebook: Notebook) -> None:
+    endpoint = f"{notebook.base_url}/experiments/{notebook.experiment_id}"
+    data = {"realtime_infer": False}
+    response = requests.patch(endpoint, json=data, headers=notebook.headers, timeout=60)
+    assert response.status_code == 200, f"stop job failed, got {response.json()}."
+    response = requests.patch(endpoint, json={"realtime_infer": True}, headers=notebook.headers, timeout=60)
+    assert response.status_code == 400
