@@ -70,6 +70,8 @@ class DatasetChange(BaseModel):
 
     name: str | None = None
     description: str | None = None
+    type: str | None = Field(default=None, description="May only be named as it is.")
+    format: str | None = Field(default=None, description="May only be named as it is.")
     version: str | None = None
     logo: str | None = None
     shared: bool | None = None
@@ -143,10 +145,14 @@ def change(parts: Parts, caller: Caller, dataset_id: str, request: DatasetChange
 
     Raises:
         NotFoundError: If the organisation has none of this id.
-        InvalidRequestError: If the store refuses the new credentials.
+        InvalidRequestError: If type or format would change, or the store refuses the new credentials.
     """
     allow(caller, Right.MANAGE_DATASETS)
     row = get(parts, caller, dataset_id)
+    shown = ShownDataset.model_validate(row.shown)
+    for field, given, fixed in (("type", request.type, shown.type), ("format", request.format, shown.format)):
+        if given not in (None, fixed):
+            raise InvalidRequestError(f"Cannot change dataset {field}: it is {fixed!r} for good")
     credentials = _credentials(request.username, request.password)
     if credentials is not None:
         _probe(parts, DatasetSpec.model_validate(row.spec), credentials)

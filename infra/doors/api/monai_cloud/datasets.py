@@ -4,7 +4,6 @@ from http import HTTPStatus
 
 from fastapi import APIRouter
 
-from configs.errors import InvalidRequestError
 from infra.adapters.catalog.tables import Dataset
 from infra.doors.api.deps import CallerDep, PageDep, PartsDep
 from infra.doors.api.monai_cloud.dataset_schemas import DatasetList, DatasetPatch, DatasetRequest, DatasetResponse
@@ -52,10 +51,6 @@ def get_dataset(dataset_id: DatasetId, parts: PartsDep, caller: CallerDep) -> Da
 @router.put("/{dataset_id}")
 def change_dataset(dataset_id: DatasetId, body: DatasetPatch, parts: PartsDep, caller: CallerDep) -> DatasetResponse:
     """Change the fields that the body names, and no other."""
-    shown = ShownDataset.model_validate(datasets.get(parts, caller, dataset_id).shown)
-    for field, given, fixed in (("type", body.type, shown.type), ("format", body.format, shown.format)):
-        if given not in (None, fixed):
-            raise InvalidRequestError(f"Cannot change dataset {field}: it is {fixed!r} for good")
     return DatasetResponse.of(datasets.change(parts, caller, dataset_id, body.to_change()))
 
 

@@ -1,0 +1,163 @@
+"""Experiments in the MONAI Cloud dialect."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from infra.adapters.catalog.tables import Experiment, Slot
+from infra.wiring import Parts
+from tests.integration.api.conftest import BASE_ID, LABELS, Api, make_experiment
+
+NOBODY = "11111111-2222-4333-8444-555555555555"
+
+
+def test_base_experiments_are_listed_with_the_others_as_the_guides_read_them(engineer: Api, experiment: str) -> None:
+    listed = engineer.call("GET", "/experiments").json()
+    bases = [row for row in listed if row["network_arch"] == "monai_segmentation" and not row["base_experiment"]]
+    assert [row["id"] for row in bases] == [BASE_ID]
+    assert {row["id"] for row in listed} == {BASE_ID, experiment}
+    assert bases[0]["public"]
+    assert bases[0]["read_only"]
+    assert engineer.call("GET", "/experiments:base").json() == bases
+    assert [row["id"] for row in engineer.call("GET", "/experiments?user_only=true").json()] == [experiment]
+    assert engineer.call("GET", "/experiments?network_arch=!monai_segmentation").json() == []
+
+
+def test_an_experiment_starts_with_the_bundles_own_weights_published(engineer: Api, dataset: str) -> None:
+    made = make_experiment(engineer, dataset)
+    assert made["published_seq"] == 1
+    assert made["model_params"]["labels"] == LABELS
+    assert "annotation" in made["actions"]
+    known = engineer.at("GET", f"/api/teachback/v1/models?experiment={made['id']}").json()
+    assert [version["published"] for version in known["versions"]] == [True]
+    assert known["published_version"] == made["published_version"]
+
+
+def test_labels_are_the_requests_own_whatever_their_indices(engineer: Api, dataset: str) -> None:
+    made = make_experiment(engineer, dataset, model_params={"labels": {"133": "myorgan", "1": "liver"}})
+    assert made["model_params"]["labels"] == {"1": "liver", "133": "myorgan"}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"network_arch": "monai_vista2d"}, "not offered"),
+        ({"network_arch": "resnet"}, "Invalid network arch"),
+        ({"network_arch": None}, "Invalid network arch"),
+        ({"base_experiment": []}, "base_experiment"),
+        ({"base_experiment": [NOBODY]}, "Provided base_experiment cannot be added"),
+        ({"network_arch": "monai_vista3d"}, "Provided base_experiment cannot be added"),
+        ({"eval_dataset": NOBODY}, "Provided eval_dataset cannot be added"),
+        ({"model_params": {"labels": {}}}, "Labels cannot be empty"),
+        ({"model_params": {"labels": {"1": "liver", "2": "Liver"}}}, "same name"),
+        ({"model_params": {"override": {"bundle_root": "/"}}}, "bundle_root"),
+        ({"bundle_url": "http://example.org/b.zip"}, "an admin registers"),
+        ({"train_datasets": ["x"]}, "Dataset ID passed is not a valid UUID"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_leaves_nothing(
+    engineer: Api, dataset: str, body: dict[str, Any], said: str
+) -> None:
+    whole = {"network_arch": "monai_segmentation", "base_experiment": [BASE_ID], "train_datasets": [dataset], **body}
+    reply = engineer.call("POST", "/experiments", json=whole)
+    assert reply.status_code == 400
+    assert said in reply.json()["error_desc"]
+    assert engineer.call("GET", "/experiments?user_only=true").json() == []
+
+
+def test_a_realtime_experiment_whose_server_does_not_come_leaves_nothing_behind(
+    engineer: Api, dataset: str, parts: Parts
+) -> None:
+    body = {
+        "network_arch": "monai_segmentation",
+        "base_experiment": [BASE_ID],
+        "train_datasets": [dataset],
+        "realtime_infer": True,
+        "realtime_infer_request_timeout": 1,
+        "model_params": {"replicas": 2},
+    }
+    for _ in range(2):  # the second would meet the quota if the first had left its slots
+        reply = engineer.call("POST", "/experiments", json=body)
+        assert reply.status_code == 400
+        assert "was not ready within 1 s" in reply.json()["error_desc"]
+    assert engineer.call("GET", "/experiments?user_only=true").json() == []
+    with parts.catalog.read() as session:
+        assert [slot.desired for slot in session.scalars(select(Slot))] == [False] * 4
+
+
+def test_the_quota_counts_replicas(engineer: Api, dataset: str, parts: Parts) -> None:
+    body = {"network_arch": "monai_segmentation", "base_experiment": [BASE_ID], "train_datasets": [dataset]}
+    reply = engineer.call(
+        "POST", "/experiments", json={**body, "realtime_infer": True, "model_params": {"replicas": 3}}
+    )
+    assert reply.status_code == 400
+    assert "exceed the maximum number" in reply.json()["error_desc"]
+    with parts.catalog.read() as session:
+        assert session.scalars(select(Slot)).all() == []
+
+
+def test_a_patch_that_leaves_realtime_out_leaves_it_on(engineer: Api, experiment: str, parts: Parts) -> None:
+    _serve(parts, experiment)
+    renamed = engineer.call("PATCH", f"/experiments/{experiment}", json={"name": "renamed"}).json()
+    assert (renamed["name"], renamed["realtime_infer"]) == ("renamed", True)
+    with parts.catalog.read() as session:
+        assert session.scalars(select(Slot)).one().desired
+
+
+def test_realtime_goes_off_for_good(engineer: Api, experiment: str, parts: Parts) -> None:
+    _serve(parts, experiment)
+    path = f"/experiments/{experiment}"
+    assert engineer.call("PATCH", path, json={"realtime_infer": True}).status_code == 200
+    assert engineer.call("PATCH", path, json={"realtime_infer": False}).json()["realtime_infer"] is False
+    assert engineer.call("PATCH", path, json={"realtime_infer": False}).status_code == 200
+    back = engineer.call("PATCH", path, json={"realtime_infer": True})
+    assert back.status_code == 400
+    assert back.json()["error_desc"] == "Can only change realtime_infer from True to False."
+    with parts.catalog.read() as session:
+        assert not session.scalars(select(Slot)).one().desired
+
+
+def test_patch_changes_only_what_it_names(engineer: Api, experiment: str) -> None:
+    path = f"/experiments/{experiment}"
+    before = engineer.call("GET", path).json()
+    after = engineer.call("PATCH", path, json={"eval_dataset": None, "tags": ["x"], "unknown": 1}).json()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed <= {"eval_dataset", "tags", "last_modified"}
+    assert (after["eval_dataset"], after["tags"]) == (None, ["x"])
+    refused = engineer.call("PATCH", path, json={"network_arch": "monai_vista3d"})
+    assert refused.status_code == 400
+    assert "Cannot change experiment network_arch" in refused.json()["error_desc"]
+
+
+def test_a_base_experiment_is_read_only(engineer: Api) -> None:
+    for method in ("PATCH", "DELETE"):
+        reply = engineer.call(method, f"/experiments/{BASE_ID}", json={"name": "mine"})
+        assert reply.status_code == 400
+        assert "read-only" in reply.json()["error_desc"]
+
+
+def test_an_experiment_with_a_running_job_is_not_deleted(engineer: Api, experiment: str) -> None:
+    engineer.made(f"/experiments/{experiment}/jobs", action="annotation", specs={"round_size": 1})
+    refused = engineer.call("DELETE", f"/experiments/{experiment}")
+    assert refused.status_code == 400
+    assert refused.json()["error_desc"].startswith("Experiment in use")
+    assert engineer.call("POST", f"/experiments/{experiment}:cancel_all_jobs").status_code == 200
+    assert engineer.call("DELETE", f"/experiments/{experiment}").status_code == 200
+    assert engineer.call("GET", f"/experiments/{experiment}").status_code == 404
+
+
+def test_own_weights_are_taken_over_by_naming_their_train_job(engineer: Api, experiment: str, dataset: str) -> None:
+    body = {"network_arch": "monai_segmentation", "base_experiment": [experiment], "train_datasets": [dataset]}
+    without = engineer.call("POST", "/experiments", json=body)
+    assert "needs job_id in the request" in without.json()["error_desc"]
+    unknown = engineer.call("POST", "/experiments", json={**body, "additional_id_info": NOBODY})
+    assert (without.status_code, unknown.status_code) == (400, 400)
+
+
+def _serve(parts: Parts, experiment: str) -> None:
+    """Have the experiment served, as its creation would have."""
+    with parts.catalog.write() as session:
+        row = session.get_one(Experiment, experiment)
+        row.realtime = True
+        session.add(Slot(org=row.org, experiment_id=row.id, replica=0))

@@ -1,0 +1,159 @@
+"""Every route with every role, and every id with another organisation's key."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from infra.doors.api.app import create_app
+from infra.services.callers import Role
+from infra.wiring import Parts
+from tests.integration.api.conftest import BASE_ID, Api
+
+ORDER = [Role.ANNOTATOR, Role.REVIEWER, Role.ENGINEER, Role.ADMIN]
+ID = "11111111-2222-4333-8444-555555555555"
+ANNOTATION: dict[str, object] = {"action": "annotation", "specs": {"round_size": 1}}
+ANYBODY = {
+    "/api/v1/login",
+    "/api/v1/health",
+    "/api/v1/health/liveness",
+    "/api/v1/health/readiness",
+}
+# method, path after the organisation or from the root, body, the first role that may
+CLOUD: list[tuple[str, str, dict[str, object] | None, Role]] = [
+    ("POST", "/datasets", {"client_url": "/nowhere"}, Role.ENGINEER),
+    ("GET", "/datasets", None, Role.ANNOTATOR),
+    ("GET", f"/datasets/{ID}", None, Role.ANNOTATOR),
+    ("PATCH", f"/datasets/{ID}", {}, Role.ENGINEER),
+    ("PUT", f"/datasets/{ID}", {}, Role.ENGINEER),
+    ("DELETE", f"/datasets/{ID}", None, Role.ENGINEER),
+    ("GET", f"/datasets/{ID}/jobs", None, Role.ANNOTATOR),
+    ("POST", f"/datasets/{ID}/jobs", {"action": "nextimage"}, Role.ANNOTATOR),
+    ("POST", f"/datasets/{ID}/jobs", {"action": "cacheimage", "specs": {"image": "x"}}, Role.ANNOTATOR),
+    ("POST", f"/datasets/{ID}/jobs", {"action": "notify", "specs": {}}, Role.ANNOTATOR),
+    ("POST", "/experiments", {"network_arch": "monai_segmentation"}, Role.ENGINEER),
+    ("GET", "/experiments", None, Role.ANNOTATOR),
+    ("GET", "/experiments:base", None, Role.ANNOTATOR),
+    ("GET", "/experiments:get_tags", None, Role.ANNOTATOR),
+    ("GET", f"/experiments/{ID}", None, Role.ANNOTATOR),
+    ("PATCH", f"/experiments/{ID}", {}, Role.ENGINEER),
+    ("PUT", f"/experiments/{ID}", {}, Role.ENGINEER),
+    ("DELETE", f"/experiments/{ID}", None, Role.ENGINEER),
+    ("POST", f"/experiments/{ID}:cancel_all_jobs", None, Role.ENGINEER),
+    ("POST", f"/experiments/{ID}/jobs", ANNOTATION, Role.ENGINEER),
+    ("POST", f"/experiments/{ID}/jobs", {"action": "train"}, Role.ENGINEER),
+    ("POST", f"/experiments/{ID}/jobs", {"action": "inference", "specs": {"image": "x"}}, Role.ANNOTATOR),
+    ("GET", f"/experiments/{ID}/jobs", None, Role.ANNOTATOR),
+    ("GET", f"/experiments/{ID}/jobs/{ID}", None, Role.ANNOTATOR),
+    ("GET", f"/experiments/{ID}/jobs/{ID}/logs", None, Role.ENGINEER),
+    ("POST", f"/experiments/{ID}/jobs/{ID}:cancel", None, Role.ENGINEER),
+    ("POST", f"/experiments/{ID}/jobs/{ID}:pause", None, Role.ENGINEER),
+    ("POST", f"/experiments/{ID}/jobs/{ID}:resume", None, Role.ENGINEER),
+    ("DELETE", f"/experiments/{ID}/jobs/{ID}", None, Role.ENGINEER),
+]
+PUBLISH = {"experiment": ID, "version": ID}
+OURS: list[tuple[str, str, dict[str, object] | None, Role]] = [
+    ("GET", "/api/v1/auth", None, Role.ANNOTATOR),
+    ("GET", f"/label/{ID}/info/", None, Role.ANNOTATOR),
+    ("GET", f"/label/{ID}/info", None, Role.ANNOTATOR),
+    ("GET", f"/label/{ID}/datastore/label?label=x", None, Role.ANNOTATOR),
+    ("GET", f"/label/{ID}/datastore/image?image=x", None, Role.ANNOTATOR),
+    ("GET", "/api/teachback/v1/status", None, Role.ANNOTATOR),
+    ("GET", f"/api/teachback/v1/rounds?experiment={ID}", None, Role.ANNOTATOR),
+    ("GET", f"/api/teachback/v1/models?experiment={ID}", None, Role.ANNOTATOR),
+    ("POST", "/api/teachback/v1/models:publish", dict(PUBLISH), Role.ENGINEER),
+    ("POST", "/api/teachback/v1/models:rollback", {"experiment": ID}, Role.ENGINEER),
+    ("GET", "/api/teachback/v1/bundles", None, Role.ANNOTATOR),
+    ("POST", "/api/teachback/v1/bundles", {"folder": "/nowhere"}, Role.ADMIN),
+    ("GET", "/api/teachback/v1/keys", None, Role.ADMIN),
+    ("POST", "/api/teachback/v1/keys", {"name": "x", "role": "annotator"}, Role.ADMIN),
+    ("DELETE", f"/api/teachback/v1/keys/{ID}", None, Role.ADMIN),
+    ("POST", f"/api/teachback/v1/datasets/{ID}:sync", None, Role.ANNOTATOR),
+]
+# Sent as a form, so it is walked in a test of its own.
+FORMS = {("PUT", "/label/{dataset}/datastore/label")}
+
+
+def _cases() -> Iterator[tuple[str, str, dict[str, object] | None, Role]]:
+    for method, path, body, first in CLOUD:
+        yield method, f"/api/v1/orgs/clinic{path}", body, first
+    yield from OURS
+
+
+@pytest.mark.parametrize("role", ORDER)
+def test_each_role_may_do_what_the_table_says_and_no_more(role: Role, people_of: dict[Role, Api]) -> None:
+    for method, path, body, first in _cases():
+        status = people_of[role].at(method, path, json=body).status_code
+        allowed = ORDER.index(role) >= ORDER.index(first)
+        assert (status != 403) is allowed, f"{method} {path}: {status}"
+        assert status not in {401, 405, 500}, f"{method} {path}"
+
+
+def test_no_route_answers_without_a_key(client: TestClient) -> None:
+    for method, path, body, _first in _cases():
+        assert client.request(method, path, json=body).status_code == 401, path
+
+
+def test_the_table_has_every_route(parts: Parts) -> None:
+    described = create_app(parts, run_loops=False).openapi()["paths"]
+    found = {
+        (method.upper(), path)
+        for path, methods in described.items()
+        for method in methods
+        if path not in ANYBODY and "/users/{user_id}" not in path
+    }
+    walked = {(method, path.partition("?")[0]) for method, path, _, _ in _cases()}
+    missing = {
+        (method, path)
+        for method, path in found - FORMS
+        if not any(method == known and _fits(path, called) for known, called in walked)
+    }
+    assert missing == set()
+
+
+def test_every_id_of_another_organisation_is_unknown(
+    engineer: Api, stranger: Api, dataset: str, experiment: str
+) -> None:
+    job = engineer.made(f"/experiments/{experiment}/jobs", action="annotation", specs={"round_size": 1})
+    body = {"name": "mine now", "action": "nextimage"}
+    for path in (
+        f"/datasets/{dataset}",
+        f"/datasets/{dataset}/jobs",
+        f"/experiments/{experiment}",
+        f"/experiments/{experiment}/jobs",
+        f"/experiments/{experiment}/jobs/{job}",
+        f"/experiments/{experiment}/jobs/{job}/logs",
+    ):
+        assert stranger.call("GET", path).status_code == 404, path
+    for method, path in (
+        ("PATCH", f"/datasets/{dataset}"),
+        ("DELETE", f"/datasets/{dataset}"),
+        ("POST", f"/datasets/{dataset}/jobs"),
+        ("PATCH", f"/experiments/{experiment}"),
+        ("DELETE", f"/experiments/{experiment}"),
+        ("POST", f"/experiments/{experiment}:cancel_all_jobs"),
+        ("POST", f"/experiments/{experiment}/jobs/{job}:cancel"),
+        ("DELETE", f"/experiments/{experiment}/jobs/{job}"),
+    ):
+        assert stranger.call(method, path, json=body).status_code == 404, path
+    for path in (
+        f"/label/{dataset}/info/",
+        f"/label/{dataset}/datastore/image?image=p1/a",
+        f"/api/teachback/v1/rounds?experiment={experiment}",
+        f"/api/teachback/v1/models?experiment={experiment}",
+    ):
+        assert stranger.at("GET", path).status_code == 404, path
+    assert engineer.call("GET", f"/experiments/{experiment}").json()["name"] != "mine now"
+
+
+def test_another_organisations_data_set_cannot_be_named_in_an_experiment(stranger: Api, dataset: str) -> None:
+    body = {"network_arch": "monai_segmentation", "base_experiment": [BASE_ID], "train_datasets": [dataset]}
+    reply = stranger.call("POST", "/experiments", json=body)
+    assert reply.status_code == 400
+    assert "Provided train_datasets cannot be added" in reply.json()["error_desc"]
+
+
+def _fits(pattern: str, path: str) -> bool:
+    """Say whether a path is one of a route's: the names in braces stand for one part each."""
+    return re.fullmatch(re.sub(r"\\{\w+\\}", "[^/:]+", re.escape(pattern)), path) is not None
