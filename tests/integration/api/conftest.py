@@ -8,12 +8,14 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx import Response
 
 from configs.settings import Settings
 from infra.adapters.catalog.tables import Bundle, Experiment
 from infra.doors.api.app import create_app
+from infra.doors.api.logins import FailedLogins
 from infra.services import people
 from infra.services.callers import Role
 from infra.wiring import Parts
@@ -66,9 +68,16 @@ def parts(settings: Settings, runs: RunsInMemory) -> Iterator[Parts]:
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    """The application, whose routes take a second to make; `client` gives it each test's own parts."""
+    return create_app(Parts(Settings(home=tmp_path_factory.mktemp("home"))), run_loops=False)
+
+
 @pytest.fixture
-def client(parts: Parts) -> Iterator[TestClient]:
-    with TestClient(create_app(parts, run_loops=False), base_url=BASE_URL, raise_server_exceptions=False) as opened:
+def client(app: FastAPI, parts: Parts) -> Iterator[TestClient]:
+    app.state.parts, app.state.failed_logins = parts, FailedLogins()
+    with TestClient(app, base_url=BASE_URL, raise_server_exceptions=False) as opened:
         yield opened
 
 

@@ -4,11 +4,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from infra.doors.api.app import create_app
 from infra.services.callers import Role
-from infra.wiring import Parts
 from tests.integration.api.conftest import BASE_ID, Api
 
 ORDER = [Role.ANNOTATOR, Role.REVIEWER, Role.ENGINEER, Role.ADMIN]
@@ -95,8 +94,8 @@ def test_no_route_answers_without_a_key(client: TestClient) -> None:
         assert client.request(method, path, json=body).status_code == 401, path
 
 
-def test_the_table_has_every_route(parts: Parts) -> None:
-    described = create_app(parts, run_loops=False).openapi()["paths"]
+def test_the_table_has_every_route(app: FastAPI) -> None:
+    described = app.openapi()["paths"]
     found = {
         (method.upper(), path)
         for path, methods in described.items()

@@ -1,0 +1,174 @@
+"""Jobs of an experiment in the MONAI Cloud dialect."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from configs.states import JobStatus
+from infra.adapters.catalog.tables import Attempt, Bundle, Job
+from infra.wiring import Parts
+from tests.integration.api.conftest import Api, make_experiment
+
+GUIDE = {
+    "round_size": 1,
+    "stop_criteria": {"max_rounds": 2, "key_metric": 0.9},
+    "train_spec": {"epochs": 2, "val_interval": 1, "train#optimizer#weight_decay": 0.1, "finetune": True},
+}
+
+
+@pytest.fixture
+def jobs(experiment: str) -> str:
+    """The path of the experiment's jobs."""
+    return f"/experiments/{experiment}/jobs"
+
+
+def test_the_guides_loop_runs_at_once_and_answers_a_bare_id(engineer: Api, jobs: str, experiment: str) -> None:
+    job = engineer.made(jobs, action="annotation", specs=GUIDE)
+    assert isinstance(job, str)
+    shown = engineer.call("GET", f"{jobs}/{job}").json()
+    assert (shown["status"], shown["action"], shown["experiment_id"]) == ("Running", "annotation", experiment)
+    assert shown["specs"] == GUIDE
+    assert shown["result"]["key_metric"] == 0.0
+    assert shown["result"]["detailed_status"]["status"] == "Running"
+    assert list(engineer.call("GET", f"/experiments/{experiment}").json()["jobs"]) == [job]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ({"action": "annotation", "specs": GUIDE, "surprise": 1}, 400, "surprise: Unknown field."),
+        ({"specs": GUIDE}, 400, "action: Missing data for required field."),
+        ({"action": "annotation", "specs": {}}, 400, "round_size"),
+        ({"action": "annotation", "specs": {**GUIDE, "surprise": 1}}, 400, "surprise: Unknown field."),
+        ({"action": "annotation", "specs": {"round_size": 0}}, 400, "round_size"),
+        ({"action": "annotation", "specs": {**GUIDE, "train_spec": {"num_gpus": 2}}}, 400, "Use num_gpu instead"),
+        ({"action": "annotation", "specs": {**GUIDE, "train_spec": {"bundle_root": "/"}}}, 400, "bundle_root"),
+        ({"action": "batchinfer", "specs": {}}, 400, "not offered"),
+        ({"action": "anotation", "specs": GUIDE}, 404, "Did you mean 'annotation'?"),
+        ({"action": "annotation", "specs": [1]}, 400, "specs"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_and_starts_nothing(
+    engineer: Api, jobs: str, body: dict[str, Any], status: int, said: str
+) -> None:
+    reply = engineer.call("POST", jobs, json=body)
+    assert reply.status_code == status
+    assert said in reply.json()["error_desc"]
+    assert engineer.call("GET", jobs).json() == []
+
+
+def test_a_second_loop_of_an_experiment_is_refused(engineer: Api, jobs: str) -> None:
+    engineer.made(jobs, action="annotation", specs=GUIDE)
+    reply = engineer.call("POST", jobs, json={"action": "annotation", "specs": GUIDE})
+    assert reply.status_code == 400
+    assert "cancel it first" in reply.json()["error_desc"]
+
+
+def test_a_loop_without_a_data_set_for_evaluation_is_refused(engineer: Api, dataset: str) -> None:
+    experiment = make_experiment(engineer, dataset, eval_dataset=None)["id"]
+    reply = engineer.call("POST", f"/experiments/{experiment}/jobs", json={"action": "annotation", "specs": GUIDE})
+    assert reply.status_code == 404
+    assert reply.json()["error_desc"].startswith("Annotation job requires eval dataset in the model metadata.")
+
+
+def test_a_bundle_that_only_infers_offers_no_training(engineer: Api, jobs: str, parts: Parts) -> None:
+    with parts.catalog.write() as session:
+        session.execute(update(Bundle).values(tier="C"))
+    reply = engineer.call("POST", jobs, json={"action": "train"})
+    assert reply.status_code == 400
+    assert "its bundle only infers" in reply.json()["error_desc"]
+
+
+def test_cancelling_a_finished_job_is_200_and_changes_nothing(engineer: Api, jobs: str, parts: Parts) -> None:
+    job = engineer.made(jobs, action="annotation", specs=GUIDE)
+    with parts.catalog.write() as session:
+        session.get_one(Job, job).status = JobStatus.DONE
+    before = engineer.call("GET", f"{jobs}/{job}").json()
+    assert engineer.call("POST", f"{jobs}/{job}:cancel").status_code == 200
+    assert engineer.call("GET", f"{jobs}/{job}").json() == before
+
+
+def test_cancelling_a_running_loop_cancels_it(engineer: Api, jobs: str) -> None:
+    job = engineer.made(jobs, action="annotation", specs=GUIDE)
+    assert engineer.call("POST", f"{jobs}/{job}:cancel").status_code == 200
+    assert engineer.call("GET", f"{jobs}/{job}").json()["status"] == "Canceled"
+
+
+def test_a_paused_loop_goes_on_where_it_was(engineer: Api, jobs: str) -> None:
+    job = engineer.made(jobs, action="annotation", specs=GUIDE)
+    assert engineer.call("POST", f"{jobs}/{job}:resume").status_code == 400
+    assert engineer.call("POST", f"{jobs}/{job}:pause").status_code == 200
+    assert engineer.call("GET", f"{jobs}/{job}").json()["status"] == "Paused"
+    assert engineer.call("POST", f"{jobs}/{job}:resume").status_code == 200
+    assert engineer.call("GET", f"{jobs}/{job}").json()["status"] == "Running"
+
+
+def test_a_job_is_deleted_once_it_has_ended(engineer: Api, jobs: str) -> None:
+    job = engineer.made(jobs, action="train", specs={"epochs": 1})
+    refused = engineer.call("DELETE", f"{jobs}/{job}")
+    assert refused.status_code == 400
+    assert "cannot be deleted" in refused.json()["error_desc"]
+    engineer.call("POST", f"{jobs}/{job}:cancel")
+    assert (engineer.call("DELETE", f"{jobs}/{job}").status_code, engineer.call("GET", jobs).json()) == (200, [])
+    assert engineer.call("DELETE", f"{jobs}/{job}").status_code == 404
+
+
+def test_the_same_idempotency_key_makes_one_job_and_another_request_with_it_is_refused(
+    engineer: Api, jobs: str
+) -> None:
+    body, headers = {"action": "annotation", "specs": GUIDE}, {"Idempotency-Key": "once"}
+    replies = [engineer.call("POST", jobs, json=body, headers=headers) for _ in range(2)]
+    assert [reply.status_code for reply in replies] == [201, 201]
+    assert replies[0].json() == replies[1].json()
+    other = engineer.call("POST", jobs, json={"action": "train"}, headers=headers)
+    assert other.status_code == 409
+    assert len(engineer.call("GET", jobs).json()) == 1
+
+
+def test_secrets_in_specs_are_not_kept(engineer: Api, jobs: str, parts: Parts) -> None:
+    specs = {**GUIDE, "train_spec": {"epochs": 1, "mlflow_password": "hunter22"}}
+    job = engineer.made(jobs, action="annotation", specs=specs)
+    assert "hunter22" not in engineer.call("GET", f"{jobs}/{job}").text
+    with parts.catalog.read() as session:
+        assert "hunter22" not in str(session.get_one(Job, job).request)
+
+
+def test_logs_come_redacted_once_there_are_some(engineer: Api, jobs: str, parts: Parts) -> None:
+    job = engineer.made(jobs, action="train", specs={"epochs": 1})
+    missing = engineer.call("GET", f"{jobs}/{job}/logs")
+    assert missing.status_code == 404
+    assert missing.json()["error_desc"] == "Logs for the job are not available yet."
+    written = parts.settings.home / "work" / job / "1" / "fine_tune" / "log.txt"
+    written.parent.mkdir(parents=True)
+    written.write_text("epoch 1\nseries 1.2.826.0.1.3680043.8.498.123\n")
+    found = engineer.call("GET", f"{jobs}/{job}/logs")
+    assert found.headers["content-type"].startswith("text/plain")
+    assert "epoch 1" in found.text
+    assert "3680043" not in found.text
+
+
+def test_the_jobs_of_all_experiments_are_listed_by_a_star(engineer: Api, jobs: str, dataset: str) -> None:
+    other = make_experiment(engineer, dataset, name="other")["id"]
+    made = {engineer.made(path, action="train") for path in (jobs, f"/experiments/{other}/jobs")}
+    assert {row["id"] for row in engineer.call("GET", "/experiments/*/jobs").json()} == made
+    assert {row["id"] for row in engineer.call("GET", "/experiments/all/jobs").json()} == made
+    wrapped = engineer.call("GET", jobs, headers={"Accept": "application/vnd.teachback.wrapped+json"}).json()
+    assert len(wrapped["jobs"]) == 1
+
+
+def test_a_job_of_another_experiment_is_unknown_here(engineer: Api, jobs: str, dataset: str) -> None:
+    job = engineer.made(jobs, action="train")
+    other = make_experiment(engineer, dataset, name="other")["id"]
+    assert engineer.call("GET", f"/experiments/{other}/jobs/{job}").status_code == 404
+
+
+def test_a_train_job_publishes_nothing_unless_told(engineer: Api, jobs: str, parts: Parts) -> None:
+    job = engineer.made(jobs, action="train", specs={"epochs": 3, "publish": "gate"})
+    engineer.call("POST", f"{jobs}/{job}:cancel")
+    plain = engineer.made(jobs, action="train", specs={"epochs": 3})
+    with parts.catalog.read() as session:
+        assert session.get_one(Job, job).spec["publish"] == "gate"
+        assert session.get_one(Job, plain).spec["publish"] == "none"
+        assert session.get_one(Job, plain).spec["train"]["epochs"] == 3
+        assert len(session.scalars(select(Attempt)).all()) == 2

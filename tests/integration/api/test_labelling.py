@@ -1,0 +1,161 @@
+"""The annotator's way: next image, save or notify, in both dialects."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from infra.adapters.catalog.tables import Job, Label
+from infra.wiring import Parts
+from tests.integration.api.conftest import AFFINE, Api, write_label
+
+IMAGES = {"p1/a", "p1/b", "p2/a", "p2/b", "p3/a", "p4/a"}
+
+
+@pytest.fixture
+def loop(engineer: Api, experiment: str) -> str:
+    """A running loop whose rounds need two labels."""
+    body = {"action": "annotation", "specs": {"round_size": 2}}
+    return str(engineer.made(f"/experiments/{experiment}/jobs", **body))
+
+
+def _next(api: Api, dataset: str, **specs: str) -> str:
+    return str(api.made(f"/datasets/{dataset}/jobs", action="nextimage", specs=specs)["image"])
+
+
+def _pending(parts: Parts, loop: str) -> int:
+    with parts.catalog.read() as session:
+        return session.get_one(Job, loop).pending
+
+
+def test_every_request_for_an_image_gives_another_one_until_none_is_left(
+    annotator: Api, engineer: Api, dataset: str
+) -> None:
+    given = [_next(api, dataset) for api in (annotator, engineer, annotator, engineer, annotator, engineer)]
+    assert set(given) == IMAGES
+    none_left = annotator.call("POST", f"/datasets/{dataset}/jobs", json={"action": "nextimage"})
+    assert none_left.status_code == 404
+    assert none_left.json()["error_desc"].startswith("No Unlabeled Images Found")
+
+
+def test_cacheimage_answers_an_empty_object_and_refuses_what_is_not_there(annotator: Api, dataset: str) -> None:
+    path = f"/datasets/{dataset}/jobs"
+    assert annotator.made(path, action="cacheimage", specs={"image": "p1/a", "ttl": 60}) == {}
+    missing = annotator.call("POST", path, json={"action": "cacheimage", "specs": {"image": "p9/z"}})
+    assert missing.status_code == 404
+    assert annotator.call("POST", path, json={"action": "cacheimage", "specs": {}}).status_code == 400
+
+
+def test_a_notified_label_counts_once_however_often_it_is_sent(
+    annotator: Api, dataset: str, folder: Path, loop: str, parts: Parts
+) -> None:
+    write_label(folder / "labels" / "p1" / "a.nii.gz")
+    entry = {"image": "p1/a", "label": "labels/p1/a.nii.gz"}
+    for _ in range(2):  # the guide sends one object, others send lists
+        assert (
+            annotator.made(
+                f"/datasets/{dataset}/jobs", action="notify", specs={"added": entry, "updated": [], "removed": []}
+            )
+            == {}
+        )
+    assert _pending(parts, loop) == 1
+    annotator.made(f"/datasets/{dataset}/jobs", action="notify", specs={"removed": [entry]})
+    assert _pending(parts, loop) == 0
+
+
+def test_a_refused_entry_is_named_and_nothing_of_the_call_counts(
+    annotator: Api, dataset: str, folder: Path, loop: str, parts: Parts
+) -> None:
+    write_label(folder / "labels" / "p1" / "a.nii.gz")
+    good = {"image": "p1/a", "label": "labels/p1/a.nii.gz"}
+    bad = {"image": "p2/a", "label": "labels/p2/a.nii.gz"}
+    reply = annotator.call(
+        "POST", f"/datasets/{dataset}/jobs", json={"action": "notify", "specs": {"added": [good, bad]}}
+    )
+    assert reply.status_code == 400
+    assert "labels/p2/a.nii.gz" in reply.json()["error_desc"]
+    assert _pending(parts, loop) == 0
+
+
+@pytest.mark.parametrize("specs", [{"surprise": []}, {"added": [{"image": "p1/a"}]}, {"added": "p1/a"}])
+def test_a_notification_that_cannot_be_read_is_refused(annotator: Api, dataset: str, specs: object) -> None:
+    reply = annotator.call("POST", f"/datasets/{dataset}/jobs", json={"action": "notify", "specs": specs})
+    assert reply.status_code == 400
+
+
+def test_an_unknown_action_is_named_with_a_near_one(annotator: Api, dataset: str) -> None:
+    reply = annotator.call("POST", f"/datasets/{dataset}/jobs", json={"action": "nextimages"})
+    assert reply.status_code == 404
+    assert "Did you mean 'nextimage'?" in reply.json()["error_desc"]
+
+
+def test_a_label_that_is_saved_counts_by_itself_and_makes_the_round_due(
+    annotator: Api, engineer: Api, dataset: str, experiment: str, loop: str, parts: Parts, tmp_path: Path
+) -> None:
+    path = write_label(tmp_path / "mine.nii.gz")
+    params = '{"label_info": [{"name": "liver", "idx": 1}], "client_id": "anna"}'
+    saved = []
+    for image in ("p1/a", "p2/a", "p2/a"):
+        reply = annotator.at(
+            "PUT",
+            f"/label/{dataset}/datastore/label?image={image}&tag=final",
+            files={"label": ("C:\\scans\\x.nii.gz", path.read_bytes())},
+            data={"params": params},
+        )
+        assert reply.status_code == 200, reply.text
+        saved.append(reply.json())
+    assert [answer["image"] for answer in saved] == ["p1/a", "p2/a", "p2/a"]
+    assert saved[1]["label"] == saved[2]["label"]
+    assert _pending(parts, loop) == 2
+    rounds = engineer.at("GET", f"/api/teachback/v1/rounds?experiment={experiment}").json()["rounds"]
+    assert [(row["round"], row["status"]) for row in rounds] == [(1, "Pending")]
+    with parts.catalog.read() as session:
+        labels = session.scalars(select(Label)).all()
+    assert {(label.tool, tuple(label.annotated or ())) for label in labels} == {("anna", ("liver",))}
+    back = annotator.at("GET", f"/label/set/datastore/label?label={saved[0]['label']}")
+    assert back.status_code == 200
+    assert back.content == path.read_bytes() or back.content[:2] == path.read_bytes()[:2]
+
+
+def test_a_label_that_does_not_fit_is_kept_with_a_warning_and_does_not_count(
+    annotator: Api, dataset: str, loop: str, parts: Parts, tmp_path: Path
+) -> None:
+    odd = tmp_path / "odd.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((3, 3, 3), dtype=np.uint8), AFFINE), odd)
+    reply = annotator.at(
+        "PUT", f"/label/{dataset}/datastore/label?image=p1/a", files={"label": ("x.nii.gz", odd.read_bytes())}
+    )
+    assert reply.status_code == 200
+    assert reply.json()["warnings"]
+    assert _pending(parts, loop) == 0
+
+
+def test_bytes_that_are_no_label_and_images_that_are_not_there_are_refused(annotator: Api, dataset: str) -> None:
+    junk = {"label": ("x.nii.gz", b"nothing like a label")}
+    bad = annotator.at("PUT", f"/label/{dataset}/datastore/label?image=p1/a", files=junk)
+    unknown = annotator.at("PUT", f"/label/{dataset}/datastore/label?image=p9/z", files=junk)
+    assert (bad.status_code, unknown.status_code) == (400, 404)
+    assert set(bad.json()) == {"detail"}
+    missing = annotator.at("PUT", f"/label/{dataset}/datastore/label?image=p1/a")
+    assert (missing.status_code, set(missing.json())) == (422, {"detail"})
+
+
+def test_an_image_comes_as_a_file_that_can_be_read(annotator: Api, dataset: str, folder: Path, tmp_path: Path) -> None:
+    reply = annotator.at("GET", "/label/set/datastore/image?image=p2/b")
+    assert reply.status_code == 200
+    assert 'filename="b.nii"' in reply.headers["content-disposition"]
+    fetched = tmp_path / "b.nii"
+    fetched.write_bytes(reply.content)
+    np.testing.assert_array_equal(nib.load(fetched).get_fdata(), nib.load(folder / "p2" / "b.nii.gz").get_fdata())
+    assert annotator.at("GET", f"/label/{dataset}/datastore/image?image=../home/keys").status_code == 404
+
+
+def test_info_names_the_experiments_as_models(annotator: Api, experiment: str) -> None:
+    assert experiment
+    for path in ("/label/set/info/", "/label/set/info"):
+        said = annotator.at("GET", path).json()
+        assert said["models"]["liver and spleen"]["labels"] == {"liver": 1, "spleen": 2}
+        assert said["datastore"] == {"total": 6, "completed": 0, "label_tags": {}}
+        assert "config" not in said
