@@ -1,0 +1,140 @@
+"""A ward of an installation, as its annotators and operators see it, and where its rounds' processes are."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from infra.adapters.catalog.session import Catalog
+from infra.adapters.catalog.tables import Attempt
+from tests.fixtures_installation import Installation, command
+from tests.processes import wait_until
+
+EPOCHS = 40
+CASES = 8
+CLOUD = "/api/v1/orgs/local"
+NATIVE = "/api/teachback/v1"
+
+
+@dataclass
+class Ward:
+    """What the tests of this folder call and watch. Every label of an image makes a round due."""
+
+    installation: Installation
+    client: httpx.Client
+    catalog: Catalog
+    truth: Path
+    dataset: str
+    experiment: str
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def start_round(self) -> str:
+        """Start a loop of one round and label one more image; return the round's job."""
+        specs = {
+            "round_size": 1,
+            "stop_criteria": {"max_rounds": 1},
+            "train_spec": {"epochs": EPOCHS},
+            "publish": "auto",
+        }
+        body = {"action": "annotation", "specs": specs}
+        loop = answer(self.client.post(f"{CLOUD}/experiments/{self.experiment}/jobs", json=body), 201)
+        number = next(self._numbers)
+        answer(save_label(self.client, self.dataset, self.truth, number), 200)
+        (round_,) = [round_ for round_ in self.rounds() if round_["loop_id"] == loop]
+        return str(round_["job_id"])
+
+    def rounds(self) -> list[dict[str, Any]]:
+        found = answer(self.client.get(f"{NATIVE}/rounds", params={"experiment": self.experiment}), 200)
+        return list(found["rounds"])
+
+    def round(self, job: str) -> dict[str, Any]:
+        return next(round_ for round_ in self.rounds() if round_["job_id"] == job)
+
+    def loop_status(self, job: str) -> str:
+        loop = self.round(job)["loop_id"]
+        return str(answer(self.client.get(f"{CLOUD}/experiments/{self.experiment}/jobs/{loop}"), 200)["status"])
+
+    def models(self) -> dict[str, Any]:
+        found: dict[str, Any] = answer(self.client.get(f"{NATIVE}/models", params={"experiment": self.experiment}), 200)
+        return found
+
+    def infer(self, number: int = 1) -> httpx.Response:
+        body = {"action": "inference", "specs": {"image": key(number)}}
+        return self.client.post(f"{CLOUD}/experiments/{self.experiment}/jobs", json=body)
+
+    def slot(self) -> dict[str, Any]:
+        slots = answer(self.client.get(f"{NATIVE}/status"), 200)["slots"]
+        return next(slot for slot in slots if slot["experiment_id"] == self.experiment and slot["desired"])
+
+    def wait_for_training(self, job: str) -> None:
+        """Wait until the round's first attempt has a checkpoint to go on from, its training far from done."""
+        wait_until(lambda: any(self._attempt(job, 1).glob("checkpoints/*.json")), "a checkpoint", steps=900)
+        assert self.round(job)["status"] == "Running"
+
+    def wait_for_end(self, job: str) -> dict[str, Any]:
+        """Wait until round and loop have ended; return the round."""
+        wait_until(lambda: self.loop_status(job) not in {"Pending", "Running"}, "the loop to end", steps=900)
+        return self.round(job)
+
+    def flow(self, job: str) -> psutil.Process:
+        """Return the process of the round's flow run."""
+        with self.catalog.read() as session:
+            return psutil.Process(session.get_one(Attempt, (job, 1)).pid)
+
+    def host(self, job: str) -> psutil.Process:
+        """Return the bundle host that trains for the round: Python itself, inside whatever cage."""
+        hosts = [process for process in self.flow(job).children(recursive=True) if "tasks.compute" in command(process)]
+        return hosts[-1]
+
+    def first_step(self, job: str, attempt: int) -> int:
+        """Return the number of the first training step that an attempt tells of; counted over all attempts."""
+        lines = (self._attempt(job, attempt) / "events.jsonl").read_text().splitlines()
+        return min(int(event["step"]) for event in map(json.loads, lines) if event["name"] == "train_loss")
+
+    def _attempt(self, job: str, attempt: int) -> Path:
+        return self.installation.home / "artifacts" / "attempts" / job / str(attempt)
+
+
+def make_dataset(client: httpx.Client, folder: Path) -> str:
+    """Register a folder of images."""
+    body = {"name": folder.name, "type": "semantic_segmentation", "format": "monai", "client_url": str(folder)}
+    return str(answer(client.post(f"{CLOUD}/datasets", json=body), 201)["id"])
+
+
+def make_experiment(client: httpx.Client, train: str, judge: str, *, realtime: bool) -> str:
+    """Make an experiment of the sample bundle."""
+    bases = answer(client.get(f"{CLOUD}/experiments:base"), 200)
+    body = {
+        "name": "tissue",
+        "network_arch": "monai_segmentation",
+        "base_experiment": [next(base["id"] for base in bases if base["name"] == "sample")],
+        "train_datasets": [train],
+        "eval_dataset": judge,
+        "realtime_infer": realtime,
+    }
+    return str(answer(client.post(f"{CLOUD}/experiments", json=body, timeout=200), 201)["id"])
+
+
+def key(number: int) -> str:
+    """Return the id of the sample image *number*."""
+    return f"sample-{number:03}/t1"
+
+
+def save_label(client: httpx.Client, dataset: str, truth: Path, number: int) -> httpx.Response:
+    """Save the true label of the sample image *number*."""
+    name = f"{key(number)}.nii.gz"
+    with (truth / name).open("rb") as file:
+        return client.put(
+            f"/label/{dataset}/datastore/label", params={"image": key(number)}, files={"label": ("label.nii.gz", file)}
+        )
+
+
+def answer(response: httpx.Response, status: int) -> Any:
+    """Return what was answered, which has to be of this status."""
+    assert response.status_code == status, response.text
+    return response.json()
