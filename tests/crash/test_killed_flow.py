@@ -1,0 +1,150 @@
+"""kill -9 of what runs a round, with a real Prefect: the next attempt starts, whoever was killed."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import select
+
+from configs.settings import Settings
+from configs.states import JobStatus
+from infra.adapters.catalog.tables import Attempt, Job
+from infra.adapters.orchestration.base import RunState
+from infra.adapters.orchestration.deployments import deploy
+from infra.wiring import Parts
+from tasks.reconcile import loop
+from tasks.rounds.count import notify
+from tests.builders import build, job, notice, start_loop
+from tests.fixtures_prefect import PrefectServer
+from tests.processes import end, wait_until
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+_FLOW = '''
+"""A round that does nothing but hold its claim: the first attempt for ever, the second to its end."""
+
+import os
+import time
+from pathlib import Path
+
+from prefect import flow
+
+from configs.settings import Settings
+from configs.states import AttemptState, JobStatus
+from infra.adapters.catalog import jobs
+from infra.wiring import open_parts
+from tasks.rounds import attempts, work
+
+
+@flow(name="continual-learning-round")
+def continual_learning_round(job_id: str, attempt: int = 1) -> None:
+    """Claim, say so, and wait or end."""
+    parts = open_parts(Settings())
+    held = work.claim(parts, job_id, attempt)
+    if held is None:
+        return
+    with work.Lease(parts, held):
+        (parts.settings.home / f"claimed-{attempt}").write_text(str(os.getpid()))
+        while attempt == 1:
+            time.sleep(0.1)
+        with parts.catalog.write() as session:
+            job = attempts.fence(session, job_id, attempt)
+            jobs.attempt(session, job_id, attempt).state = AttemptState.ENDED
+            job.status = JobStatus.DONE
+'''
+
+
+@pytest.fixture
+def root(tmp_path: Path, prefect_server: PrefectServer) -> Path:
+    """A checkout whose round does nothing, deployed."""
+    folder = tmp_path / "checkout"
+    (folder / "flows").mkdir(parents=True)
+    (folder / "flows" / "continual_learning_round.py").write_text(_FLOW)
+    (folder / "infra" / "deploy").mkdir(parents=True)
+    ours = (REPOSITORY / "infra" / "deploy" / "prefect.yaml").read_text()
+    (folder / "infra" / "deploy" / "prefect.yaml").write_text(ours.split("\n\n  - name: default", maxsplit=1)[0])
+    deploy(prefect_server.url, prefect_server.auth, folder)
+    return folder
+
+
+@pytest.fixture
+def parts(sqlite_url: str, tmp_path: Path, prefect_server: PrefectServer) -> Iterator[Parts]:
+    """Adapters on a real Prefect, the loops running."""
+    settings = Settings(
+        home=tmp_path / "home",
+        catalog_url=sqlite_url,
+        prefect_api_url=prefect_server.url,
+        prefect_auth=prefect_server.auth,
+        attempt_lease_s=4,
+        attempt_renew_s=0.5,
+        reconcile_s=0.5,
+    )
+    settings.home.mkdir()
+    opened, stop = Parts(settings), threading.Event()
+    loops = threading.Thread(target=loop.run, args=(opened, stop))
+    loops.start()
+    yield opened
+    stop.set()
+    loops.join()
+    opened.close()
+
+
+@pytest.fixture
+def round_id(parts: Parts) -> str:
+    """A round that is due."""
+    world = build(parts.catalog)
+    running = start_loop(parts.catalog, world, round_size=1, max_rounds=1)
+    with parts.catalog.write() as session:
+        notify(session, world.dataset, [notice(world.images[0])], "ann")
+        return session.scalars(select(Job.id).where(Job.parent_id == running)).one()
+
+
+def _environment(parts: Parts, root: Path) -> dict[str, str]:
+    ours = {name: value for name, value in parts.settings.child_environment().items() if name.startswith("TEACHBACK_")}
+    return {**ours, "TEACHBACK_ROOT": str(root), "PYTHONPATH": f"{root}{os.pathsep}{REPOSITORY}"}
+
+
+def _claimed(parts: Parts, attempt: int) -> bool:
+    path = parts.settings.home / f"claimed-{attempt}"
+    return path.exists() and bool(path.read_text())
+
+
+def test_a_killed_flow_process_is_followed_by_the_next_attempt(
+    parts: Parts, prefect_server: PrefectServer, root: Path, round_id: str
+) -> None:
+    with prefect_server.worker("rounds", root, **_environment(parts, root)):
+        wait_until(lambda: _claimed(parts, 1), "attempt 1", steps=3000)
+        os.kill(int((parts.settings.home / "claimed-1").read_text()), signal.SIGKILL)
+        wait_until(lambda: job(parts.catalog, round_id).status == JobStatus.DONE, "attempt 2 to finish", steps=3000)
+    assert job(parts.catalog, round_id).current_attempt == 2
+
+
+def test_a_killed_machine_is_followed_by_the_next_attempt_though_prefect_believes_in_the_first(
+    parts: Parts, prefect_server: PrefectServer, root: Path, round_id: str
+) -> None:
+    environment = _environment(parts, root)
+    with prefect_server.worker("rounds", root, **environment) as worker:
+        wait_until(lambda: _claimed(parts, 1), "attempt 1", steps=3000)
+        flow = psutil.Process(int((parts.settings.home / "claimed-1").read_text()))
+        end(worker, signal.SIGKILL)
+        flow.kill()
+        wait_until(lambda: not flow.is_running(), "the flow process to be gone")
+    with prefect_server.worker("rounds", root, **environment):
+        wait_until(lambda: job(parts.catalog, round_id).status == JobStatus.DONE, "attempt 2 to finish", steps=3000)
+
+
+def test_a_round_cancelled_in_prefect_ends_cancelled(
+    parts: Parts, prefect_server: PrefectServer, root: Path, round_id: str
+) -> None:
+    with prefect_server.worker("rounds", root, **_environment(parts, root)):
+        wait_until(lambda: _claimed(parts, 1), "attempt 1", steps=3000)
+        with parts.catalog.read() as session:
+            run = session.get_one(Attempt, (round_id, 1)).flow_run_id or ""
+        prefect_server.client().cancel(run)
+        wait_until(lambda: job(parts.catalog, round_id).status == JobStatus.CANCELED, "the round to end", steps=3000)
+    assert prefect_server.client().state(run) in {RunState.CANCELLED, RunState.CRASHED}
