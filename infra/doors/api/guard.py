@@ -1,6 +1,6 @@
 """What every request passes before anything reads it: Host, Origin, size; and what is logged of it.
 
-The access log has the route's pattern, never the path: paths name images.
+The access log names the endpoint, never the path: paths and queries name images.
 """
 
 import logging
@@ -70,8 +70,7 @@ class Guard:
             _read_as_json(scope, seen)
             await self._app(scope, _limited(receive, _limit(seen)), tell)
         spent_ms = (time.perf_counter() - began) * 1000
-        route = getattr(scope.get("route"), "path", "-")
-        _log.info("%s %s %d %.1f ms %s", scope["method"], route, status, spent_ms, request_id)
+        _log.info("%s %s %d %.1f ms %s", scope["method"], _endpoint(scope), status, spent_ms, request_id)
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         host = headers.get("host", "")
@@ -85,6 +84,13 @@ class Guard:
         if length.isdecimal() and int(length) > _limit(headers):
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {_limit(headers)} bytes"
         return None
+
+
+def _endpoint(scope: Scope) -> str:
+    """Return the name of the function that answered, such as `monai_cloud.jobs.get_job`; `-` = none was reached."""
+    found = scope.get("endpoint")
+    module = getattr(found, "__module__", "").removeprefix("infra.doors.api.")
+    return f"{module}.{getattr(found, '__name__', '')}" if found else "-"
 
 
 def _request_id(headers: Headers) -> str:

@@ -123,7 +123,8 @@ def test_a_label_that_does_not_fit_is_kept_with_a_warning_and_does_not_count(
     annotator: Api, dataset: str, loop: str, parts: Parts, tmp_path: Path
 ) -> None:
     odd = tmp_path / "odd.nii.gz"
-    nib.save(nib.Nifti1Image(np.ones((3, 3, 3), dtype=np.uint8), AFFINE), odd)
+    elsewhere = AFFINE + np.array([[0, 0, 0, 500.25]] * 3 + [[0, 0, 0, 0]])
+    nib.save(nib.Nifti1Image(np.ones((3, 3, 3), dtype=np.uint8), elsewhere), odd)
     reply = annotator.at(
         "PUT", f"/label/{dataset}/datastore/label?image=p1/a", files={"label": ("x.nii.gz", odd.read_bytes())}
     )
