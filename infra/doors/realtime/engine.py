@@ -35,6 +35,7 @@ LOAD_TIMEOUT_S = 600.0
 PREDICT_TIMEOUT_S = 600.0
 CACHE = "cache"
 _READY = "ready"
+_END_S = 10.0
 _ERRORS: dict[FailureCode, type[TeachbackError]] = {
     "out_of_memory": OutOfMemoryError,
     "not_finite": NotFiniteError,
@@ -58,7 +59,8 @@ class Engine:
         self._ended: TeachbackError | None = None
         self._closed = False
         self._lock = Lock()
-        Thread(target=self._listen, name="host-messages", daemon=True).start()
+        self._listener = Thread(target=self._listen, name="host-messages", daemon=True)
+        self._listener.start()
 
     @property
     def pid(self) -> int:
@@ -141,6 +143,7 @@ class Engine:
             return
         with self._host:
             self._host.kill()
+            self._listener.join(_END_S)  # it hears that the host is gone; then the socket may be closed
         shutil.rmtree(self._work, ignore_errors=True)
 
     def _ask(self, key: str, command: HostCommand, timeout_s: float) -> HostMessage:

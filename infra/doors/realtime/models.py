@@ -11,9 +11,9 @@ from pathlib import Path
 from configs.errors import CorruptError, HostDiedError, HostError, InvalidRequestError, TeachbackError
 from configs.states import SlotState
 from configs.wire.host import ServeRequest
+from infra.adapters.cache.trim import trim
 from infra.adapters.catalog.slots import Published
 from infra.doors.realtime.engine import CACHE, Engine
-from infra.doors.realtime.trim import trim
 from infra.doors.realtime.versions import Served, Versions
 from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder

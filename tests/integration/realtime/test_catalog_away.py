@@ -12,9 +12,11 @@ from configs.errors import UpstreamError
 from configs.specs.infer import InferSpec
 from configs.states import SlotState
 from configs.wire.slot import SlotPredict
+from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Slot
 from infra.adapters.slots.client import SlotAnswer
 from infra.doors.realtime.slot import EXIT_DONE, SlotProcess
+from infra.wiring import Parts, open_parts
 from tasks.serving.slots import wait_ready
 from tests.integration.realtime.conftest import READY_S
 from tests.processes import wait_until
@@ -25,7 +27,7 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Realtime]:
-    """A home of this test's own: its catalog is taken away."""
+    """A home of this test's own."""
     (tmp_path / "images").mkdir()
     opened = open_realtime(tmp_path / "home", tmp_path / "images")
     yield opened
@@ -33,10 +35,10 @@ def home(tmp_path: Path) -> Iterator[Realtime]:
 
 
 @contextmanager
-def _served(home: Realtime) -> Iterator[Slot]:
-    """Serve a slot in this process, whose connections to the catalog the test can cut."""
+def _served(home: Realtime, parts: Parts) -> Iterator[Slot]:
+    """Serve a slot in this process."""
     slot_id, stop, statuses = home.want(), Event(), list[int]()
-    thread = Thread(target=lambda: statuses.append(SlotProcess(home.parts, slot_id, stop).run()))
+    thread = Thread(target=lambda: statuses.append(SlotProcess(parts, slot_id, stop).run()))
     thread.start()
     try:
         yield wait_ready(home.parts, slot_id, READY_S)
@@ -47,17 +49,13 @@ def _served(home: Realtime) -> Iterator[Slot]:
 
 
 @contextmanager
-def _away(home: Realtime) -> Iterator[None]:
-    """Take the catalog away, and put it back."""
-    database = home.parts.settings.home / "catalog.db"
-    aside = database.with_suffix(".aside")
-    home.parts.catalog.close()
-    database.rename(aside)
+def _away(parts: Parts) -> Iterator[None]:
+    """Have the slot look for its catalog where there is none."""
+    kept, parts.catalog = parts.catalog, Catalog("sqlite+pysqlite:////nowhere/catalog.db")
     try:
         yield
     finally:
-        home.parts.catalog.close()
-        aside.rename(database)
+        parts.catalog = kept
 
 
 def _ask(home: Realtime, slot: Slot, image: str) -> SlotAnswer:
@@ -68,9 +66,10 @@ def _ask(home: Realtime, slot: Slot, image: str) -> SlotAnswer:
 
 
 def test_without_its_catalog_a_slot_answers_and_then_follows_what_was_published(home: Realtime) -> None:
-    with _served(home) as slot:
+    parts = open_parts(home.parts.settings)
+    with _served(home, parts) as slot:
         first = _ask(home, slot, "ada")
-        with _away(home):
+        with _away(parts):
             assert _ask(home, slot, "ada").version == first.version
             with pytest.raises(UpstreamError, match="catalog"):
                 _ask(home, slot, "ben")
@@ -78,5 +77,6 @@ def test_without_its_catalog_a_slot_answers_and_then_follows_what_was_published(
         version = home.publish(2)
         wait_until(lambda: _ask(home, slot, "ben").version == version, "the version published since")
 
+    parts.close()
     ended = home.slot(slot.id)
     assert (ended.state, ended.holder, ended.desired) == (SlotState.LOST, None, True)

@@ -28,6 +28,8 @@ from tests.processes import wait_until
 from tests.realtime_home import AFFINE_RAS, OTHER_BUNDLE, SHAPE, Realtime
 
 CLIENTS = 3
+LONG = 1800
+"""Steps of 0.1 s to wait for what starts a bundle host: on a busy machine its imports alone take half a minute."""
 _numbers = itertools.count()
 
 
@@ -155,12 +157,12 @@ def test_models_change_under_load_without_a_failed_or_mixed_answer(running: Runn
 def test_a_version_of_another_bundle_is_served_by_a_host_of_its_own(running: Running, tmp_path: Path) -> None:
     before = _hosts(running)
     version = running.home.publish(3, OTHER_BUNDLE)
-    wait_until(lambda: _ask(running.home).version == version, "an answer of the other bundle")
+    wait_until(lambda: _ask(running.home).version == version, "an answer of the other bundle", steps=LONG)
 
     assert _only_label(_ask(running.home), tmp_path) == 3
     wait_until(lambda: not any(host.is_running() for host in before), "the first bundle's host to end")
     running.home.publish(2)
-    wait_until(lambda: _ask(running.home).version != version, "the first bundle to be back")
+    wait_until(lambda: _ask(running.home).version != version, "the first bundle to be back", steps=LONG)
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving(running: Running, tmp_path: Path) -> None:
@@ -174,7 +176,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving(running: Run
     assert _only_label(_ask(home, spec=_fresh()), tmp_path) == 2
 
     home.publish(1)
-    wait_until(lambda: (running.row.serving_seq or 0) > (before or 0) + 1, "the next version to be served")
+    wait_until(lambda: (running.row.serving_seq or 0) > (before or 0) + 1, "the next version to be served", steps=LONG)
     assert running.row.error == ""
 
 
@@ -184,7 +186,7 @@ def test_a_host_that_is_killed_under_load_comes_back(running: Running) -> None:
         for host in _hosts(running):
             host.kill()
         done = len(answers)
-        wait_until(lambda: len(answers) > done + CLIENTS, "answers of the new host")
+        wait_until(lambda: len(answers) > done + CLIENTS, "answers of the new host", steps=LONG)
 
     assert running.row.epoch == epoch
 
@@ -194,7 +196,11 @@ def test_a_slot_that_is_killed_is_started_again(running: Running) -> None:
     hosts = _hosts(running)
     assert before.pid
     os.kill(before.pid, signal.SIGKILL)
-    wait_until(lambda: running.row.epoch > before.epoch and running.row.state == SlotState.READY, "the slot's return")
+    wait_until(
+        lambda: running.row.epoch > before.epoch and running.row.state == SlotState.READY,
+        "the slot's return",
+        steps=LONG,
+    )
 
     assert not any(host.is_running() and host.status() != psutil.STATUS_ZOMBIE for host in hosts)
     assert _ask(running.home, spec=_fresh()).seq == running.row.serving_seq

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from infra.doors.realtime.trim import trim
+from infra.adapters.cache.trim import trim
 
 
 def _file(path: Path, size: int, used: int) -> Path:
