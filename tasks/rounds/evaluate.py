@@ -11,11 +11,12 @@ from pydantic import BaseModel, ConfigDict
 from configs.errors import HostDiedError
 from configs.wire.host import Case, CaseResult, EvaluateRequest, Failed
 from infra.adapters.catalog.tables import Experiment, ModelVersion
+from infra.adapters.compute.failures import error_of
 from infra.wiring import Parts
 from tasks.publishing.gate import CaseScore, PairedCase
 from tasks.rounds.result import MetricKind, VersionScores
 from tasks.rounds.snapshot import SnapshotRow
-from tasks.rounds.train import FAILURES, tensor_cache, weights_file
+from tasks.rounds.train import tensor_cache, weights_file
 from tasks.rounds.work import Claim, Lease, Work, cases_of, mark_step, open_work, read_snapshot, step_done
 
 STEP = "evaluate"
@@ -120,7 +121,7 @@ def _measure(
         cases=cases,
         labels=work.labels,
         versions=versions,
-        cache=str(tensor_cache(parts)),
+        cache=str(tensor_cache(parts, work.bundle_id)),
     )
     results: list[CaseResult] = []
     with (
@@ -129,7 +130,7 @@ def _measure(
     ):
         for message in host.messages():
             if isinstance(message, Failed):
-                raise FAILURES[message.code](message.message)
+                raise error_of(message)
             if isinstance(message, CaseResult):
                 results.append(message)
     if len(results) != len(cases) * len(versions):

@@ -8,32 +8,21 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import func, select
 
-from configs.errors import (
-    BundleError,
-    HostDiedError,
-    HostError,
-    InvalidRequestError,
-    NotFiniteError,
-    OutOfMemoryError,
-)
+from configs.errors import HostDiedError, InvalidRequestError
 from configs.failpoints import fail_point
 from configs.wire.host import Checkpoint, Failed, HostMessage, Metric, Progress, TrainRequest, TrainResult
 from infra.adapters.artifacts.attempts import newest_checkpoint, save_checkpoint
 from infra.adapters.cache.disk import Pin
+from infra.adapters.cache.trim import trim
 from infra.adapters.catalog.tables import ModelVersion
 from infra.adapters.catalog.tables.base import now
+from infra.adapters.compute.failures import error_of
 from infra.wiring import Parts
 from tasks.rounds import attempts
 from tasks.rounds.snapshot import Snapshot
 from tasks.rounds.work import Claim, Lease, Work, cases_of, mark_step, open_work, read_snapshot, step_done
 
 STEP = "fine_tune"
-FAILURES: dict[str, type[HostError]] = {
-    "out_of_memory": OutOfMemoryError,
-    "not_finite": NotFiniteError,
-    "bundle_error": BundleError,
-    "bad_input": BundleError,
-}
 
 
 class Trained(BaseModel):
@@ -110,7 +99,7 @@ class _Run:
             spec=self._work.spec.train,
             resume=str(resume.path) if resume else None,
             out=str(self._host_folder / "out"),
-            cache=str(tensor_cache(self._parts)),
+            cache=str(tensor_cache(self._parts, self._work.bundle_id)),
             seed=self._snapshot.seed,
         )
 
@@ -118,7 +107,7 @@ class _Run:
         if isinstance(message, TrainResult):
             return message
         if isinstance(message, Failed):
-            raise FAILURES[message.code](message.message)
+            raise error_of(message)
         if isinstance(message, Metric):
             with (self._folder / "events.jsonl").open("a") as events:
                 events.write(json.dumps({**message.model_dump(mode="json"), "at": time.time()}) + "\n")
@@ -186,10 +175,14 @@ def _seal(
     return version_id
 
 
-def tensor_cache(parts: Parts) -> Path:
-    """Return the folder in which bundle hosts keep preprocessed tensors."""
-    folder = parts.settings.cache_dir / "host-tensors"
+def tensor_cache(parts: Parts, bundle_id: str) -> Path:
+    """Return the folder in which hosts of this bundle keep preprocessed tensors, brought within its bounds.
+
+    Bundles do not share one: what one writes, another would read.
+    """
+    folder = parts.settings.cache_dir / "hosts" / bundle_id
     folder.mkdir(parents=True, exist_ok=True)
+    trim(folder, parts.settings.cache_bytes // 4)
     return folder
 
 
