@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import time
 from dataclasses import dataclass
 from email import message_from_bytes
 from pathlib import Path
@@ -16,6 +17,7 @@ from infra.doors.cli.studies import Named
 
 _SEQUENCE = "X-Teachback-Sequence"
 _INFERENCE_S = 120.0
+_POLL_S = 0.5
 
 
 class _Next(BaseModel):
@@ -45,6 +47,17 @@ class Job(BaseModel):
     def ended(self) -> bool:
         """Whether nothing more comes."""
         return self.status in {"Done", "Error", "Canceled"}
+
+
+class _Slot(BaseModel):
+    experiment_id: str
+    state: str
+    serving_seq: int | None
+    published_seq: int
+
+
+class _Status(BaseModel):
+    slots: list[_Slot]
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,22 @@ class Annotator:
         path = self.client.cloud(f"experiments/{self.experiment.id}/jobs")
         rows = self.client.get_as(list[Job], self.client.request("GET", path))
         return next((row for row in rows if row.parent_id == job_id and not row.ended), None)
+
+    def wait_swapped(self, *, within_s: float) -> None:
+        """Wait until the experiment's realtime server serves what is published.
+
+        Raises:
+            TeachbackError: If it does not within that time.
+        """
+        give_up = time.monotonic() + within_s
+        while True:
+            status = self.client.get_as(_Status, self.client.request("GET", "/api/teachback/v1/status"))
+            mine = [slot for slot in status.slots if slot.experiment_id == self.experiment.id]
+            if any(slot.serving_seq == slot.published_seq for slot in mine):
+                return
+            if time.monotonic() > give_up:
+                raise TeachbackError(f"The realtime server does not serve the published model after {within_s:g} s.")
+            time.sleep(_POLL_S)
 
 
 def _first_part(answer: httpx.Response) -> bytes:

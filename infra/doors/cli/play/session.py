@@ -122,6 +122,8 @@ class Session:
         while True:
             job = annotator.job(job_id)
             if job.ended or (job.result.rounds_done or 0) >= number:
+                progress.update(bar, description=f"round {number}: the realtime server takes over the model")
+                annotator.wait_swapped(within_s=_SWAP_WITHIN_S)
                 progress.remove_task(bar)
                 self._say(f"round {number} done")
                 return job
