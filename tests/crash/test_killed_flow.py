@@ -147,4 +147,5 @@ def test_a_round_cancelled_in_prefect_ends_cancelled(
             run = session.get_one(Attempt, (round_id, 1)).flow_run_id or ""
         prefect_server.client().cancel(run)
         wait_until(lambda: job(parts.catalog, round_id).status == JobStatus.CANCELED, "the round to end", steps=3000)
-    assert prefect_server.client().state(run) in {RunState.CANCELLED, RunState.CRASHED}
+        ended = {RunState.CANCELLED, RunState.CRASHED}
+        wait_until(lambda: prefect_server.client().state(run) in ended, "Prefect to say so", steps=3000)
