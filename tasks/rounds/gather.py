@@ -63,18 +63,19 @@ def _close_window(session: Session, work: Work) -> None:
         session.execute(delete(PendingImage).where(PendingImage.job_id == job.parent_id))
         session.execute(update(Job).where(Job.id == job.parent_id).values(pending=0))
     lineage = session.get_one(Experiment, work.experiment_id).lineage
-    for dataset_id, only_evaluates in _datasets(session, work):
+    for dataset_id, decided in _datasets(session, work):
         found = labels.active_up_to(session, dataset_id, _to_seq(session, work, job, dataset_id))
-        give_sides(session, lineage, (image for _, image in found), all_evaluate=only_evaluates)
+        give_sides(session, lineage, (image for _, image in found), decided=decided)
 
 
-def _datasets(session: Session, work: Work) -> list[tuple[str, bool]]:
-    """Return the data sets of the round, and whether each is for evaluation alone; that one comes first."""
+def _datasets(session: Session, work: Work) -> list[tuple[str, Side | None]]:
+    """Return the data sets of the round, and the side that each decides; one for evaluation alone comes first."""
     query = select(ExperimentDataset.dataset_id).where(
         ExperimentDataset.experiment_id == work.experiment_id, ExperimentDataset.use == "eval"
     )
     separate = [dataset for dataset in session.scalars(query) if dataset != work.dataset_id]
-    return [*((dataset, True) for dataset in separate), (work.dataset_id, False)]
+    own = Side.TRAIN if separate else None
+    return [*((dataset, Side.EVALUATE) for dataset in separate), (work.dataset_id, own)]
 
 
 def _to_seq(session: Session, work: Work, job: Job, dataset_id: str) -> int:

@@ -15,22 +15,23 @@ VALIDATION_FROM = 10
 VALIDATION_SHARE = 20
 
 
-def give_sides(session: Session, lineage: str, images: Iterable[Image], *, all_evaluate: bool = False) -> None:
+def give_sides(session: Session, lineage: str, images: Iterable[Image], *, decided: Side | None = None) -> None:
     """Give each new patient its side. The first two train; then the keyed hash sends a fifth to evaluation.
 
     Args:
         session: A unit that holds the data set's row.
         lineage: An experiment and all that start from its weights.
         images: Labelled images in the order of their labels' numbers.
-        all_evaluate: The images are of a data set for evaluation alone. A side that exists wins.
+        decided: The side that their data set decides, where training and evaluation have one each; a side that
+            exists wins. None = the hash decides.
     """
     known = sides(session, lineage)
     training = sum(side == Side.TRAIN for side in known.values())
     for image in images:
         if image.patient_key in known:
             continue
-        to_evaluation = all_evaluate or (training >= FIRST_TRAIN and image.bucket < EVALUATION_BUCKETS)
-        side = Side.EVALUATE if to_evaluation else Side.TRAIN
+        held_out = training >= FIRST_TRAIN and image.bucket < EVALUATION_BUCKETS
+        side = decided or (Side.EVALUATE if held_out else Side.TRAIN)
         training += side == Side.TRAIN
         known[image.patient_key] = side
         session.add(PatientSide(lineage=lineage, patient_key=image.patient_key, side=side))

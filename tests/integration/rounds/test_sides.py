@@ -9,11 +9,11 @@ from tasks.rounds.sides import give_sides, sides
 from tests.builders import World, build
 
 
-def _give(catalog: Catalog, world: World, images: list[int], *, all_evaluate: bool = False) -> list[str]:
+def _give(catalog: Catalog, world: World, images: list[int], *, decided: Side | None = None) -> list[str]:
     with catalog.write() as session:
         lineage = session.get_one(Experiment, world.experiment).lineage
         rows = [session.get_one(Image, image) for image in images]
-        give_sides(session, lineage, rows, all_evaluate=all_evaluate)
+        give_sides(session, lineage, rows, decided=decided)
         session.flush()
         known = sides(session, lineage)
     return [known[row.patient_key] for row in rows]
@@ -45,4 +45,10 @@ def test_a_data_set_for_evaluation_alone_evaluates_whole_but_a_side_that_exists_
     world = build(catalog, images=4)
     _give(catalog, world, world.images[:1])
 
-    assert _give(catalog, world, world.images, all_evaluate=True) == [Side.TRAIN] + [Side.EVALUATE] * 3
+    assert _give(catalog, world, world.images, decided=Side.EVALUATE) == [Side.TRAIN] + [Side.EVALUATE] * 3
+
+
+def test_where_evaluation_has_a_data_set_of_its_own_the_other_trains_whole(catalog: Catalog) -> None:
+    world = build(catalog, images=4, evaluation_from=0)
+
+    assert _give(catalog, world, world.images, decided=Side.TRAIN) == [Side.TRAIN] * 4
