@@ -23,7 +23,7 @@ def test_the_demo_learns_and_beats_what_needs_no_model(tmp_path: Path) -> None:
     assert [row["round"] for row in rounds] == [1, 2]
     assert [row["labels"] for row in rounds] == sorted(row["labels"] for row in rounds)
     assert rounds[0]["published"]
-    assert all(row["metric_kind"] in {"holdout", "prequential"} for row in rounds)
+    assert all(row["metric_kind"] == "holdout" for row in rounds)
     assert all(row["train_seconds"] > 0 and row["start_seconds"] > 0 for row in rounds)
     assert said["start"] < 0.2
     assert said["final"] > 0.6

@@ -48,7 +48,7 @@ def demo(
         with running(settings) as installation:
             with console.status("Making sample cases: random warps of the MNI152 head"):
                 cases = make_cases(settings.home / "demo", count=plan.images)
-                unseen = make_cases(settings.home / "demo" / "unseen", count=UNSEEN, first=_FIRST_UNSEEN)
+                unseen = make_cases(settings.home / "demo" / "unseen", count=UNSEEN, first=_FIRST_UNSEEN, labelled=True)
             failure = _play(installation, cases, unseen, plan, json_file)
             if not leave:
                 _stay(installation)

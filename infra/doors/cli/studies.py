@@ -114,14 +114,19 @@ def make_dataset(client: Client, name: str, place: str) -> Named:
     return client.get_as(Named, client.request("POST", client.cloud("datasets"), json=body, timeout=600))
 
 
-def make_experiment(client: Client, name: str, base: Base, dataset: Named, *, labels: Sequence[str] = ()) -> Named:
-    """Make an experiment with a realtime server, which trains and evaluates on *dataset*: patients are kept apart."""
+def make_experiment(
+    client: Client, name: str, base: Base, dataset: Named, *, held_out: Named | None = None, labels: Sequence[str] = ()
+) -> Named:
+    """Make an experiment with a realtime server, which trains on *dataset*.
+
+    It is evaluated on *held_out*; without one on patients of *dataset* that are kept apart.
+    """
     body: dict[str, Any] = {
         "name": name,
         "network_arch": base.network_arch,
         "base_experiment": [base.id],
         "train_datasets": [dataset.id],
-        "eval_dataset": dataset.id,
+        "eval_dataset": (held_out or dataset).id,
         "inference_dataset": dataset.id,
         "realtime_infer": True,
         "realtime_infer_request_timeout": SLOT_WITHIN_S,

@@ -1,5 +1,6 @@
 """The demo's images, with the truth that only its annotator knows, and what needs no model to be scored."""
 
+import shutil
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Cases:
 
     def ids(self) -> list[str]:
         """Ids of all images."""
-        paths = sorted(self.images.glob(f"*/*{ENDING}"))
+        paths = sorted(self.images.glob(f"sample-*/*{ENDING}"))
         return [str(path.relative_to(self.images)).removesuffix(ENDING) for path in paths]
 
     def truth_file(self, image: str) -> Path:
@@ -86,7 +87,7 @@ class _Made(BaseModel):
     count: int
 
 
-def make_cases(folder: Path, *, count: int, first: int = 1, seed: int = 0) -> Cases:
+def make_cases(folder: Path, *, count: int, first: int = 1, seed: int = 0, labelled: bool = False) -> Cases:
     """Write `count` cases under *folder*, or add what is missing to those of an earlier run.
 
     Args:
@@ -94,6 +95,7 @@ def make_cases(folder: Path, *, count: int, first: int = 1, seed: int = 0) -> Ca
         count: Number of patients.
         first: Number of the first one.
         seed: Decides every case together with its number.
+        labelled: Put the truth among the images too, where a data set finds it as labels that exist already.
     """
     note = folder / "cases.json"
     made = _Made.model_validate_json(note.read_bytes()) if note.exists() else _Made(labels={}, count=0)
@@ -102,4 +104,6 @@ def make_cases(folder: Path, *, count: int, first: int = 1, seed: int = 0) -> Ca
         written = write_cases(images, truth, count=count - made.count, seed=seed, first=first + made.count)
         made = _Made(labels=written.labels, count=count)
         note.write_text(made.model_dump_json())
+    if labelled:
+        shutil.copytree(truth, images / "labels", dirs_exist_ok=True)
     return Cases(images, truth, made.labels)

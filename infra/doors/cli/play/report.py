@@ -63,7 +63,7 @@ class RoundLine(BaseModel):
 
 
 class Summary(BaseModel):
-    """The JSON: mean Dice, 0 to 1. `start`, `final`, `baseline` and `template` are on the same fresh cases."""
+    """The JSON: mean Dice, 0 to 1. `start`, `final`, `baseline` and `template` are on the held-out cases."""
 
     baseline: float
     template: float
@@ -75,7 +75,7 @@ class Summary(BaseModel):
 
 @dataclass(frozen=True)
 class Comparison:
-    """On images that nobody labelled: the model before and after, and what needs no model."""
+    """On the held-out images: the model before and after, and what needs no model."""
 
     cases: int
     start: Score
@@ -122,7 +122,9 @@ def rounds_table(rounds: list[Round], labels: list[str]) -> Table:
 
 def comparison_table(found: Comparison, labels: list[str]) -> Table:
     """Return the model before and after, beside what needs no model."""
-    table = Table(title=f"On {found.cases} images that nobody labelled", title_justify="left", header_style="bold")
+    table = Table(
+        title=f"On the {found.cases} held-out images, asked through the API", title_justify="left", header_style="bold"
+    )
     table.add_column("")
     for heading in ("mean Dice", *labels):
         table.add_column(heading, justify="right")

@@ -37,7 +37,7 @@ class Session:
     Args:
         client: With a key that may make experiments.
         cases: The images to label, and their truth.
-        unseen: Images that nobody labels, and theirs.
+        unseen: Images of patients that no model trains on: every round is evaluated on them.
         plan: How much is labelled.
         console: Where to say it.
     """
@@ -53,10 +53,12 @@ class Session:
         """Make data set and experiment; returns once the realtime server is ready."""
         with self._console.status("Making the data set: the server lists the images"):
             dataset = make_dataset(self._client, name, str(self._cases.images))
-            self._unseen_dataset = make_dataset(self._client, f"{name} unseen", str(self._unseen.images))
-        self._say(f"data set {dataset.name!r}: {len(self._cases.ids())} images")
+            self._unseen_dataset = make_dataset(self._client, f"{name} held out", str(self._unseen.images))
+        self._say(f"data set {dataset.name!r}: {len(self._cases.ids())} images to label")
+        self._say(f"data set {self._unseen_dataset.name!r}: {len(self._unseen.ids())} labelled images to evaluate on")
         with self._console.status("Making the experiment: the realtime server starts and loads the model"):
-            experiment = make_experiment(self._client, name, base_named(self._client, model), dataset)
+            base = base_named(self._client, model)
+            experiment = make_experiment(self._client, name, base, dataset, held_out=self._unseen_dataset)
         self._say(f"experiment {experiment.name!r} serves the untrained model")
         return Annotator(self._client, self._cases, dataset, experiment)
 
@@ -89,9 +91,9 @@ class Session:
             raise TeachbackError(f"The annotation job ended as {job.status}: {job.result.message}")
 
     def compare(self, annotator: Annotator, start: Score) -> Comparison:
-        """Measure the served model on the unseen images, beside what needs no model."""
+        """Measure the served model on the held-out images, beside what needs no model."""
         images = self._unseen.ids()
-        with self._console.status(f"Asking the final model about {len(images)} images that nobody labelled"):
+        with self._console.status(f"Asking the final model about {len(images)} held-out images"):
             return Comparison(
                 len(images),
                 start,
@@ -101,7 +103,7 @@ class Session:
             )
 
     def measure(self, annotator: Annotator) -> Score:
-        """Mean Dice of the served model on the unseen images."""
+        """Mean Dice of the served model on the held-out images, as any client gets its answers."""
         dataset = self._unseen_dataset
         return Score.over(annotator.infer_other(image, dataset, self._unseen).score for image in self._unseen.ids())
 
