@@ -1,6 +1,7 @@
 """`teachback demo`: the whole loop on sample data, played by an annotator who knows the truth."""
 
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -8,13 +9,23 @@ import typer
 
 from infra.doors.cli.client import HomeOption
 from infra.doors.cli.installation import Installation, running, settings_for
+from infra.doors.cli.play.annotator import Answer, mean_score
 from infra.doors.cli.play.cases import Cases, make_cases
-from infra.doors.cli.play.report import CAVEAT, comparison_table, rounds_of, rounds_table, summary
+from infra.doors.cli.play.report import CAVEAT, Comparison, Round, comparison_table, rounds_of, rounds_table, summary
 from infra.doors.cli.play.session import UNSEEN, Plan, Session
 from infra.doors.cli.studies import DEFAULT_MODEL
 from infra.doors.cli.terminal import fail, noun, terminal
 
 _FIRST_UNSEEN = 1001
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the demo leaves what it found."""
+
+    json: Path | None
+    picture: Path | None
+
 
 app = noun("Watch a model learn from labels, round by round, on sample data.")
 
@@ -27,6 +38,10 @@ def demo(
     leave: Annotated[bool, typer.Option("--exit", help="End after the table instead of staying up.")] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers of the table there.")
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", metavar="FILE", help="Draw the rounds and one held-out case there (PNG)."),
     ] = None,
 ) -> None:
     """Start everything, label sample cases through the HTTP API, and show what each round learned.
@@ -49,7 +64,7 @@ def demo(
             with console.status("Making sample cases: random warps of the MNI152 head"):
                 cases = make_cases(settings.home / "demo", count=plan.images)
                 unseen = make_cases(settings.home / "demo" / "unseen", count=UNSEEN, first=_FIRST_UNSEEN, labelled=True)
-            failure = _play(installation, cases, unseen, plan, json_file)
+            failure = _play(installation, cases, unseen, plan, Files(json_file, picture))
             if not leave:
                 _stay(installation)
     except KeyboardInterrupt:
@@ -58,24 +73,45 @@ def demo(
         raise typer.Exit(fail(failure))
 
 
-def _play(installation: Installation, cases: Cases, unseen: Cases, plan: Plan, json_file: Path | None) -> str:
+def _play(installation: Installation, cases: Cases, unseen: Cases, plan: Plan, files: Files) -> str:
     """Run the rounds and show the table; returns why they did not show what they are for, or nothing."""
     console = terminal()
     with installation.client() as client:
         session = Session(client, cases, unseen, plan, console)
         annotator = session.open(f"demo {secrets.token_hex(3)}", DEFAULT_MODEL)
-        with console.status("Asking the untrained model"):
-            start = session.measure(annotator)
+        start = session.measure(annotator)
         session.label(annotator)
+        final = session.measure(annotator)
         labels = list(cases.labels.values())
         done = rounds_of(client, annotator.experiment)
-        console.print(rounds_table(done, labels), soft_wrap=False)
-        found = session.compare(annotator, start)
+    console.print(rounds_table(done, labels), soft_wrap=False)
+    found = session.compare(mean_score(start), mean_score(final))
     console.print(comparison_table(found, labels), soft_wrap=False)
     console.print(CAVEAT, markup=False)
-    if json_file is not None:
-        json_file.write_text(summary(done, found).model_dump_json(indent=2) + "\n")
+    if files.json is not None:
+        files.json.write_text(summary(done, found).model_dump_json(indent=2) + "\n")
+    if files.picture is not None:
+        _draw(files.picture, done, found, unseen, start, final)
     return found.failure()
+
+
+def _draw(
+    target: Path,
+    rounds: list[Round],
+    found: Comparison,
+    unseen: Cases,
+    start: dict[str, Answer],
+    final: dict[str, Answer],
+) -> None:
+    from infra.doors.cli.play.picture import draw  # noqa: PLC0415 - matplotlib takes a second to import
+
+    image = next(iter(start))
+    maps = {
+        "truth": unseen.true_labels(image),
+        "before the first round": start[image].labels,
+        "after the last round": final[image].labels,
+    }
+    draw(target, rounds, found, unseen.image(image).array, maps)
 
 
 def _stay(installation: Installation) -> None:

@@ -7,9 +7,9 @@ from pydantic import BaseModel
 
 from configs.errors import NotFoundError
 from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
-from infra.doors.cli.terminal import noun, show_json, show_table, terminal
+from infra.doors.cli.terminal import listing_noun, show_json, show_table, terminal
 
-app = noun("Trainings and annotation loops.", verbs=False)
+app = listing_noun()
 
 
 class _Result(BaseModel):

@@ -88,7 +88,7 @@ def main() -> None:
         if said.startswith("Usage:"):  # a noun without a verb: its help is the answer
             typer.echo(said, err=True)
         else:
-            fail(f"{said} See `teachback --help`.")
+            fail(f"{error.format_message()} See `teachback --help`.")
         sys.exit(_USAGE)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)

@@ -8,9 +8,9 @@ from pydantic import BaseModel
 
 from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.own import own_experiments
-from infra.doors.cli.terminal import noun, show_json, show_table, terminal
+from infra.doors.cli.terminal import listing_noun, show_json, show_table, terminal
 
-app = noun("Model versions, and which one is served.", verbs=False)
+app = listing_noun()
 
 ExperimentOption = Annotated[str, typer.Option("--experiment", help="Name or id; default: every experiment.")]
 

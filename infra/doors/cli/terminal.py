@@ -26,9 +26,14 @@ def terminal(*, stderr: bool = False) -> Terminal:
     return Terminal(stderr=stderr, highlight=False, soft_wrap=True, width=None if file.isatty() else _WIDE)
 
 
-def noun(help_text: str, *, verbs: bool = True) -> typer.Typer:
-    """Return the Typer application of one noun; without *verbs* it does something by itself."""
-    return typer.Typer(help=help_text, no_args_is_help=verbs, rich_markup_mode=None, add_completion=False)
+def noun(help_text: str) -> typer.Typer:
+    """Return the Typer application of one noun."""
+    return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+
+def listing_noun() -> typer.Typer:
+    """Return the Typer application of a noun that lists by itself, and whose verbs do more; its callback is its help."""
+    return typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 def fail(message: str) -> int:

@@ -3,6 +3,7 @@
 import json
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email import message_from_bytes
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 
 from configs.errors import NotFoundError, TeachbackError
 from infra.doors.cli.client import Client
-from infra.doors.cli.play.cases import Cases, Score
+from infra.doors.cli.play.cases import Cases, LabelMap, Score
 from infra.doors.cli.studies import Named
 
 _SEQUENCE = "X-Teachback-Sequence"
@@ -62,10 +63,11 @@ class _Status(BaseModel):
 
 @dataclass(frozen=True)
 class Answer:
-    """The model's answer on one image: Dice against the truth, and the number of the publication that answered."""
+    """The model's answer on one image: Dice against the truth, which publication answered, and its label map."""
 
     score: Score
     sequence: int
+    labels: LabelMap
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ class Annotator:
         with tempfile.TemporaryDirectory(prefix="teachback-demo-") as folder:
             file = Path(folder) / "answer.nrrd"
             file.write_bytes(_first_part(answer))
-            return Answer(cases.score(image, file), int(answer.headers.get(_SEQUENCE, "0")))
+            labels = cases.read(image, file)
+            return Answer(cases.score(image, labels), int(answer.headers.get(_SEQUENCE, "0")), labels)
 
     def save(self, image: str) -> None:
         """Save the true label, as every client without a PACS does; that is its notification, too."""
@@ -137,6 +140,11 @@ class Annotator:
             if time.monotonic() > give_up:
                 raise TeachbackError(f"The realtime server does not serve the published model after {within_s:g} s.")
             time.sleep(_POLL_S)
+
+
+def mean_score(answers: Mapping[str, Answer]) -> Score:
+    """Return the mean over answers, label by label."""
+    return Score.over(answer.score for answer in answers.values())
 
 
 def _first_part(answer: httpx.Response) -> bytes:

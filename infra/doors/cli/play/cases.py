@@ -42,26 +42,32 @@ class Cases:
         """The true label of an image."""
         return self.truth / f"{image}{ENDING}"
 
-    def score(self, image: str, label_file: Path) -> "Score":
-        """Compare a label file, on the image's grid by its affine, with the truth."""
-        return self._score(image, read_label(label_file, self._image(image).geometry).array)
+    def image(self, image: str) -> Volume:
+        """The image itself."""
+        return read_volume(self.images / f"{image}{ENDING}")
+
+    def true_labels(self, image: str) -> LabelMap:
+        """The truth on the image's grid."""
+        return self.read(image, self.truth_file(image))
+
+    def read(self, image: str, label_file: Path) -> LabelMap:
+        """Read a label file onto the image's grid, by its affine."""
+        return read_label(label_file, self.image(image).geometry).array
+
+    def score(self, image: str, predicted: LabelMap) -> "Score":
+        """Compare a label map on the image's grid with the truth."""
+        truth = self.true_labels(image)
+        return Score({name: dice(truth, predicted, label=value) for value, name in self.labels.items()})
 
     def baseline(self, image: str) -> "Score":
         """Score thresholds on intensity alone (Otsu), which is what needs no learning."""
-        return self._score(image, threshold_labels(self._image(image).array))
+        return self.score(image, threshold_labels(self.image(image).array))
 
     def template(self, image: str) -> "Score":
         """Score the labels of the unwarped template, copied."""
-        volume = self._image(image)
+        volume = self.image(image)
         shape = volume.geometry.shape
-        return self._score(image, template_labels(volume.affine, (shape[0], shape[1], shape[2])))
-
-    def _image(self, image: str) -> Volume:
-        return read_volume(self.images / f"{image}{ENDING}")
-
-    def _score(self, image: str, predicted: LabelMap) -> "Score":
-        truth = read_label(self.truth_file(image), self._image(image).geometry).array
-        return Score({name: dice(truth, predicted, label=value) for value, name in self.labels.items()})
+        return self.score(image, template_labels(volume.affine, (shape[0], shape[1], shape[2])))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from configs.errors import TeachbackError
 from infra.doors.cli.client import Client
-from infra.doors.cli.play.annotator import Annotator, Job
+from infra.doors.cli.play.annotator import Annotator, Answer, Job
 from infra.doors.cli.play.cases import Cases, Score
 from infra.doors.cli.play.report import Comparison
 from infra.doors.cli.studies import base_named, make_dataset, make_experiment, start_annotation
@@ -90,22 +90,23 @@ class Session:
         if job.status != "Done":
             raise TeachbackError(f"The annotation job ended as {job.status}: {job.result.message}")
 
-    def compare(self, annotator: Annotator, start: Score) -> Comparison:
+    def compare(self, start: Score, final: Score) -> Comparison:
         """Measure the served model on the held-out images, beside what needs no model."""
         images = self._unseen.ids()
-        with self._console.status(f"Asking the final model about {len(images)} held-out images"):
-            return Comparison(
-                len(images),
-                start,
-                self.measure(annotator),
-                Score.over(self._unseen.baseline(image) for image in images),
-                Score.over(self._unseen.template(image) for image in images),
-            )
+        return Comparison(
+            len(images),
+            start,
+            final,
+            Score.over(self._unseen.baseline(image) for image in images),
+            Score.over(self._unseen.template(image) for image in images),
+        )
 
-    def measure(self, annotator: Annotator) -> Score:
-        """Mean Dice of the served model on the held-out images, as any client gets its answers."""
-        dataset = self._unseen_dataset
-        return Score.over(annotator.infer_other(image, dataset, self._unseen).score for image in self._unseen.ids())
+    def measure(self, annotator: Annotator) -> dict[str, Answer]:
+        """Return the served model's answers on the held-out images, as any client gets them."""
+        with self._console.status(f"Asking the served model about {len(self._unseen.ids())} held-out images"):
+            return {
+                image: annotator.infer_other(image, self._unseen_dataset, self._unseen) for image in self._unseen.ids()
+            }
 
     def _label_some(self, annotator: Annotator, progress: Progress, bar: TaskID, number: int) -> None:
         for _ in range(self._plan.round_size):
