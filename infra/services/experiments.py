@@ -18,6 +18,7 @@ from infra.services.experiment_requests import Datasets, ExperimentChange, NewEx
 from infra.services.listing import Cut, Page, cut
 from infra.wiring import Parts
 from tasks.publishing.first import publish_first
+from tasks.reconcile.loop import wake
 from tasks.rounds.cancel import cancel
 from tasks.serving.slots import switch_off, wait_ready, wait_stopped, want
 
@@ -52,6 +53,7 @@ def create(parts: Parts, caller: Caller, request: NewExperiment) -> ExperimentVi
         ]
         audit.record(session, caller.org, caller.subject, "experiment.create", row.id, realtime=request.realtime)
         experiment_id = row.id
+    wake()
     _wait(parts, experiment_id, wanted, request.ready_within_s)
     return get(parts, caller, experiment_id)
 

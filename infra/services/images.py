@@ -10,6 +10,7 @@ from infra.adapters.catalog import experiments as experiment_catalog
 from infra.adapters.catalog import images as catalog
 from infra.adapters.catalog.tables import Image
 from infra.services.callers import Caller, Right, allow
+from infra.services.freshness import look_again
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
 from tasks.selection.next_image import next_image, touch_lease
@@ -46,6 +47,15 @@ def take_next(parts: Parts, caller: Caller, dataset_id: str, asked: NextImage) -
         NotFoundError: If the organisation has no such data set or experiment, or no image is left.
     """
     allow(caller, Right.ANNOTATE)
+    found = _lease(parts, caller, dataset_id, asked)
+    if found is None and look_again(parts, dataset_id):
+        found = _lease(parts, caller, dataset_id, asked)
+    if found is None:
+        raise NoImageLeftError("unlabelled image", dataset_id)
+    return found
+
+
+def _lease(parts: Parts, caller: Caller, dataset_id: str, asked: NextImage) -> Image | None:
     with parts.catalog.write() as session:
         dataset = dataset_catalog.get(session, caller.org, dataset_id)
         if asked.experiment_id is not None:
@@ -60,7 +70,7 @@ def take_next(parts: Parts, caller: Caller, dataset_id: str, asked: NextImage) -
                 lease_s=parts.settings.image_lease_s,
             )
         except NotFoundError:
-            raise NoImageLeftError("unlabelled image", dataset_id) from None
+            return None
 
 
 def get(parts: Parts, caller: Caller, dataset_id: str, key: str) -> Image:

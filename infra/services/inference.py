@@ -13,6 +13,7 @@ from infra.adapters.catalog.experiments import Uses
 from infra.adapters.catalog.tables import Image
 from infra.services import images
 from infra.services.callers import Caller, Right, allow
+from infra.services.freshness import look_again
 from infra.wiring import Parts
 from tasks.serving.predict import hint, predict
 
@@ -57,7 +58,10 @@ def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) ->
     with parts.catalog.read() as session:
         experiment = catalog.get(session, caller.org, experiment_id)
         dataset_id = asked.dataset_id or _dataset(catalog.uses(session, [experiment.id])[experiment.id])
-        image = image_catalog.by_key(session, dataset_catalog.get(session, caller.org, dataset_id).id, asked.image)
+        dataset_catalog.get(session, caller.org, dataset_id)
+    look_again(parts, dataset_id, [asked.image])
+    with parts.catalog.read() as session:
+        image = image_catalog.by_key(session, dataset_id, asked.image)
     images.touch(parts, caller, image, asked.client_id)
     give_up = time.monotonic() + WAIT_S
     while True:

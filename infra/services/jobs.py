@@ -24,6 +24,7 @@ from infra.services.callers import Caller, Right, allow
 from infra.services.listing import Cut, Page, cut
 from infra.services.repeats import Repeat, keep, recall
 from infra.wiring import Parts
+from tasks.reconcile.loop import wake
 from tasks.rounds.cancel import cancel as cancel_job
 from tasks.rounds.count import open_round_if_due
 from tasks.rounds.start import start_annotation, start_train
@@ -242,7 +243,8 @@ def _start(
         job.description = asked.description or job.description
         keep(session, caller.org, asked.repeat, job.id)
         audit.record(session, caller.org, caller.subject, f"job.{action}", job.id, experiment=experiment_id)
-        return job.id
+    wake()
+    return job.id
 
 
 def _change(
@@ -260,7 +262,8 @@ def _change(
         audit.record(session, caller.org, caller.subject, f"job.{verb}", job_id)
         session.flush()
         session.refresh(job)
-        return job
+    wake()
+    return job
 
 
 def _expect(job: Job, verb: str, *statuses: JobStatus) -> None:

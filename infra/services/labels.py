@@ -11,11 +11,13 @@ from configs.states import LabelState
 from infra.adapters.catalog import audit, datasets
 from infra.adapters.catalog.tables import Label
 from infra.services.callers import Caller, Right, allow
+from infra.services.freshness import look_again
 from infra.services.images import ImageFile
 from infra.wiring import Parts
 from tasks.images.stores import store_of
 from tasks.labels.notice import Notice, check_notices
 from tasks.labels.save import LabelParams, SavedLabel, save_label
+from tasks.reconcile.loop import wake
 from tasks.rounds.count import notify as count
 
 
@@ -32,7 +34,10 @@ def save(
     allow(caller, Right.ANNOTATE)
     with parts.catalog.read() as session:
         datasets.get(session, caller.org, dataset_id)
-    return save_label(parts, dataset_id, image_key, source, params, caller.subject)
+    look_again(parts, dataset_id, [image_key])
+    saved = save_label(parts, dataset_id, image_key, source, params, caller.subject)
+    wake()
+    return saved
 
 
 def notify(parts: Parts, caller: Caller, dataset_id: str, notices: Sequence[Notice]) -> int:
@@ -46,10 +51,12 @@ def notify(parts: Parts, caller: Caller, dataset_id: str, notices: Sequence[Noti
     allow(caller, Right.ANNOTATE)
     with parts.catalog.read() as session:
         datasets.get(session, caller.org, dataset_id)
+    look_again(parts, dataset_id, {notice.image for notice in notices})
     checked = check_notices(parts, dataset_id, list(notices))
     with parts.catalog.write() as session:
         changed = count(session, dataset_id, checked, caller.subject)
         audit.record(session, caller.org, caller.subject, "labels.notify", dataset_id, entries=len(notices))
+    wake()
     return changed
 
 

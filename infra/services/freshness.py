@@ -1,0 +1,35 @@
+"""Images that came to a store since it was last listed: found when somebody asks for them, at most once a minute."""
+
+from collections.abc import Collection
+
+from sqlalchemy import select
+
+from infra.adapters.catalog.tables import Dataset, Image
+from infra.adapters.catalog.tables.base import now
+from infra.wiring import Parts
+from tasks.images.sync import sync_dataset
+
+LISTED_AGAIN_AFTER_S = 60.0
+
+
+def look_again(parts: Parts, dataset_id: str, keys: Collection[str] = ()) -> bool:
+    """List the store again if that can help, and say whether it was.
+
+    Args:
+        parts: The adapters.
+        dataset_id: The data set.
+        keys: Images that are asked for; where all are known already nothing is done. none = any new one would do.
+
+    Raises:
+        StoreError: If the store cannot be listed.
+    """
+    with parts.catalog.read() as session:
+        fresh = Dataset.synced_at > now() - LISTED_AGAIN_AFTER_S
+        if session.scalar(select(Dataset.id).where(Dataset.id == dataset_id, fresh)) is not None:
+            return False
+        wanted = set(keys)
+        known = select(Image.key).where(Image.dataset_id == dataset_id, Image.key.in_(wanted))
+        if wanted and wanted <= set(session.scalars(known)):
+            return False
+    sync_dataset(parts, dataset_id)
+    return True
