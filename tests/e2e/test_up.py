@@ -93,10 +93,10 @@ def test_up_gets_ready_mends_itself_and_leaves_no_process(start: Callable[[], Up
     home = tmp_path / "home"
     up = start()
     address = up.wait_ready()
-    assert httpx.get(f"{address}/api/v1/health", trust_env=False).text == '"OK"'
+    assert httpx.get(f"{address}/api/v1/health", trust_env=False, timeout=60).text == '"OK"'
     key = (home / "admin.key").read_text()
     status = httpx.get(
-        f"{address}/api/teachback/v1/status", headers={"Authorization": f"Bearer {key}"}, trust_env=False
+        f"{address}/api/teachback/v1/status", headers={"Authorization": f"Bearer {key}"}, trust_env=False, timeout=60
     )
     assert status.json()["health"]["orchestrator"] is True
     assert home.stat().st_mode & 0o777 == 0o700

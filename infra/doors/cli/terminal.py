@@ -32,7 +32,7 @@ def noun(help_text: str) -> typer.Typer:
 
 
 def listing_noun() -> typer.Typer:
-    """Return the Typer application of a noun that lists by itself, and whose verbs do more; its callback is its help."""
+    """Return the Typer application of a noun that lists by itself; its callback is its help."""
     return typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
