@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from infra.adapters.catalog.tables import Job, Label
+from infra.adapters.catalog.tables import Dataset, Job, Label
 from infra.wiring import Parts
 from tests.integration.api.conftest import AFFINE, Api, write_label
 
@@ -38,6 +38,21 @@ def test_every_request_for_an_image_gives_another_one_until_none_is_left(
     none_left = annotator.call("POST", f"/datasets/{dataset}/jobs", json={"action": "nextimage"})
     assert none_left.status_code == 404
     assert none_left.json()["error_desc"].startswith("No Unlabeled Images Found")
+
+
+def test_an_image_that_came_later_is_found_when_the_others_are_gone(
+    annotator: Api, dataset: str, folder: Path, parts: Parts
+) -> None:
+    for _ in IMAGES:
+        _next(annotator, dataset)
+    (folder / "p5").mkdir()
+    (folder / "p5" / "new.nii.gz").write_bytes((folder / "p1" / "a.nii.gz").read_bytes())
+    again = {"action": "nextimage"}
+    assert annotator.call("POST", f"/datasets/{dataset}/jobs", json=again).status_code == 404  # just listed
+    with parts.catalog.write() as session:
+        row = session.get_one(Dataset, dataset)
+        row.synced_at = (row.synced_at or 0) - 61
+    assert _next(annotator, dataset) == "p5/new"
 
 
 def test_cacheimage_answers_an_empty_object_and_refuses_what_is_not_there(annotator: Api, dataset: str) -> None:
