@@ -1,5 +1,6 @@
 """The supervisor's loop: start in order, restart what dies, stop in order."""
 
+import logging
 import os
 import select
 import time
@@ -17,6 +18,8 @@ _UP_TICK_S = 0.3
 _FAILURES_BEFORE_READY = 4
 _READY_WITHIN_S = 300.0
 _ORPHAN_GRACE_S = 3.0  # also of every part once the front is gone, since nobody waits then
+
+_log = logging.getLogger("teachback.supervisor")
 
 
 class Supervisor:
@@ -55,15 +58,21 @@ class Supervisor:
     def _look(self) -> str:
         """One pass over the parts; returns why they can't work, or nothing."""
         for running in self._running:
-            status = running.check()
+            was_ready, status = running.ready, running.check()
+            if running.ready and not was_ready:
+                self._tell(Event(kind="ready", part=running.part.name))
             if status is not None and not running.ready and (failure := self._died(running, status)):
                 return failure
             self._start_if_due(running)
         lifelines.reap_orphans({running.process.pid for running in self._running if running.process})
         if not self._up and all(running.ready for running in self._running if running.part.gates):
             self._up = True
-            self._front.tell(Event(kind="up", text=self._address))
+            self._tell(Event(kind="up", text=self._address))
         return ""
+
+    def _tell(self, event: Event) -> None:
+        _log.info("%s", " ".join(filter(None, (event.kind, event.part, event.text))))
+        self._front.tell(event)
 
     def _start_if_due(self, running: Running) -> None:
         if running.process or running.done or time.monotonic() < running.due_at:
@@ -71,14 +80,14 @@ class Supervisor:
         ready = {other.part.name for other in self._running if other.ever_ready}
         if ready.issuperset(running.part.needs):
             running.start()
-            self._front.tell(Event(kind="starting", part=running.part.name))
+            self._tell(Event(kind="starting", part=running.part.name))
 
     def _died(self, running: Running, status: int) -> str:
         name, words = running.part.name, running.last_words()
         wait_s = running.back_off()
         if not running.ever_ready and running.part.gates and running.failures >= _FAILURES_BEFORE_READY:
             return f"{name} does not start (exit status {status}): {words} See {running.log}."
-        self._front.tell(
+        self._tell(
             Event(kind="died", part=name, text=f"{name} ended (status {status}); again in {wait_s:g} s. {words}")
         )
         return ""
@@ -107,7 +116,7 @@ class Supervisor:
 
     def _end_all(self, event: Event) -> None:
         """Stop the parts by their order, with each order the orphans it leaves, then look once more."""
-        self._front.tell(event)
+        self._tell(event)
         for order in sorted({running.part.stops for running in self._running}):
             stopping = [running for running in self._running if running.part.stops == order]
             self._end(

@@ -1,5 +1,6 @@
 """The command line itself: help that loads nothing, errors in one line."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,13 @@ def test_what_goes_wrong_is_said_in_one_line(words: list[str], status: int, said
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
     assert said in done.stderr
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = teachback("up", "--home", str(tmp_path / "home"), "--port", port)
+    assert done.returncode == 1
+    assert f"Port {port} of 127.0.0.1 is taken" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "home" / "catalog.db").exists()
