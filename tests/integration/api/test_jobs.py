@@ -172,3 +172,13 @@ def test_a_train_job_publishes_nothing_unless_told(engineer: Api, jobs: str, par
         assert session.get_one(Job, plain).spec["publish"] == "none"
         assert session.get_one(Job, plain).spec["train"]["epochs"] == 3
         assert len(session.scalars(select(Attempt)).all()) == 2
+
+
+def test_forms_are_told_what_specs_look_like(engineer: Api, experiment: str, dataset: str) -> None:
+    path = f"/experiments/{experiment}/specs"
+    inference = engineer.call("GET", f"{path}/inference/schema").json()
+    assert inference == {"image": "", "dataset_id": "", "bundle_params": {}}
+    assert engineer.call("GET", f"{path}/train/schema").json() == {"default": {}}
+    assert engineer.call("GET", f"{path}/generate/schema").status_code == 404
+    assert engineer.call("GET", f"/datasets/{dataset}/specs/nextimage/schema").json() == {"default": {"limit": 1}}
+    assert engineer.call("GET", "/datasets:get_formats").json()["dataset_formats"] == ["monai"]
