@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from configs.errors import HostDiedError, SupersededError, TeachbackError, UpstreamError
@@ -69,37 +70,37 @@ def _leave(held: Claim, how: "attempts.Leaving", *reason: str) -> None:
         how(session, held.job_id, held.n, *reason)
 
 
-@task(name="gather")
+@task(name="gather", cache_policy=NO_CACHE)
 def gather_labels(held: Claim) -> str:
     """Fix which labels the round trains on."""
     return gather.gather(parts(), held)
 
 
-@task(name="fine-tune")
+@task(name="fine-tune", cache_policy=NO_CACHE)
 def fine_tune(held: Claim, lease: Lease, snapshot: str) -> str | None:
     """Train a challenger."""
     return train.fine_tune(parts(), held, lease, snapshot)
 
 
-@task(name="evaluate")
+@task(name="evaluate", cache_policy=NO_CACHE)
 def evaluate_versions(held: Claim, lease: Lease, snapshot: str, challenger: str) -> str:
     """Score challenger and published version on the same cases."""
     return evaluate.evaluate(parts(), held, lease, snapshot, challenger)
 
 
-@task(name="publish")
+@task(name="publish", cache_policy=NO_CACHE)
 def publish_challenger(held: Claim, lease: Lease, snapshot: str, evaluation: str) -> str:
     """Let the gate decide, and carry its verdict out."""
     return decide.decide(parts(), held, lease, snapshot, evaluation)
 
 
-@task(name="finish")
+@task(name="finish", cache_policy=NO_CACHE)
 def finish_round(held: Claim, snapshot: str, evaluation: str | None) -> None:
     """Close the round, and its loop or the way to the next round."""
     finish.finish(parts(), held, snapshot, evaluation)
 
 
-@task(name="report")
+@task(name="report", cache_policy=NO_CACHE)
 def report_round(held: Claim) -> None:
     """Show the round as a table in Prefect."""
     sentence, rows = report.round_table(parts(), held)

@@ -3,6 +3,7 @@
 import logging
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 
 from configs.errors import TeachbackError
 from configs.settings import Settings
@@ -13,7 +14,7 @@ from tasks.selection.refresh import refresh_scores
 log = logging.getLogger(__name__)
 
 
-@task(name="refresh-scores")
+@task(name="refresh-scores", cache_policy=NO_CACHE)
 def refresh_strategy_scores(held: Claim) -> None:
     """Score unlabelled images with the published model; the round is done, so a failure here only is a warning."""
     parts = open_parts(Settings())

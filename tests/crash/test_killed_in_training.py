@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.crash.ward import EPOCHS, Ward
+from tests.crash.ward import CLOUD, EPOCHS, Ward, answer
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ def test_a_round_whose_bundle_host_is_killed_goes_on_from_its_checkpoint_and_is_
     assert ward.first_step(job, 2) > 1
 
 
-def test_a_round_whose_worker_is_killed_ends_once_and_the_worker_is_started_again(ward: Ward) -> None:
+def test_a_round_does_not_miss_its_worker_that_is_killed_and_started_again(ward: Ward) -> None:
     job = ward.start_round()
     ward.wait_for_training(job)
     (worker,) = ward.installation.processes(*WORKER)
@@ -42,9 +42,7 @@ def test_a_round_whose_worker_is_killed_ends_once_and_the_worker_is_started_agai
     os.kill(worker.pid, signal.SIGKILL)
 
     _served_meanwhile(ward, job)
-    round_ = ward.wait_for_end(job)
-    _ended_once(ward, job, attempts=round_["attempts"])
-    assert round_["attempts"] == 1 or ward.first_step(job, 2) > 1
+    _ended_once(ward, job, attempts=1)
     wait_until(lambda: bool(ward.installation.processes(*WORKER)), "another worker")
 
 
@@ -59,7 +57,7 @@ def _served_meanwhile(ward: Ward, job: str) -> None:
 
 def _ended_once(ward: Ward, job: str, *, attempts: int) -> None:
     round_ = ward.wait_for_end(job)
-    assert (round_["status"], round_["message"]) == ("Done", ""), round_
+    assert round_["status"] == "Done", round_
     assert ward.loop_status(job) == "Done"
     assert round_["attempts"] == attempts
     assert round_["decision"] == "published"
@@ -72,5 +70,5 @@ def _ended_once(ward: Ward, job: str, *, attempts: int) -> None:
 
 
 def _epochs(ward: Ward, job: str) -> int:
-    loop = ward.client.get(f"/api/v1/orgs/local/experiments/{ward.experiment}/jobs/{job}").json()
-    return int(loop["result"]["epoch"])
+    shown = answer(ward.client.get(f"{CLOUD}/experiments/{ward.experiment}/jobs/{job}"), 200)
+    return int(shown["result"]["epoch"])

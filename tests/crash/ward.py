@@ -15,8 +15,8 @@ from infra.adapters.catalog.tables import Attempt
 from tests.fixtures_installation import Installation, command
 from tests.processes import wait_until
 
-EPOCHS = 40
-CASES = 8
+EPOCHS = 30
+CASES = 4
 CLOUD = "/api/v1/orgs/local"
 NATIVE = "/api/teachback/v1"
 
