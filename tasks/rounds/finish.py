@@ -55,7 +55,9 @@ def _result(
     min_cases: int,
 ) -> RoundResult:
     result = RoundResult(
-        labels=len(snapshot.rows), training_cases=len(snapshot.side("train", "validate")), attempts=job.current_attempt
+        labels=sum(row.dataset == job.dataset_id for row in snapshot.rows),
+        training_cases=len(snapshot.side("train", "validate")),
+        attempts=job.current_attempt,
     )
     if job.first_step_at is not None and job.due_at is not None:
         result = result.model_copy(update={"start_seconds": job.first_step_at - job.due_at})

@@ -20,7 +20,7 @@ class VersionScores(BaseModel):
 
 
 class RoundResult(BaseModel):
-    """A round, in the end."""
+    """A round, in the end. `labels` are those of the data set that is annotated, whichever side they are on."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -51,7 +51,7 @@ def _curve(axis: Axes, rounds: list[Round], found: Comparison) -> None:
     for row in rounds:
         scores = row.challenger if row.decision == "published" else row.published
         served.append(scores.mean if scores is not None and scores.mean is not None else served[-1])
-    labels = [0, *(row.labels - found.cases for row in rounds)]
+    labels = [0, *(row.labels for row in rounds)]
     axis.plot(labels, served, marker="o", color="black", label="served model")
     axis.axhline(found.template.mean, linestyle="--", color="#0072b2", label="template copied")
     axis.axhline(found.baseline.mean, linestyle=":", color="#d55e00", label="intensity thresholds")
