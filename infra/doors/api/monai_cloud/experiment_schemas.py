@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from configs.errors import InvalidRequestError
 from configs.specs.score import Strategy
+from infra.adapters.catalog.tables import Job
 from infra.doors.api.monai_cloud.dataset_schemas import Name, Text, Version
 from infra.doors.api.monai_cloud.words import PaginationInfo, iso, uuid_of
 from infra.services.archs import actions_of
@@ -133,6 +134,17 @@ class JobSummary(BaseModel):
     parent_id: str | None
     created_on: str
 
+    @classmethod
+    def of(cls, job: Job) -> "JobSummary":
+        """Show one job in short."""
+        return cls(
+            name=job.name,
+            status=job.status,
+            action=job.action,
+            parent_id=job.parent_id,
+            created_on=iso(job.created_at),
+        )
+
 
 class ExperimentResponse(BaseModel):
     """An experiment, or a base experiment."""
@@ -206,16 +218,7 @@ class ExperimentResponse(BaseModel):
             actions=actions_of(bundle),
             ngc_path=f"teachback/bundles/{bundle.name}:{bundle.version}",
             base_experiment_metadata={"description": bundle.description, "tier": bundle.tier} if row.base else None,
-            jobs={
-                job.id: JobSummary(
-                    name=job.name,
-                    status=job.status,
-                    action=job.action,
-                    parent_id=job.parent_id,
-                    created_on=iso(job.created_at),
-                )
-                for job in view.jobs
-            },
+            jobs={job.id: JobSummary.of(job) for job in view.jobs},
             strategy=row.strategy,
             bundle=bundle.id,
             published_version=row.published_version,
