@@ -41,7 +41,7 @@ def demo(
     ] = None,
     picture: Annotated[
         Path | None,
-        typer.Option("--picture", metavar="FILE", help="Draw the rounds and one held-out case there (PNG)."),
+        typer.Option("--picture", metavar="FILE", help="Draw the rounds and one case there (PNG)."),
     ] = None,
 ) -> None:
     """Start everything, label sample cases through the HTTP API, and show what each round learned.

@@ -37,12 +37,17 @@ def draw(
     axes = figure.subplots(1, 1 + len(maps), width_ratios=[1.7, *([1.0] * len(maps))])
     _curve(axes[0], rounds, found)
     truth = next(iter(maps.values()))
-    level = int(
-        np.argmax([len(np.unique(truth[:, :, k])) * 1e6 + (truth[:, :, k] > 0).sum() for k in range(truth.shape[2])])
-    )
+    level = _fullest(truth)
     for axis, (title, labels) in zip(axes[1:], maps.items(), strict=True):
         _slice(axis, title, image[:, :, level], labels[:, :, level])
     figure.savefig(target, dpi=110)
+
+
+def _fullest(truth: LabelMap) -> int:
+    """Return the slice in which the rarest label is largest."""
+    values = np.unique(truth[truth > 0])
+    areas = [(truth == value).sum(axis=(0, 1)) for value in values]
+    return int(np.argmax(np.min(areas, axis=0)))
 
 
 def _curve(axis: Axes, rounds: list[Round], found: Comparison) -> None:
