@@ -65,14 +65,15 @@ class Reporter(Callback):  # type: ignore[misc]  # Lightning's types are not rea
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,  # noqa: ARG002 (Lightning's signature)
+        outputs: Any,
         batch: Any,  # noqa: ARG002 (Lightning's signature)
         batch_idx: int,
     ) -> None:
         """Count the step; report; obey."""
         self.state.steps += 1
         self.state.seconds = self._earlier_s + time.monotonic() - self._start
-        self._report(trainer, last=batch_idx + 1 >= trainer.num_training_batches)
+        loss = float(outputs["loss"]) if isinstance(outputs, dict) else None
+        self._report(trainer, loss, last=batch_idx + 1 >= trainer.num_training_batches)
         self._obey(pl_module)
         if self._max_steps is not None and self.state.steps >= self._max_steps:
             raise EnoughError
@@ -105,7 +106,7 @@ class Reporter(Callback):  # type: ignore[misc]  # Lightning's types are not rea
             self.state.best = value
             self.state.best_network = snapshot(pl_module.network)
 
-    def _report(self, trainer: Trainer, *, last: bool) -> None:
+    def _report(self, trainer: Trainer, loss: float | None, *, last: bool) -> None:
         """Say progress: the first step and an epoch's last at once, others at most twice a second."""
         now = time.monotonic()
         done = self.state.steps - self._steps_at_start
@@ -118,7 +119,6 @@ class Reporter(Callback):  # type: ignore[misc]  # Lightning's types are not rea
             max_step = min(max_step, self._max_steps)
         eta = (now - self._start) / done * max(0, max_step - self.state.steps)
         bounded = min(eta, max(0.0, self._max_s - self.state.seconds))
-        loss = trainer.callback_metrics.get("loss")
         self._control.say(
             Progress(
                 epoch=self.state.epoch,
@@ -129,7 +129,7 @@ class Reporter(Callback):  # type: ignore[misc]  # Lightning's types are not rea
             )
         )
         if loss is not None:
-            self._control.say(Metric(name="train_loss", step=self.state.steps, value=float(loss)))
+            self._control.say(Metric(name="train_loss", step=self.state.steps, value=loss))
 
     def _obey(self, module: LightningModule) -> None:
         """Do what the parent has asked since the last step."""

@@ -74,6 +74,8 @@ def test_paused_killed_and_resumed_training_learns(hosts: ProcessHosts, folder: 
     assert result.best > result.val_at_start + 0.1
     names = {message.label for message in messages if isinstance(message, Metric)}
     assert {"shell", "core", ""} <= names
+    losses = [message for message in messages if isinstance(message, Metric) and message.name == "train_loss"]
+    assert [loss.step for loss in losses] == [step.step for step in steps]
     _evaluate(hosts, folder, cases, result)
 
 
