@@ -75,11 +75,12 @@ class Catalog:
 def lock(session: Session, query: Select[*_Columns]) -> Select[*_Columns]:
     """Return *query* so that the rows it finds are this unit's until its end.
 
-    On SQLite the unit has the whole database already.
+    On SQLite the unit has the whole database already. On PostgreSQL the lock leaves the key alone: a unit that adds a
+    row which refers to this one (a round names its data set) need not wait, and so cannot close a circle of waiting.
     """
     if session.get_bind().dialect.name == "sqlite":
         return query
-    return query.with_for_update().execution_options(populate_existing=True)
+    return query.with_for_update(key_share=True).execution_options(populate_existing=True)
 
 
 def _engine(url: str, is_sqlite: bool, begin: str) -> Engine:

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from configs.states import JobStatus, LabelState
 from infra.adapters.catalog import jobs
-from infra.adapters.catalog.session import Catalog
-from infra.adapters.catalog.tables import Attempt, Image, Job, Label, LabelEvent, Outbox
+from infra.adapters.catalog.session import Catalog, lock
+from infra.adapters.catalog.tables import Attempt, Dataset, Image, Job, Label, LabelEvent, Outbox
 from tasks.rounds import attempts
-from tasks.rounds.count import CheckedNotice, count_pending, notify
+from tasks.rounds.count import CheckedNotice, count_pending, notify, open_round_if_due
 from tests.builders import World, build, job, notice, start_loop
 
 THREADS = 8
@@ -58,6 +58,20 @@ def test_a_round_size_reached_from_eight_threads_at_once_opens_one_round(catalog
         assert [round_.round_no for round_ in rounds] == [1]
         assert session.scalars(select(Outbox.ref).where(Outbox.kind == "start_flow")).all() == [rounds[0].id]
         assert count_pending(session, loop) == 16
+
+
+def test_a_round_is_opened_while_a_notification_holds_the_data_set_and_waits_for_the_loop(postgresql_url: str) -> None:
+    catalog = Catalog(postgresql_url)
+    world = build(catalog)
+    loop = start_loop(catalog, world)
+    _notify(catalog, world, notice(world.images[0]))
+
+    with catalog.write() as notifying:
+        notifying.execute(lock(notifying, select(Dataset.id).where(Dataset.id == world.dataset)))
+        with catalog.write() as finishing:
+            finishing.execute(text("SET LOCAL lock_timeout = '2s'"))
+            assert open_round_if_due(finishing, jobs.locked(finishing, loop), at_least=1) is not None
+    catalog.close()
 
 
 def test_event_numbers_are_the_order_of_commits(catalog: Catalog) -> None:
