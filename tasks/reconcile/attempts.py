@@ -21,6 +21,7 @@ IN_PREFECT = "a person, in Prefect"
 STALE_EVERY_S = 10.0
 STALE_FOR_S = 24 * 3600.0
 ENDING_S = 30.0
+STARTING_S = 120.0  # a run claims its attempt first of all, within seconds: after this, it died on the way
 _ASKED_TO_END = (RunState.CANCELLING, RunState.CANCELLED)
 
 
@@ -104,7 +105,7 @@ def stale_runs(parts: Parts) -> int:
 
 
 def _settle(parts: Parts, seen: _Seen, run: FlowRun | None) -> bool:
-    over = run is None or run.state.terminal
+    over = run is None or run.state.terminal or _never_claimed(seen, run)
     cancelled = run is not None and run.state in _ASKED_TO_END
     # Of a process on another machine, Prefect's word is not enough: it may train on. Its lease tells.
     dead = over and orphans.is_dead(seen.process)
@@ -126,6 +127,12 @@ def _settle(parts: Parts, seen: _Seen, run: FlowRun | None) -> bool:
         else:
             return False
     return True
+
+
+def _never_claimed(seen: _Seen, run: FlowRun) -> bool:
+    """Say whether a run was taken up and never came to its claim: killed with its worker, nobody tells Prefect so."""
+    begun = run.state in {RunState.PENDING, RunState.RUNNING}
+    return seen.state == AttemptState.QUEUED and begun and run.since_s > STARTING_S
 
 
 def _give_up(parts: Parts, seen: _Seen) -> bool:

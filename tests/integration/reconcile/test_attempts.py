@@ -69,9 +69,21 @@ def test_while_prefect_is_away_no_attempt_is_used_up(parts: Parts, runs: RunsInM
 
 def test_a_run_that_waits_or_is_starting_is_left_alone(parts: Parts, runs: RunsInMemory, round_: Round) -> None:
     for state in (RunState.SCHEDULED, RunState.PENDING, RunState.RUNNING):
-        runs.goes(round_.run(), state, since_s=999)
+        runs.goes(round_.run(), state, since_s=999 if state == RunState.SCHEDULED else 60)
         assert attempts.ended_runs(parts) == 0
     assert round_.attempt().state == AttemptState.QUEUED
+
+
+@pytest.mark.parametrize("state", [RunState.PENDING, RunState.RUNNING])
+def test_a_run_that_was_killed_on_its_way_to_the_claim_is_followed_by_the_next_attempt_and_ended(
+    parts: Parts, runs: RunsInMemory, round_: Round, state: RunState
+) -> None:
+    first = round_.run()
+    runs.goes(first, state, since_s=999)
+    assert attempts.ended_runs(parts) == 1
+    assert round_.job().current_attempt == 2
+    assert attempts.stale_runs(parts) == 1
+    assert runs.found[first].state == RunState.CANCELLING, "else it would hold its place in the pool for ever"
 
 
 def test_a_claimed_attempt_whose_process_died_here_is_lost_before_its_lease_is_over(
