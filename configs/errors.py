@@ -14,6 +14,7 @@ TeachbackError
 │   ├── OrchestratorError    Prefect
 │   └── TrackingError        MLflow
 ├── CorruptError           stored bytes do not match their hash               500
+├── TaskFailedError        a step of a round failed, in a table's words       500
 ├── SupersededError        this attempt is no longer the current one          409
 └── HostError              a bundle host failed                               400
     ├── HostDiedError        it ended without an answer
@@ -109,6 +110,23 @@ class CorruptError(TeachbackError):
 
 class SupersededError(TeachbackError):
     """This attempt has lost its claim: it stops and writes nothing more."""
+
+
+class TaskFailedError(TeachbackError):
+    """A step of a round failed. Its text is made from a table: it names no image, no path and no person.
+
+    Args:
+        code: Which kind of failure.
+        sentence: The table's words for it.
+        passing: Whether another try may well not meet it again.
+        detail: What a caller who may see the job is told.
+    """
+
+    def __init__(self, code: str, sentence: str, *, passing: bool, detail: str) -> None:
+        self.code = code
+        self.passing = passing
+        self.detail = detail
+        super().__init__(f"{code}: {sentence}")
 
 
 class HostError(TeachbackError):

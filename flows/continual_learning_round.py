@@ -33,6 +33,7 @@ def continual_learning_round(
 
     Give an experiment to start a round by hand; the system itself gives `job_id` and `attempt`.
     """
+    finished = False
     with holding(job_id or adopt(experiment, publish, train_spec, reason), attempt) as work:
         if work is None:
             return
@@ -44,5 +45,7 @@ def continual_learning_round(
             evaluation = evaluate_versions(held, lease, snapshot, challenger)
             evaluation = publish_challenger(held, lease, snapshot, evaluation)
         finish_round(held, snapshot, evaluation)
-    report_round(held)
-    refresh_strategy_scores(held)
+        finished = True
+    if finished:  # else the attempt was superseded or cancelled: the round is not ours to report
+        report_round(held)
+        refresh_strategy_scores(held)

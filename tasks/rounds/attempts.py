@@ -6,7 +6,7 @@ queued ─claim─▶ claimed ─▶ ended          the flow finished, failed or
 
 from collections.abc import Callable
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 
@@ -19,12 +19,26 @@ from tasks.rounds.count import open_round_if_due
 
 Leaving = Callable[..., None]
 WITHOUT_PROGRESS = 3
+STOPPED = "its worker was stopped"
 BACK_OFF_S = (0.0, 10.0, 60.0)
 _CLAIMABLE = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.RESUMING)
 
 
-def claim(session: Session, job_id: str, n: int, *, holder: str, lease_s: float, host: str, pid: int) -> bool:
-    """Take attempt *n* of a job, if it is the current one and nobody has; say whether it worked."""
+def claim(
+    session: Session,
+    job_id: str,
+    n: int,
+    *,
+    holder: str,
+    lease_s: float,
+    host: str,
+    pid: int,
+    flow_run_id: str | None = None,
+) -> bool:
+    """Take attempt *n* of a job, if it is the current one and nobody has; say whether it worked.
+
+    The claim notes its flow run itself: whoever started the run may have died before noting it.
+    """
     job = jobs.locked(session, job_id)
     if job.current_attempt != n or job.status not in _CLAIMABLE:
         return False
@@ -32,7 +46,13 @@ def claim(session: Session, job_id: str, n: int, *, holder: str, lease_s: float,
         update(Attempt)
         .where(Attempt.job_id == job_id, Attempt.n == n, Attempt.state == AttemptState.QUEUED)
         .values(
-            state=AttemptState.CLAIMED, holder=holder, lease_until=now() + lease_s, claimed_at=now(), host=host, pid=pid
+            state=AttemptState.CLAIMED,
+            holder=holder,
+            lease_until=now() + lease_s,
+            claimed_at=now(),
+            host=host,
+            pid=pid,
+            flow_run_id=flow_run_id or Attempt.flow_run_id,
         )
     )
     if not _one(taken):
@@ -84,7 +104,9 @@ def lose(session: Session, job_id: str, n: int, reason: str) -> None:
     lost = jobs.attempt(session, job_id, n)
     if job.status in TERMINAL or lost is None or job.current_attempt != n or lost.state == AttemptState.ENDED:
         return
-    lost.state, lost.error = AttemptState.LOST, reason
+    lost.state = AttemptState.LOST
+    if lost.error != STOPPED:
+        lost.error = reason
     if job.status == JobStatus.CANCELING:
         _end(session, job, lost, JobStatus.CANCELED, job.message)
         return
@@ -117,6 +139,17 @@ def fail(session: Session, job_id: str, n: int, reason: str) -> None:
     _end(session, job, failed, JobStatus.ERROR, reason)
 
 
+def stop(session: Session, job_id: str, n: int) -> None:
+    """Note that attempt *n* was asked to end from outside, and end its job if that is being cancelled.
+
+    Whether a person cancelled the run or its worker was stopped, the reconciler finds out; a stop is no failure, so
+    such an attempt is not counted among those that got no further.
+    """
+    end_canceled(session, job_id, n)
+    claimed = and_(Attempt.job_id == job_id, Attempt.n == n, Attempt.state == AttemptState.CLAIMED)
+    session.execute(update(Attempt).where(claimed).values(error=STOPPED))
+
+
 def end_canceled(session: Session, job_id: str, n: int) -> None:
     """Close a job that was asked to cancel, when its attempt has ended."""
     job = jobs.locked_with_loop(session, job_id)
@@ -141,10 +174,9 @@ def _end(session: Session, job: Job, attempt: Attempt, status: JobStatus, messag
 
 
 def _without_progress(session: Session, job_id: str, n: int) -> int:
-    """Count the attempts up to *n* since the last one that got further."""
-    progress = session.scalars(
-        select(Attempt.progress).where(Attempt.job_id == job_id, Attempt.n <= n).order_by(Attempt.n.desc())
-    ).all()
+    """Count the attempts up to *n* since the last one that got further; one that was stopped counts only if it did."""
+    counted = and_(Attempt.job_id == job_id, Attempt.n <= n, or_(Attempt.error != STOPPED, Attempt.progress > 0))
+    progress = session.scalars(select(Attempt.progress).where(counted).order_by(Attempt.n.desc())).all()
     for idle, steps in enumerate(progress):
         if steps:
             return idle

@@ -8,19 +8,19 @@ from functools import lru_cache
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
+from sqlalchemy.exc import SQLAlchemyError
 
-from configs.errors import HostDiedError, SupersededError, TeachbackError, UpstreamError
+from configs.errors import SupersededError, TaskFailedError, UpstreamError
 from configs.settings import Settings
 from configs.specs.annotation import PublishPolicy
 from configs.specs.train import TrainSpec
 from infra.wiring import Parts, open_parts
 from tasks.rounds import adopt as adopting
 from tasks.rounds import attempts, decide, evaluate, finish, gather, report, train, work
+from tasks.rounds.failures import failed, in_our_words
 from tasks.rounds.work import Claim, Lease
 
 log = logging.getLogger(__name__)
-# What another try may well not meet again.
-PASSING = (UpstreamError, HostDiedError, OSError)
 
 
 @lru_cache(maxsize=1)
@@ -41,7 +41,7 @@ def holding(job_id: str, attempt: int) -> Iterator[tuple[Claim, Lease] | None]:
 
     Gives None if the attempt is not to be had: somebody works on it, or it was given up.
     """
-    held = work.claim(parts(), job_id, attempt)
+    held = work.claim(parts(), job_id, attempt, flow_run_id=flow_run.get_id())
     if held is None:
         yield None
         return
@@ -51,60 +51,69 @@ def holding(job_id: str, attempt: int) -> Iterator[tuple[Claim, Lease] | None]:
     except SupersededError:
         log.warning("attempt %s of job %s was superseded or cancelled", held.n, held.job_id)
         _leave(held, attempts.end_canceled)
-    except PASSING as error:
-        _leave(held, attempts.lose, str(error))
+    except TaskFailedError as error:
+        _leave(held, attempts.lose if error.passing else attempts.fail, error.detail)
         raise
-    except TeachbackError as error:
-        _leave(held, attempts.fail, str(error))
-        raise
-    except BaseException as error:
-        # A signal, or a fault of our own: the process ends, so the catalog has to hear of it now.
-        _leave(held, attempts.end_canceled)
-        if isinstance(error, Exception):
-            _leave(held, attempts.fail, f"{type(error).__name__} (see the round's log)")
+    except Exception as error:  # noqa: BLE001 - process edge: between two steps, a fault of our own
+        told = failed(parts(), held, error)
+        _leave(held, attempts.lose if told.passing else attempts.fail, told.detail)
+        raise told from None
+    except BaseException:
+        # A signal: the process ends, because the job was cancelled or because this machine's worker stops.
+        _leave(held, attempts.stop)
         raise
 
 
 def _leave(held: Claim, how: "attempts.Leaving", *reason: str) -> None:
-    with parts().catalog.write() as session:
-        how(session, held.job_id, held.n, *reason)
+    try:
+        with parts().catalog.write() as session:
+            how(session, held.job_id, held.n, *reason)
+    except SQLAlchemyError as error:
+        # The lease runs out, and the reconciler says it then.
+        log.warning("leaving attempt %s of job %s: %s", held.n, held.job_id, type(error).__name__)
 
 
 @task(name="gather", cache_policy=NO_CACHE)
 def gather_labels(held: Claim) -> str:
     """Fix which labels the round trains on."""
-    return gather.gather(parts(), held)
+    with in_our_words(parts(), held):
+        return gather.gather(parts(), held)
 
 
 @task(name="fine-tune", cache_policy=NO_CACHE)
 def fine_tune(held: Claim, lease: Lease, snapshot: str) -> str | None:
     """Train a challenger."""
-    return train.fine_tune(parts(), held, lease, snapshot)
+    with in_our_words(parts(), held):
+        return train.fine_tune(parts(), held, lease, snapshot)
 
 
 @task(name="evaluate", cache_policy=NO_CACHE)
 def evaluate_versions(held: Claim, lease: Lease, snapshot: str, challenger: str) -> str:
     """Score challenger and published version on the same cases."""
-    return evaluate.evaluate(parts(), held, lease, snapshot, challenger)
+    with in_our_words(parts(), held):
+        return evaluate.evaluate(parts(), held, lease, snapshot, challenger)
 
 
 @task(name="publish", cache_policy=NO_CACHE)
 def publish_challenger(held: Claim, lease: Lease, snapshot: str, evaluation: str) -> str:
     """Let the gate decide, and carry its verdict out."""
-    return decide.decide(parts(), held, lease, snapshot, evaluation)
+    with in_our_words(parts(), held):
+        return decide.decide(parts(), held, lease, snapshot, evaluation)
 
 
 @task(name="finish", cache_policy=NO_CACHE)
 def finish_round(held: Claim, snapshot: str, evaluation: str | None) -> None:
     """Close the round, and its loop or the way to the next round."""
-    finish.finish(parts(), held, snapshot, evaluation)
+    with in_our_words(parts(), held):
+        finish.finish(parts(), held, snapshot, evaluation)
 
 
 @task(name="report", cache_policy=NO_CACHE)
 def report_round(held: Claim) -> None:
     """Show the round as a table in Prefect."""
-    sentence, rows = report.round_table(parts(), held)
-    try:
-        parts().orchestrator.table(f"round-{held.job_id}", rows, sentence, str(flow_run.get_id()))
-    except UpstreamError:
-        log.warning("the table of job %s could not be shown in Prefect", held.job_id)
+    with in_our_words(parts(), held):
+        sentence, rows = report.round_table(parts(), held)
+        try:
+            parts().orchestrator.table(f"round-{held.job_id}", rows, sentence, str(flow_run.get_id()))
+        except UpstreamError:
+            log.warning("the table of job %s could not be shown in Prefect", held.job_id)

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from configs.errors import SupersededError
 from configs.specs.round import RoundSpec
@@ -41,8 +41,8 @@ class Claim(BaseModel):
     holder: str
 
 
-def claim(parts: Parts, job_id: str, n: int) -> Claim | None:
-    """Take attempt *n*; None if somebody else has it or it is no longer wanted."""
+def claim(parts: Parts, job_id: str, n: int, *, flow_run_id: str | None = None) -> Claim | None:
+    """Take attempt *n* for this flow run; None if somebody else has it or it is no longer wanted."""
     taken = Claim(job_id=job_id, n=n, holder=new_id())
     with parts.catalog.write() as session:
         held = attempts.claim(
@@ -53,6 +53,7 @@ def claim(parts: Parts, job_id: str, n: int) -> Claim | None:
             lease_s=parts.settings.attempt_lease_s,
             host=platform.node(),
             pid=os.getpid(),
+            flow_run_id=flow_run_id,
         )
     return taken if held else None
 
@@ -112,7 +113,7 @@ class Lease:
                         holder=self._held.holder,
                         lease_s=self._parts.settings.attempt_lease_s,
                     )
-            except OperationalError:
+            except SQLAlchemyError:
                 continue
             if not held:
                 self._lost.set()
