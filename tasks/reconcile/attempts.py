@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Select, and_, exists, or_, select
+from sqlalchemy import Select, and_, exists, select
 from sqlalchemy.orm import Session
 
 from configs.states import TERMINAL, AttemptState, JobStatus
@@ -85,23 +85,34 @@ def stale_runs(parts: Parts) -> int:
     with parts.catalog.write() as session:
         if not loops.is_time(session, "stale-runs", STALE_EVERY_S):
             return 0
-    over = or_(
-        Attempt.state == AttemptState.LOST,
-        and_(Attempt.state == AttemptState.ENDED, Job.status == JobStatus.CANCELED),
-    )
     query = (
-        select(Attempt)
+        select(Attempt, Job.status)
         .join(Job, Job.id == Attempt.job_id)
-        .where(over, Attempt.flow_run_id.is_not(None), Job.modified_at > now() - STALE_FOR_S)
+        .where(
+            Attempt.state.in_([AttemptState.LOST, AttemptState.ENDED]),
+            Attempt.flow_run_id.is_not(None),
+            Job.modified_at > now() - STALE_FOR_S,
+        )
         .order_by(Attempt.created_at.desc())
         .limit(200)
     )
     with parts.catalog.read() as session:
-        seen = _read(session.scalars(query).all())
+        rows = session.execute(query).all()
+    seen = _read([attempt for attempt, _ in rows])
+    # A round that is done may still score images: its run is ended only when its process is gone.
+    finished = {
+        (attempt.job_id, attempt.n)
+        for attempt, status in rows
+        if attempt.state == AttemptState.ENDED and status != JobStatus.CANCELED
+    }
     if not seen:
         return 0
     runs = parts.orchestrator.runs([each.run_id for each in seen])
-    return sum(_end_run(parts, each, runs[each.run_id]) for each in seen if each.run_id in runs)
+    return sum(
+        _end_run(parts, each, runs[each.run_id], may_cancel=(each.job_id, each.n) not in finished)
+        for each in seen
+        if each.run_id in runs
+    )
 
 
 def _settle(parts: Parts, seen: _Seen, run: FlowRun | None) -> bool:
@@ -166,12 +177,12 @@ def _close(session: Session, job_id: str) -> None:
             attempt.state = AttemptState.ENDED
 
 
-def _end_run(parts: Parts, seen: _Seen, run: FlowRun) -> bool:
+def _end_run(parts: Parts, seen: _Seen, run: FlowRun, *, may_cancel: bool) -> bool:
     if run.state.terminal:
         return False
     if orphans.is_dead(seen.process) or (run.state == RunState.CANCELLING and run.since_s > ENDING_S):
         parts.orchestrator.end(run.id, f"Attempt {seen.n} is over and its process is gone.")
-    elif run.state != RunState.CANCELLING:
+    elif may_cancel and run.state != RunState.CANCELLING:
         parts.orchestrator.cancel(run.id)
     else:
         return False

@@ -114,6 +114,14 @@ def _claimed(parts: Parts, attempt: int) -> bool:
     return path.exists() and bool(path.read_text())
 
 
+def _all_over_in_prefect(parts: Parts, round_id: str) -> bool:
+    """Say whether Prefect knows that every run of the round is over: one that it believes in holds the pool's place."""
+    with parts.catalog.read() as session:
+        runs = session.scalars(select(Attempt.flow_run_id).where(Attempt.job_id == round_id)).all()
+    states = [parts.orchestrator.state(run) for run in runs if run is not None]
+    return all(state is None or state.terminal for state in states)
+
+
 def test_a_killed_flow_process_is_followed_by_the_next_attempt(
     parts: Parts, prefect_server: PrefectServer, root: Path, round_id: str
 ) -> None:
@@ -121,6 +129,7 @@ def test_a_killed_flow_process_is_followed_by_the_next_attempt(
         wait_until(lambda: _claimed(parts, 1), "attempt 1", steps=3000)
         os.kill(int((parts.settings.home / "claimed-1").read_text()), signal.SIGKILL)
         wait_until(lambda: job(parts.catalog, round_id).status == JobStatus.DONE, "attempt 2 to finish", steps=3000)
+        wait_until(lambda: _all_over_in_prefect(parts, round_id), "Prefect to hear of it", steps=3000)
     assert job(parts.catalog, round_id).current_attempt == 2
 
 
@@ -136,6 +145,7 @@ def test_a_killed_machine_is_followed_by_the_next_attempt_though_prefect_believe
         wait_until(lambda: not flow.is_running(), "the flow process to be gone")
     with prefect_server.worker("rounds", root, **environment):
         wait_until(lambda: job(parts.catalog, round_id).status == JobStatus.DONE, "attempt 2 to finish", steps=3000)
+        wait_until(lambda: _all_over_in_prefect(parts, round_id), "Prefect to hear of it", steps=3000)
 
 
 def test_a_round_cancelled_in_prefect_ends_cancelled(

@@ -212,3 +212,17 @@ def test_an_attempt_that_nobody_was_asked_to_start_is_started(parts: Parts, runs
     assert round_.run() in runs.found
     with parts.catalog.read() as session:
         assert session.scalars(select(Job.status).where(Job.id == round_.id)).one() == JobStatus.PENDING
+
+
+@pytest.mark.parametrize(("alive", "ended"), [(True, 0), (False, 1)])
+def test_the_run_of_a_finished_round_is_written_off_only_when_its_process_is_gone(
+    parts: Parts, runs: RunsInMemory, round_: Round, *, alive: bool, ended: int
+) -> None:
+    round_.claim(pid=None if alive else _dead_pid())
+    with parts.catalog.write() as session:
+        session.execute(update(Attempt).values(state=AttemptState.ENDED))
+    round_.becomes(JobStatus.DONE)
+    runs.goes(round_.run(1), RunState.RUNNING)
+
+    assert attempts.stale_runs(parts) == ended
+    assert runs.found[round_.run(1)].state.terminal == (not alive), "while it scores images it may live on"
