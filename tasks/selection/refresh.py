@@ -5,9 +5,10 @@ from sqlalchemy.orm import Session
 
 from configs.errors import InvalidRequestError, NotFoundError
 from configs.specs.score import ScoringMethod
+from configs.states import JobStatus
 from configs.wire.host import Case, Failed, ImageScore, ScoreRequest
 from infra.adapters.cache.disk import Pin
-from infra.adapters.catalog.tables import Bundle, Candidate, Experiment, Image, ModelVersion
+from infra.adapters.catalog.tables import Bundle, Candidate, Experiment, Image, Job, ModelVersion
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder
@@ -19,7 +20,8 @@ MOST = 64
 def refresh_scores(parts: Parts, experiment_id: str, dataset_id: str, method: ScoringMethod = "entropy") -> int:
     """Score the next images in order of use that the published version has not scored; return how many.
 
-    The cost of one call is bounded; images without a score are ordered at random behind the scored ones.
+    The cost of one call is bounded, and it ends early when a round waits: that one needs our place in the work pool,
+    and scores anew when it is done. Images without a score are ordered at random behind the scored ones.
 
     Raises:
         HostError: If the bundle fails.
@@ -29,7 +31,7 @@ def refresh_scores(parts: Parts, experiment_id: str, dataset_id: str, method: Sc
         experiment = session.get_one(Experiment, experiment_id)
         version = session.get(ModelVersion, experiment.published_version or "")
         bundle = bundle_folder(parts, session.get_one(Bundle, experiment.bundle_id).id)
-        images = _unscored(session, experiment, dataset_id, method)
+        images = [] if _round_waits(session, experiment.id) else _unscored(session, experiment, dataset_id, method)
     if version is None or not images:
         return 0
     scored = 0
@@ -51,9 +53,14 @@ def refresh_scores(parts: Parts, experiment_id: str, dataset_id: str, method: Sc
                 if not isinstance(message, ImageScore):
                     continue
                 if not _keep(parts, experiment, dataset_id, version.id, method, message):
-                    break  # a newer version is published: its own refresh scores
+                    break  # what is published by then, or after the round that waits, is scored by its own refresh
                 scored += 1
     return scored
+
+
+def _round_waits(session: Session, experiment_id: str) -> bool:
+    waiting = exists().where(Job.experiment_id == experiment_id, Job.action == "train", Job.status == JobStatus.PENDING)
+    return bool(session.scalar(select(waiting)))
 
 
 def _unscored(session: Session, experiment: Experiment, dataset_id: str, method: str) -> list[Image]:
@@ -82,7 +89,8 @@ def _keep(parts: Parts, experiment: Experiment, dataset_id: str, version: str, m
     """Write one score unless a newer version is out or the image was labelled meanwhile; say whether to go on."""
     image_id = int(scored.image)
     with parts.catalog.write() as session:
-        if session.get_one(Experiment, experiment.id).published_version != version:
+        newer = session.get_one(Experiment, experiment.id).published_version != version
+        if newer or _round_waits(session, experiment.id):
             return False
         if not session.get_one(Image, image_id).open:
             return True

@@ -152,6 +152,18 @@ def test_a_finished_step_is_not_done_again_by_a_later_attempt(clinic: Clinic) ->
 
 
 @pytest.mark.slow
+def test_scoring_gives_way_to_a_round_that_waits(clinic: Clinic) -> None:
+    waiting = Job(org=ORG, experiment_id=clinic.experiment, dataset_id=clinic.dataset, action="train")
+    with clinic.parts.catalog.write() as session:
+        session.add(waiting)
+
+    assert refresh_scores(clinic.parts, clinic.experiment, clinic.dataset) == 0
+
+    with clinic.parts.catalog.write() as session:
+        session.delete(session.get_one(Job, waiting.id))
+
+
+@pytest.mark.slow
 def test_scores_of_the_published_version_order_what_is_left(clinic: Clinic) -> None:
     scored = refresh_scores(clinic.parts, clinic.experiment, clinic.dataset)
 
