@@ -137,7 +137,10 @@ def test_a_host_that_breaks_the_protocol_is_killed_with_all_it_started(tmp_path:
     wait_until(lambda: not _running("98765.4"), "the end of what it started")
 
 
-def test_a_host_sees_its_bundle_and_nothing_of_its_parent(tmp_path: Path, level: CageLevel) -> None:
+def test_a_host_sees_its_bundle_and_nothing_of_its_parent(
+    tmp_path: Path, level: CageLevel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEACHBACK_PLANTED", "secret")
     secret = tmp_path / "secret"
     secret.write_text("password")
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -149,6 +152,7 @@ def test_a_host_sees_its_bundle_and_nothing_of_its_parent(tmp_path: Path, level:
     line = next(line for line in (tmp_path / "work" / "log.txt").read_text().splitlines() if '"environment"' in line)
     found = json.loads(line)
     allowed = {"PATH", "LANG", "HOME", "TMPDIR", "OMP_NUM_THREADS", "PYTHONPATH", "CUDA_VISIBLE_DEVICES", "PWD"}
+    allowed |= {"OMP_WAIT_POLICY", "CUBLAS_WORKSPACE_CONFIG"}  # libraries set the last one, there and here
     ours = {name for name in os.environ if name not in allowed}
     assert not ours & set(found["environment"])
     assert found["own"]
