@@ -27,7 +27,7 @@ from infra.wiring import Parts
 from tasks.reconcile.loop import wake
 from tasks.rounds.cancel import cancel as cancel_job
 from tasks.rounds.count import open_round_if_due
-from tasks.rounds.start import start_annotation, start_train
+from tasks.rounds.start import count_again, start_annotation, start_train
 
 LOG_BYTES = 2**20
 _SECRET = re.compile(r"secret|password|passwd|token|api_?key|credential", re.IGNORECASE)
@@ -53,6 +53,7 @@ def annotate(parts: Parts, caller: Caller, experiment_id: str, spec: AnnotationS
         InvalidRequestError: If it has not exactly one training data set, or its bundle cannot train.
         ConflictError: If another loop of it is open.
     """
+    allow(caller, Right.RUN_JOBS)
     _check_tracking(parts, spec.train_spec)
 
     def start(session: Session, experiment: Experiment) -> Job:
@@ -72,6 +73,7 @@ def train(parts: Parts, caller: Caller, experiment_id: str, spec: RoundSpec, ask
         NotFoundError: If there is no such experiment.
         InvalidRequestError: If it has not exactly one training data set, or its bundle cannot train.
     """
+    allow(caller, Right.RUN_JOBS)
     _check_tracking(parts, spec.train)
 
     def start(session: Session, experiment: Experiment) -> Job:
@@ -136,6 +138,8 @@ def pause(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> Job:
 def resume(parts: Parts, caller: Caller, experiment_id: str, job_id: str, *, round_now: bool = False) -> Job:
     """Go on with a paused loop; `round_now` opens a round with the labels that wait, also of a running loop.
 
+    Labels that cancelled rounds had taken wait, too.
+
     Raises:
         NotFoundError: If the experiment has none of this id.
         InvalidRequestError: If it is not a paused loop.
@@ -145,6 +149,8 @@ def resume(parts: Parts, caller: Caller, experiment_id: str, job_id: str, *, rou
         locked = job_catalog.locked(session, job.id)
         _expect(locked, "resume", *([JobStatus.PAUSED, JobStatus.RUNNING] if round_now else [JobStatus.PAUSED]))
         locked.status = JobStatus.RUNNING
+        if round_now:
+            count_again(session, locked)
         open_round_if_due(session, locked, at_least=1 if round_now else None)
 
     return _change(parts, caller, experiment_id, job_id, "resume", change)
@@ -231,7 +237,6 @@ def _start(
     asked: Asked,
     start: Callable[[Session, Experiment], Job],
 ) -> str:
-    allow(caller, Right.RUN_JOBS)
     with parts.catalog.write() as session:
         known = recall(session, caller.org, asked.repeat)
         if known is not None:

@@ -1,7 +1,5 @@
 """A person starts a round: from Prefect's form or with `prefect deployment run`."""
 
-from uuid import NAMESPACE_OID, uuid5
-
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
@@ -14,7 +12,7 @@ from infra.adapters.catalog import jobs
 from infra.adapters.catalog.tables import Attempt, Experiment, Job
 from infra.wiring import Parts
 from tasks.rounds.count import open_round_if_due
-from tasks.rounds.start import start_train
+from tasks.rounds.start import count_again, hold_training_data, start_train
 
 
 def adopt(
@@ -34,11 +32,14 @@ def adopt(
         NotFoundError: If there is no such experiment.
         ConflictError: If a round or training of it is running; the message names it.
     """
-    job_id = str(uuid5(NAMESPACE_OID, flow_run_id))
     with parts.catalog.write() as session:
-        if session.get(Job, job_id) is not None:
-            return job_id
+        mine = select(Attempt.job_id).where(Attempt.flow_run_id == flow_run_id)
+        known = session.scalar(select(Job.id).where(Job.id.in_(mine), Job.status.not_in(TERMINAL)))
+        if known is not None:
+            return known
         found = _experiment(session, experiment)
+        hold_training_data(session, found)
+        loop = _running_loop(session, found)
         running = session.scalar(
             select(Job).where(Job.experiment_id == found.id, Job.action == "train", Job.status.not_in(TERMINAL))
         )
@@ -46,9 +47,8 @@ def adopt(
             shown = f"round {running.round_no}" if running.round_no else f"job {running.id}"
             raise ConflictError(f"{shown} of this experiment is {running.status}: wait for it, or cancel it.")
         spec = RoundSpec(train=train or TrainSpec(), publish=publish)
-        job = _round_of_loop(session, found, spec) or start_train(
-            session, found, spec, actor="prefect", name=reason or "Started in Prefect", job_id=job_id
-        )
+        round_ = None if loop is None else _round_of_loop(session, loop, spec)
+        job = round_ or start_train(session, found, spec, actor="prefect", name=reason or "Started in Prefect")
         attempt = session.get_one(Attempt, (job.id, 1))
         attempt.flow_run_id = flow_run_id
         return job.id
@@ -69,15 +69,17 @@ def _experiment(session: Session, wanted: str) -> Experiment:
     return found[0]
 
 
-def _round_of_loop(session: Session, experiment: Experiment, spec: RoundSpec) -> Job | None:
+def _running_loop(session: Session, experiment: Experiment) -> Job | None:
     loop = session.scalar(
-        select(Job).where(
+        select(Job.id).where(
             Job.experiment_id == experiment.id, Job.action == "annotation", Job.status == JobStatus.RUNNING
         )
     )
-    if loop is None:
-        return None
-    loop = jobs.locked(session, loop.id)
+    return None if loop is None else jobs.locked(session, loop)
+
+
+def _round_of_loop(session: Session, loop: Job, spec: RoundSpec) -> Job | None:
+    count_again(session, loop)
     round_ = open_round_if_due(session, loop, at_least=1)
     if round_ is not None and spec != RoundSpec.of(AnnotationSpec.model_validate(loop.spec)):
         round_.spec = spec.model_dump(mode="json")

@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 from configs.states import TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.tables import Job
+from tasks.rounds.count import open_round_if_due
 
 
 def cancel(session: Session, job_id: str, actor: str) -> None:
@@ -15,13 +16,16 @@ def cancel(session: Session, job_id: str, actor: str) -> None:
         job_id: The job.
         actor: Who asks, for the message.
     """
-    job = jobs.locked(session, job_id)
+    job = jobs.locked_with_loop(session, job_id)
     if job.status in TERMINAL or job.status == JobStatus.CANCELING:
         return
     child = jobs.open_child(session, job.id)
     if child is not None:
-        _cancel_one(session, child, actor)
+        _cancel_one(session, jobs.locked(session, child.id), actor)
     _cancel_one(session, job, actor)
+    if job.parent_id is not None and job.status == JobStatus.CANCELED:
+        # It had not begun, so its labels still wait.
+        open_round_if_due(session, jobs.locked(session, job.parent_id))
 
 
 def _cancel_one(session: Session, job: Job, actor: str) -> None:
@@ -30,6 +34,8 @@ def _cancel_one(session: Session, job: Job, actor: str) -> None:
     if job.action == "annotation" or current is None or current.state != AttemptState.CLAIMED:
         # No process of ours works on it, so nobody has to be waited for.
         job.status = JobStatus.CANCELED
+        if job.tracking_run is not None or jobs.last_round_no(session, job.id):
+            outbox.enqueue(session, outbox.OutboxKind.TRACKING, job.id)
     else:
         job.status = JobStatus.CANCELING
     if current is None:

@@ -12,7 +12,7 @@ from configs.states import TERMINAL, JobStatus, LabelState
 from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.session import lock
 from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, ExperimentDataset, Job, Label
-from infra.adapters.catalog.tables.base import new_id, now
+from infra.adapters.catalog.tables.base import now
 from tasks.rounds.count import add_pending, open_round_if_due
 
 
@@ -34,8 +34,7 @@ def start_annotation(
         InvalidRequestError: If the experiment does not have exactly one training data set.
         ConflictError: If another loop of the experiment is open.
     """
-    dataset = _training_dataset(session, experiment)
-    session.execute(lock(session, select(Dataset.id).where(Dataset.id == dataset)))
+    dataset = hold_training_data(session, experiment)
     other = session.scalar(
         select(Job.id).where(
             Job.experiment_id == experiment.id, Job.action == "annotation", Job.status.not_in(TERMINAL)
@@ -47,8 +46,7 @@ def start_annotation(
     loop.spec, loop.round_size = spec.model_dump(mode="json"), spec.round_size
     session.add(loop)
     session.flush()
-    for image_id in _labelled_since(session, dataset, jobs.trained_to(session, experiment.id)):
-        add_pending(session, loop, image_id)
+    count_again(session, loop)
     open_round_if_due(session, loop)
     return loop
 
@@ -61,9 +59,10 @@ def start_train(
     actor: str,
     name: str = "",
     request: dict[str, Any] | None = None,
-    job_id: str | None = None,
 ) -> Job:
     """Start one training on all labels so far. While one of the experiment waits to start, that one is returned.
+
+    A loop's round that waits is another matter: it publishes and is cancelled as the loop's owner said.
 
     Args:
         session: A unit.
@@ -72,19 +71,22 @@ def start_train(
         actor: Who asks.
         name: Shown in lists.
         request: What the caller sent, as echoed.
-        job_id: Id to take, so that a repeated request finds its job.
 
     Raises:
         InvalidRequestError: If the experiment does not have exactly one training data set.
     """
-    dataset = _training_dataset(session, experiment)
+    dataset = hold_training_data(session, experiment)
     waiting = session.scalar(
-        select(Job).where(Job.experiment_id == experiment.id, Job.action == "train", Job.status == JobStatus.PENDING)
+        select(Job).where(
+            Job.experiment_id == experiment.id,
+            Job.action == "train",
+            Job.status == JobStatus.PENDING,
+            Job.parent_id.is_(None),
+        )
     )
     if waiting is not None:
         return waiting
     job = _job(experiment, dataset, "train", JobStatus.PENDING, actor=actor, name=name, request=request)
-    job.id = job_id or new_id()
     job.spec = spec.model_dump(mode="json")
     job.due_at = session.scalar(select(now()))
     session.add(job)
@@ -94,7 +96,21 @@ def start_train(
     return job
 
 
-def _training_dataset(session: Session, experiment: Experiment) -> str:
+def count_again(session: Session, loop: Job) -> None:
+    """Count what no finished round has trained on: labels from before the loop, or taken by rounds that did not end.
+
+    Call it inside a unit that holds the loop's row.
+    """
+    for image_id in _labelled_since(session, loop.dataset_id or "", jobs.trained_to(session, loop.experiment_id)):
+        add_pending(session, loop, image_id)
+
+
+def hold_training_data(session: Session, experiment: Experiment) -> str:
+    """Return the experiment's training data set, its row held until the unit ends: starts of jobs come one by one.
+
+    Raises:
+        InvalidRequestError: If there is not exactly one.
+    """
     found = session.scalars(
         select(ExperimentDataset.dataset_id).where(
             ExperimentDataset.experiment_id == experiment.id, ExperimentDataset.use == "train"
@@ -104,6 +120,7 @@ def _training_dataset(session: Session, experiment: Experiment) -> str:
         raise InvalidRequestError(
             f"Training needs exactly one training data set and this experiment has {len(found)}: set train_datasets."
         )
+    session.execute(lock(session, select(Dataset.id).where(Dataset.id == found[0])))
     return found[0]
 
 
