@@ -4,8 +4,8 @@ from configs.failpoints import fail_point
 from infra.wiring import Parts
 from tasks.publishing.gate import Verdict, judge
 from tasks.publishing.publish import keep_back, publish_challenger
-from tasks.rounds.evaluate import Evaluation, evaluate_again, read_evaluation
-from tasks.rounds.work import Claim, Lease, Work, open_work
+from tasks.rounds.evaluate import AGAIN, Evaluation, evaluate_again, read_evaluation
+from tasks.rounds.work import Claim, Lease, Work, open_work, step_done
 
 
 def decide(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str, evaluation_sha256: str) -> str:
@@ -17,6 +17,8 @@ def decide(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str, evalua
         SupersededError: If the attempt may no longer write.
     """
     work = open_work(parts, held)
+    # An attempt before this one may have judged twice, and died after carrying that out.
+    evaluation_sha256 = step_done(parts, held, AGAIN) or evaluation_sha256
     evaluation = read_evaluation(parts, evaluation_sha256)
     if _carry_out(parts, work, evaluation) != "stale":
         return evaluation_sha256

@@ -20,6 +20,7 @@ from tasks.rounds.train import tensor_cache, weights_file
 from tasks.rounds.work import Claim, Lease, Work, cases_of, mark_step, open_work, read_snapshot, step_done
 
 STEP = "evaluate"
+AGAIN = "evaluate-2"
 MOST_PREQUENTIAL = 20
 
 
@@ -76,8 +77,8 @@ def evaluate(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str, chal
 
 def evaluate_again(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str, challenger: str) -> str:
     """As `evaluate`, once more, since another version was published meanwhile."""
-    step = f"{STEP}-2"
-    return step_done(parts, held, step) or _evaluate(parts, held, lease, snapshot_sha256, challenger, step)
+    done = step_done(parts, held, AGAIN)
+    return done or _evaluate(parts, held, lease, snapshot_sha256, challenger, AGAIN)
 
 
 def read_evaluation(parts: Parts, sha256: str) -> Evaluation:

@@ -42,7 +42,7 @@ def finish(parts: Parts, held: Claim, snapshot_sha256: str, evaluation_sha256: s
         if evaluation is not None and trained is not None:
             _note_version(session, trained.version, result, evaluation_sha256)
         if job.parent_id is not None:
-            _close_or_continue(session, jobs.locked(session, job.parent_id), job, result)
+            _close_or_continue(session, jobs.locked(session, job.parent_id), result)
         outbox.enqueue(session, outbox.OutboxKind.TRACKING, job.id)
 
 
@@ -107,6 +107,8 @@ def _end(session: Session, job: Job, held: Claim, result: RoundResult) -> None:
     if ended is not None:
         ended.state = AttemptState.ENDED
     if result.decision == "skipped":
+        # Its labels go on waiting for a round that trains.
+        job.to_seq = None
         session.merge(Decision(job_id=job.id, outcome="skipped", reason=result.reason, verdict={}))
 
 
@@ -116,15 +118,12 @@ def _note_version(session: Session, version_id: str, result: RoundResult, evalua
     version.metrics = result.model_dump(mode="json", include={"key_metric", "metric_kind", "metric_cases"})
 
 
-def _close_or_continue(session: Session, loop: Job, round_: Job, result: RoundResult) -> None:
-    """Count the round, and end the loop if a criterion is met; else open the next round if it is due already."""
+def _close_or_continue(session: Session, loop: Job, result: RoundResult) -> None:
+    """Count the round unless it was skipped; end the loop if a criterion is met, else open the next round if due."""
     if loop.status in TERMINAL:
         return
     spec = AnnotationSpec.model_validate(loop.spec)
-    if result.decision == "skipped":
-        # Its labels train in the next round: they go on waiting for it, and the round does not count.
-        round_.to_seq = None
-    else:
+    if result.decision != "skipped":
         loop.rounds_done += 1
     if result.key_metric is not None and result.decision != "skipped":
         loop.best_metric = max(loop.best_metric if loop.best_metric is not None else -1.0, result.key_metric)
