@@ -22,6 +22,7 @@ from infra.adapters.images.open import open_store
 from infra.services.callers import Caller, Right, allow
 from infra.services.listing import Cut, Page, cut
 from infra.wiring import Parts
+from tasks.images.forget import forget_dataset
 from tasks.images.sync import SyncReport, sync_dataset
 from tasks.labels.imports import import_labels
 
@@ -170,7 +171,7 @@ def change(parts: Parts, caller: Caller, dataset_id: str, request: DatasetChange
 
 
 def remove(parts: Parts, caller: Caller, dataset_id: str) -> Dataset:
-    """Hide a data set; its labels' history stays.
+    """Hide a data set and drop what this host has cached of it; its labels' history stays.
 
     Raises:
         NotFoundError: If the organisation has none of this id.
@@ -186,6 +187,7 @@ def remove(parts: Parts, caller: Caller, dataset_id: str) -> Dataset:
         locked.deleted_at = session.scalar(select(now()))
         session.execute(delete(Lease).where(Lease.dataset_id == dataset_id))
         audit.record(session, caller.org, caller.subject, "dataset.delete", dataset_id)
+    forget_dataset(parts, dataset_id)
     return row
 
 

@@ -17,6 +17,7 @@ from infra.adapters.catalog import images
 from infra.adapters.catalog.tables import Image
 from infra.adapters.images.base import ImageStore
 from infra.wiring import Parts
+from tasks.images.forget import OWNER_FILE
 from tasks.images.prepare import LocalImage
 from tasks.images.stores import image_of, store_of
 from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
@@ -86,7 +87,7 @@ class SlotImages:
 
 
 def prediction_key(image: Image, version_id: str, spec: InferSpec, form: LabelForm) -> str:
-    """Return what a kept prediction is known by: content of the image, version, prompts and form of the file."""
+    """Return what a kept prediction is known by: data set, content of the image, version, prompts, form of the file."""
     # The spec's text keeps the order of its parameters: two orders are two entries, which does no harm.
     asked = f"{version_id}\n{spec.model_dump_json()}\n{form}"
     return f"{image.dataset_id}\n{image.key}\n{image.fingerprint}\n{asked}"
@@ -109,6 +110,7 @@ def keep(parts: Parts, key: str, content: bytes, origin: Origin) -> None:
 
     def fill(folder: Path) -> None:
         (folder / "label").write_bytes(content)
+        (folder / OWNER_FILE).write_text(key.partition("\n")[0])
         (folder / "origin.json").write_text(origin.model_dump_json())
 
     parts.cache.get(_KIND, key, fill)

@@ -71,6 +71,13 @@ class DiskCache:
         with locked(self._lock(kind, name)):
             self._remove(kind, name)
 
+    def drop_where(self, kind: Kind, matches: Callable[[Path], bool]) -> None:
+        """Remove the entries of a kind whose folder *matches*, as `drop` does."""
+        for entry in (self._folder / kind).glob("*/*"):
+            if not entry.name.startswith(".") and matches(entry):
+                with locked(self._lock(kind, entry.name)):
+                    self._remove(kind, entry.name)
+
     def _get(self, kind: Kind, name: str, fill: Callable[[Path], None], *, pin: Path | None) -> Path:
         entry, lock = self._entry(kind, name), self._lock(kind, name)
         with locked(lock, shared=True):

@@ -74,9 +74,9 @@ class TensorCache:
             return None
         try:
             stored = torch.load(path, weights_only=True)
-        except (UnpicklingError, RuntimeError, EOFError, ValueError):  # cut short by a full disk: made anew
-            return None
-        os.utime(path)  # the cache evicts what was not used for longest
+            os.utime(path)  # the cache evicts what was not used for longest
+        except (UnpicklingError, RuntimeError, EOFError, ValueError, FileNotFoundError):
+            return None  # cut short by a full disk, or evicted just now: made anew
         return {name: _unpack(value) for name, value in stored.items()}
 
     def _write(self, key: str, packed: Item) -> None:

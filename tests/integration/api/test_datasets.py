@@ -8,11 +8,13 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from configs.settings import Settings
-from infra.adapters.catalog.tables import Audit, VaultValue
+from infra.adapters.catalog.tables import Audit, Image, VaultValue
 from infra.doors.api.app import create_app
 from infra.services import people
 from infra.services.callers import Role
 from infra.wiring import Parts
+from tasks.images.stores import image_of, store_of
+from tasks.serving.answers import Origin, keep, kept
 from tests.integration.api.conftest import BASE_URL, ORG, Api, make_experiment
 from tests.runs_in_memory import RunsInMemory
 
@@ -101,6 +103,27 @@ def test_a_data_set_in_use_is_not_deleted_and_one_that_is_deleted_is_gone(engine
     assert engineer.call("DELETE", f"/datasets/{dataset}").status_code == 200
     assert engineer.call("DELETE", f"/datasets/{dataset}").status_code == 404
     assert engineer.call("GET", "/datasets").json() == []
+
+
+def test_what_is_cached_of_a_deleted_data_set_goes_and_of_another_stays(
+    engineer: Api, dataset: str, parts: Parts
+) -> None:
+    with parts.catalog.read() as session:
+        (image, *_) = session.scalars(select(Image).where(Image.dataset_id == dataset)).all()
+    local = image_of(parts, store_of(parts, dataset), image)
+    origin = Origin(version="v", score=None)
+    keep(parts, f"{dataset}\nimage", b"theirs", origin)
+    keep(parts, "another\nimage", b"another's", origin)
+    tensor = parts.settings.cache_dir / "hosts" / "bundle" / "tensor" / "ab" / "abcd"
+    tensor.parent.mkdir(parents=True)
+    tensor.write_bytes(b"voxels")
+
+    assert engineer.call("DELETE", f"/datasets/{dataset}").status_code == 200
+
+    assert not local.path.exists()
+    assert not tensor.exists()
+    assert kept(parts, f"{dataset}\nimage") is None
+    assert kept(parts, "another\nimage") == (b"another's", origin)
 
 
 def test_lists_are_bare_or_wrapped_and_come_in_pages(engineer: Api, folder: Path) -> None:
