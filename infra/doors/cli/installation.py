@@ -46,9 +46,11 @@ class Installation:
         """Where a person's browser finds what."""
         settings = with_embedded(self.settings, read_ports(self.settings.home))
         prefect = settings.prefect_api_url.removesuffix("/api")
+        embedded = not self.settings.prefect_api_url
+        password = f"  (it asks for what {self.settings.home / 'prefect.auth'} holds)" if embedded else ""
         return [
             ("API docs", f"{self.address}/docs"),
-            ("Prefect UI", prefect),
+            ("Prefect UI", f"{prefect}{password}"),
             ("MLflow UI", settings.mlflow_tracking_uri),
         ]
 
