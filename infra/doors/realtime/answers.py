@@ -14,6 +14,8 @@ from tasks.serving.answers import Origin, SlotImages, encode, keep, kept, predic
 
 log = logging.getLogger(__name__)
 
+LIVE_FIRST_S = 10.0  # that a background request waits for live ones: it must not hold an old version for long
+
 
 class Ticket(NamedTuple):
     """An accepted request, and the version that it ends on. `since` by the monotonic clock, in seconds."""
@@ -128,11 +130,17 @@ class Answers:
         if found is None:
             with self._parts.cache.pin() as pin:
                 path = self._images.local(image, pin).path
-                found = self._predict(served, path, request)
+                found = self._left_by_live(key) if request.background else None
+                found = found or self._predict(served, path, request)
             keep(self._parts, key, *found)
         content, origin = found
         seconds = time.monotonic() - ticket.since
         return Answer(content, origin.version, served.published.seq, cached, seconds, origin.score)
+
+    def _left_by_live(self, key: str) -> tuple[bytes, Origin] | None:
+        """Let live requests go first; return the answer if one of them asked the same, as hints foretell."""
+        self.lanes.wait_idle(LIVE_FIRST_S)
+        return kept(self._parts, key)
 
     def _predict(self, served: Served, image: Path, request: SlotPredict) -> tuple[bytes, Origin]:
         prediction = served.engine.predict(served.name, [image], request.spec, background=request.background)
