@@ -13,6 +13,7 @@ from infra.adapters.catalog.tables.base import now
 from infra.adapters.images.base import StoredImage
 from infra.wiring import Parts
 from tasks.images.stores import store_of
+from tasks.selection.next_image import reopen
 
 BATCH = 500
 BUCKETS = 100
@@ -59,6 +60,7 @@ def _take_in(parts: Parts, session: Session, org: str, dataset_id: str, batch: l
         for image in session.scalars(select(Image).where(Image.dataset_id == dataset_id, Image.key.in_(keys)))
     }
     added = changed = 0
+    back: list[int] = []
     for stored in batch:
         row = known.get(stored.key)
         if row is None:
@@ -69,7 +71,10 @@ def _take_in(parts: Parts, session: Session, org: str, dataset_id: str, batch: l
             row.fingerprint, row.meta = stored.fingerprint, dict(stored.meta)
             changed += 1
         if row.skipped_reason == GONE:
-            row.skipped_reason, row.open = "", True
+            row.skipped_reason = ""
+            back.append(row.id)
+    session.flush()
+    reopen(session, back)
     return added, changed
 
 

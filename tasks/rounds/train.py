@@ -90,7 +90,9 @@ class _Run:
         base = self._snapshot.base_weights
         cases = cases_of(self._parts, self._work, self._snapshot.side("train", "validate"), pin)
         if not any(case.side == "train" for case in cases):
-            raise InvalidRequestError("None of the labels can be read in the experiment's label names: check them.")
+            raise InvalidRequestError(
+                "None of the labels can be read in the experiment's label names, or their images are gone: check them."
+            )
         return TrainRequest(
             bundle=str(self._work.bundle),
             cases=cases,

@@ -13,7 +13,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import SQLAlchemyError
 
-from configs.errors import SupersededError
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError, SupersededError
 from configs.specs.round import RoundSpec
 from configs.wire.host import Case
 from infra.adapters.cache.disk import Pin
@@ -189,7 +189,7 @@ def read_snapshot(parts: Parts, sha256: str) -> Snapshot:
 def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> list[Case]:
     """Put the rows' images and labels on this host, the labels in the experiment's indices on the images' grids.
 
-    A label that cannot be read in the experiment's words is left out.
+    A label that cannot be read in the experiment's words is left out, and so is an image that is no longer there.
 
     Raises:
         StoreError: If an image cannot be read now.
@@ -202,7 +202,12 @@ def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> lis
     for row in rows:
         with parts.catalog.read() as session:
             image = images.get(session, row.image)
-        local = image_of(parts, stores[row.dataset], image, pin)
+        try:
+            local = image_of(parts, stores[row.dataset], image, pin)
+        except (NotFoundError, InvalidRequestError, ConflictError) as error:
+            # One image that was deleted or replaced in its store must not end the loop, now and for ever.
+            log.warning("image %s is left out: %s", row.image, type(error).__name__)
+            continue
         target = folder / f"{row.label_sha256}-{row.image}.nii"
         if not target.exists():
             source = folder / f"{row.label_sha256}{row.label_ending}"

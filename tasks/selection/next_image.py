@@ -4,9 +4,9 @@ Every look-up is one step down an index: the number of images does not matter. A
 lease; where two annotators meet the same one, one insert wins and the other goes on to the next candidate.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from sqlalchemy import ColumnElement, Select, delete, exists, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
@@ -75,8 +75,16 @@ def reclaim(session: Session, dataset_id: str) -> int:
     over = delete(Lease).where(Lease.dataset_id == dataset_id, Lease.until < now()).returning(Lease.image_id)
     images = session.scalars(over).all()
     if images:
-        session.execute(update(Image).where(Image.id.in_(images), Image.skipped_reason == "").values(open=True))
+        reopen(session, images)
     return len(images)
+
+
+def reopen(session: Session, images: Collection[int]) -> None:
+    """Make those of these images free to be given that are neither labelled nor skipped nor leased."""
+    labelled = exists().where(Label.image_id == Image.id, Label.state == LabelState.ACTIVE)
+    leased = exists().where(Lease.dataset_id == Image.dataset_id, Lease.image_id == Image.id)
+    free = and_(Image.id.in_(images), Image.skipped_reason == "", ~labelled, ~leased)
+    session.execute(update(Image).where(free).values(open=True))
 
 
 def touch_lease(session: Session, image: Image, holder: str, lease_s: float) -> None:
@@ -159,7 +167,9 @@ def _take(session: Session, image: Image, holder: str, lease_s: float) -> bool:
         dataset_id=image.dataset_id, image_id=image.id, layer=0, holder=holder, until=now() + lease_s
     )
     if session.execute(lease.on_conflict_do_nothing().returning(Lease.image_id)).first() is None:
-        session.expire(image)  # somebody else was quicker; what we read of it is old
+        # Somebody else has it, and reads on: left open it would be met again and again.
+        image.open = False
+        session.flush()
         return False
     image.open = False
     session.flush()

@@ -1,6 +1,7 @@
 """Labels come in from clients and from stores: kept whole, written where they belong, learnt from where they fit."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from sqlalchemy import select
 from configs.errors import InvalidRequestError
 from configs.settings import Settings
 from configs.specs.dataset import DatasetSpec
-from infra.adapters.catalog.tables import Bundle, Dataset, Experiment, ExperimentDataset, Label, Organisation
+from configs.specs.round import RoundSpec
+from infra.adapters.catalog.tables import Bundle, Dataset, Experiment, ExperimentDataset, Image, Label, Organisation
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts, open_parts
 from tasks.images.geometry import Geometry
@@ -28,6 +30,8 @@ from tasks.labels.notice import Notice, check_notices
 from tasks.labels.read import read_label
 from tasks.labels.save import LabelParams, save_label
 from tasks.labels.write import write_seg
+from tasks.rounds.snapshot import SnapshotRow
+from tasks.rounds.work import Claim, Work, cases_of
 from tests.dicom_series import SHAPE, asymmetric, make_series, oblique_affine
 from tests.fixtures_orthanc import Orthanc
 
@@ -225,3 +229,55 @@ def test_a_model_s_own_seg_in_the_pacs_is_no_label(pacs: Clinic, orthanc: Orthan
     assert import_labels(pacs.parts, pacs.dataset) == 0
     with pytest.raises(InvalidRequestError, match="made by a program"):
         check_notices(pacs.parts, pacs.dataset, [Notice(kind="added", image=pacs.image, label=key)])
+
+
+def test_a_labelled_image_that_was_away_comes_back_labelled(folder: Clinic, tmp_path: Path) -> None:
+    file, away = tmp_path / "images" / "p" / "ct.nii.gz", tmp_path / "away.nii.gz"
+    label = tmp_path / "label.nii.gz"
+    write_nifti(Volume(np.ones(SHAPE, np.uint8), IMAGE.affine), label)
+    assert save_label(folder.parts, folder.dataset, folder.image, label, LabelParams(), "ann").counted
+    file.rename(away)
+    assert sync_dataset(folder.parts, folder.dataset).gone == 1
+    away.rename(file)
+
+    sync_dataset(folder.parts, folder.dataset)
+
+    with folder.parts.catalog.read() as session:
+        image = session.scalars(select(Image)).one()
+        assert (image.open, image.skipped_reason) == (False, "")
+
+
+def test_an_image_that_vanished_from_its_store_is_left_out_of_the_round(folder: Clinic, tmp_path: Path) -> None:
+    label = tmp_path / "label.nii.gz"
+    write_nifti(Volume(np.ones(SHAPE, np.uint8), IMAGE.affine), label)
+    saved = save_label(folder.parts, folder.dataset, folder.image, label, LabelParams(), "ann")
+    parts, row = folder.parts, folder.rows()[0]
+    assert row.blob is not None
+    snapshot_row = SnapshotRow(
+        dataset=folder.dataset,
+        image=row.image_id,
+        image_fingerprint="",
+        label=saved.label_id,
+        label_sha256=row.blob,
+        label_ending=".nii.gz",
+        side="train",
+        patient="p",
+    )
+    opened = Work(
+        claim=Claim(job_id="job", n=1, holder="holder"),
+        experiment_id="",
+        dataset_id=folder.dataset,
+        bundle_id="",
+        bundle=tmp_path,
+        weights_policy="file",
+        labels=LABELS,
+        spec=RoundSpec(),
+        parent_id=None,
+        folder=tmp_path / "work",
+    )
+    with parts.cache.pin() as pin:
+        assert len(cases_of(parts, opened, [snapshot_row], pin)) == 1
+        shutil.rmtree(parts.settings.cache_dir / "raw")
+        (tmp_path / "images" / "p" / "ct.nii.gz").unlink()
+
+        assert cases_of(parts, opened, [snapshot_row], pin) == []

@@ -55,6 +55,25 @@ def test_a_labelled_image_is_not_given(catalog: Catalog) -> None:
     assert _next(catalog, world).id == world.images[1]
 
 
+def test_a_lease_that_outlived_a_label_does_not_give_the_image_away_again(catalog: Catalog) -> None:
+    world = build(catalog, images=1)
+    with catalog.write() as session:
+        notify(session, world.dataset, [notice(world.images[0])], "ann")
+        session.add(Lease(dataset_id=world.dataset, image_id=world.images[0], layer=0, holder="bob", until=1.0))
+
+    with pytest.raises(NotFoundError):
+        _next(catalog, world)
+
+
+def test_an_image_that_is_leased_and_looks_free_keeps_nobody_from_the_others(catalog: Catalog) -> None:
+    world = build(catalog, images=3)
+    taken = _next(catalog, world, strategy="first")
+    with catalog.write() as session:
+        session.execute(update(Image).where(Image.id == taken.id).values(open=True))
+
+    assert _next(catalog, world, "bob", strategy="first").key == "image-001"
+
+
 def test_first_goes_by_the_images_names(catalog: Catalog) -> None:
     world = build(catalog, images=4)
 
