@@ -10,13 +10,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from sqlalchemy.exc import SQLAlchemyError
 
-from configs.errors import SupersededError, TaskFailedError, UpstreamError
+from configs.errors import SupersededError, TaskFailedError, TeachbackError, UpstreamError
 from configs.settings import Settings
 from configs.specs.annotation import PublishPolicy
 from configs.specs.train import TrainSpec
 from infra.wiring import Parts, open_parts
 from tasks.rounds import adopt as adopting
-from tasks.rounds import attempts, decide, evaluate, finish, gather, report, train, work
+from tasks.rounds import attempts, decide, evaluate, finish, gather, report, tidy, train, work
 from tasks.rounds.failures import failed, in_our_words
 from tasks.rounds.work import Claim, Lease
 
@@ -62,6 +62,8 @@ def holding(job_id: str, attempt: int) -> Iterator[tuple[Claim, Lease] | None]:
         # A signal: the process ends, because the job was cancelled or because this machine's worker stops.
         _leave(held, attempts.stop)
         raise
+    finally:
+        _tidy(held)
 
 
 def _leave(held: Claim, how: "attempts.Leaving", *reason: str) -> None:
@@ -71,6 +73,13 @@ def _leave(held: Claim, how: "attempts.Leaving", *reason: str) -> None:
     except SQLAlchemyError as error:
         # The lease runs out, and the reconciler says it then.
         log.warning("leaving attempt %s of job %s: %s", held.n, held.job_id, type(error).__name__)
+
+
+def _tidy(held: Claim) -> None:
+    try:
+        tidy.tidy(parts(), held)
+    except (TeachbackError, SQLAlchemyError) as error:
+        log.warning("the files of job %s were not tidied up: %s", held.job_id, type(error).__name__)
 
 
 @task(name="gather", cache_policy=NO_CACHE)

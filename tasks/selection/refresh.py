@@ -1,5 +1,10 @@
 """Score unlabelled images with the published model, so that strategies that read scores order by it."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
@@ -46,7 +51,8 @@ def refresh_scores(parts: Parts, experiment_id: str, dataset_id: str, method: Sc
             weights=str(parts.blobs.path(version.weights)) if version.weights else None,
             method=method,
         )
-        with parts.hosts.start(request, work=parts.settings.home / "work" / f"score-{new_id()}", bundle=bundle) as host:
+        work = parts.settings.home / "work" / f"score-{new_id()}"
+        with _removed_after(work), parts.hosts.start(request, work=work, bundle=bundle) as host:
             for message in host.messages():
                 if isinstance(message, Failed):
                     break
@@ -56,6 +62,14 @@ def refresh_scores(parts: Parts, experiment_id: str, dataset_id: str, method: Sc
                     break  # what is published by then, or after the round that waits, is scored by its own refresh
                 scored += 1
     return scored
+
+
+@contextmanager
+def _removed_after(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _round_waits(session: Session, experiment_id: str) -> bool:

@@ -139,3 +139,22 @@ def test_an_attempt_that_was_superseded_ends_quietly(parts: Parts, round_id: str
     _leave_by(round_id, 1, _raise(SupersededError("Attempt 1 lost its claim.")))
 
     assert job(parts.catalog, round_id).status == JobStatus.RUNNING
+
+
+@pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.DONE])
+def test_an_attempt_leaves_its_logs_and_no_copies_behind(parts: Parts, round_id: str, status: JobStatus) -> None:
+    work = parts.settings.home / "work" / round_id / "1"
+    checkpoints = parts.blobs.attempt_folder(round_id, 1) / "checkpoints"
+
+    def train() -> None:
+        for folder in (work / "labels", work / "fine_tune" / "tmp", checkpoints):
+            folder.mkdir(parents=True)
+            (folder / "file").write_text("voxels")
+        (work / "fine_tune" / "log.txt").write_text("epoch 1")
+        with parts.catalog.write() as session:
+            session.get_one(Job, round_id).status = status
+
+    _leave_by(round_id, 1, train)
+
+    assert [path.name for path in work.rglob("*") if path.is_file()] == ["log.txt"]
+    assert checkpoints.exists() == (status == JobStatus.RUNNING), "another attempt goes on from there"
