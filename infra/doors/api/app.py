@@ -9,7 +9,7 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from infra.adapters.security.redact import guard
-from infra.doors.api import errors, health
+from infra.doors.api import errors, health, pages
 from infra.doors.api.guard import Guard, hosts_of
 from infra.doors.api.logins import FailedLogins
 from infra.doors.api.monai_cloud import routes as monai_cloud
@@ -37,11 +37,13 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
         version="0.1.0",
         description=_DESCRIPTION,
         lifespan=lambda _: _life(parts, run_loops),
+        docs_url=None,
         redoc_url=None,
     )
     app.state.parts = parts
     app.state.failed_logins = FailedLogins()
     errors.install(app)
+    pages.install(app)
     app.include_router(health.router)
     for router in (*monai_cloud.routers(), monai_label.router(), native.router()):
         app.include_router(router)

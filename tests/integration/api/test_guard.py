@@ -1,6 +1,7 @@
 """What every request passes before anything reads it, and what is logged of it."""
 
 import logging
+import re
 
 import pytest
 from fastapi.testclient import TestClient
@@ -90,3 +91,12 @@ def test_the_description_names_both_ways_in_and_the_answers(client: TestClient) 
     assert "/api/v1/users/{user_id}/datasets" in described["paths"]
     assert "CloudError" in str(post["responses"]["404"])
     assert client.get("/docs").status_code == 200
+
+
+def test_the_page_that_describes_the_api_loads_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get("/docs")
+
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert all(path.startswith("/") and client.get(path).status_code == 200 for path in loaded)
+    assert len(loaded) == 3
+    assert "script-src" not in page.headers["Content-Security-Policy"], "scripts come from this server's files alone"
