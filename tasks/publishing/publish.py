@@ -118,8 +118,7 @@ def _publish(
     )
     session.add(publication)
     outbox.enqueue(session, outbox.OutboxKind.SLOT_HINT, experiment.id, {"sequence": experiment.published_seq})
-    if job_id is not None:
-        outbox.enqueue(session, outbox.OutboxKind.TRACKING, job_id)
+    outbox.enqueue(session, outbox.OutboxKind.TRACKING, job_id or experiment.id)
     return publication
 
 
