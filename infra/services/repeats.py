@@ -8,6 +8,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError
+from infra.adapters.catalog.session import one_by_one
 from infra.adapters.catalog.tables import IdempotencyKey
 from infra.adapters.catalog.tables.base import now
 
@@ -40,6 +41,7 @@ def recall(session: Session, org: str, repeat: Repeat | None) -> str | None:
     """
     if repeat is None:
         return None
+    one_by_one(session, f"repeat/{org}/{repeat.key}")
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.org == org, IdempotencyKey.until <= now()))
     known = session.get(IdempotencyKey, (org, repeat.key))
     if known is None:

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from configs.states import Side
+from infra.adapters.catalog.session import one_by_one
 from infra.adapters.catalog.tables import Image, PatientSide
 from tasks.selection.next_image import EVALUATION_BUCKETS
 
@@ -25,6 +26,7 @@ def give_sides(session: Session, lineage: str, images: Iterable[Image], *, decid
         decided: The side that their data set decides, where training and evaluation have one each; a side that
             exists wins. None = the hash decides.
     """
+    one_by_one(session, f"sides/{lineage}")
     known = sides(session, lineage)
     training = sum(side == Side.TRAIN for side in known.values())
     for image in images:

@@ -36,7 +36,7 @@ def refresh_scores(parts: Parts, experiment_id: str, dataset_id: str, method: Sc
         experiment = session.get_one(Experiment, experiment_id)
         version = session.get(ModelVersion, experiment.published_version or "")
         bundle = bundle_folder(parts, session.get_one(Bundle, experiment.bundle_id).id)
-        images = [] if _round_waits(session, experiment.id) else _unscored(session, experiment, dataset_id, method)
+        images = [] if _round_waits(session) else _unscored(session, experiment, dataset_id, method)
     if version is None or not images:
         return 0
     scored = 0
@@ -72,8 +72,9 @@ def _removed_after(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _round_waits(session: Session, experiment_id: str) -> bool:
-    waiting = exists().where(Job.experiment_id == experiment_id, Job.action == "train", Job.status == JobStatus.PENDING)
+def _round_waits(session: Session) -> bool:
+    """Say whether any experiment's round waits: scoring holds the place in the work pool that it needs."""
+    waiting = exists().where(Job.action == "train", Job.status == JobStatus.PENDING)
     return bool(session.scalar(select(waiting)))
 
 
@@ -104,7 +105,7 @@ def _keep(parts: Parts, experiment: Experiment, dataset_id: str, version: str, m
     image_id = int(scored.image)
     with parts.catalog.write() as session:
         newer = session.get_one(Experiment, experiment.id).published_version != version
-        if newer or _round_waits(session, experiment.id):
+        if newer or _round_waits(session):
             return False
         if not session.get_one(Image, image_id).open:
             return True

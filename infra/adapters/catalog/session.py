@@ -15,7 +15,7 @@ from typing import Any, TypeVarTuple
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, Select, create_engine, event, make_url
+from sqlalchemy import Engine, Select, create_engine, event, func, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -81,6 +81,15 @@ def lock(session: Session, query: Select[*_Columns]) -> Select[*_Columns]:
     if session.get_bind().dialect.name == "sqlite":
         return query
     return query.with_for_update(key_share=True).execution_options(populate_existing=True)
+
+
+def one_by_one(session: Session, name: str) -> None:
+    """Let units that name the same thing run one after the other, where there is no row yet to lock.
+
+    On SQLite units are alone already.
+    """
+    if session.get_bind().dialect.name != "sqlite":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
 def _engine(url: str, is_sqlite: bool, begin: str) -> Engine:
