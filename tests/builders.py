@@ -41,7 +41,7 @@ def build(catalog: Catalog, *, images: int = 10, evaluation_from: int | None = N
     Args:
         catalog: Where.
         images: How many.
-        evaluation_from: Images from this number on are in the buckets that go to evaluation.
+        evaluation_from: Images from this number on are of patients whom the hash sends to evaluation.
     """
     with catalog.write() as session:
         session.merge(Organisation(id=ORG))
@@ -122,7 +122,7 @@ def _images(session: Session, dataset_id: str, count: int, evaluation_from: int 
             dataset_id=dataset_id,
             key=f"image-{number:03}",
             patient_key=f"{number:064x}",
-            bucket=5 if evaluation_from is not None and number >= evaluation_from else 50,
+            held_out=evaluation_from is not None and number >= evaluation_from,
             fingerprint="1",
             shuffle=order.random(),
         )

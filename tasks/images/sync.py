@@ -16,7 +16,7 @@ from tasks.images.stores import store_of
 from tasks.selection.next_image import reopen
 
 BATCH = 500
-BUCKETS = 100
+HELD_OUT_PERCENT = 20
 GONE = "no longer in the store"
 
 
@@ -87,11 +87,16 @@ def _row(parts: Parts, org: str, dataset_id: str, stored: StoredImage) -> Image:
         key=stored.key,
         name=stored.name,
         patient_key=patient_key,
-        bucket=int(patient_key[:8], 16) % BUCKETS,
+        held_out=is_held_out(patient_key),
         fingerprint=stored.fingerprint,
         meta=dict(stored.meta),
         shuffle=random.random(),  # noqa: S311 - an order, no secret
     )
+
+
+def is_held_out(patient_key: str) -> bool:
+    """Say whether the keyed hash sends this patient to evaluation: a fifth of all."""
+    return int(patient_key[:8], 16) % 100 < HELD_OUT_PERCENT
 
 
 def _close_gone(session: Session, dataset_id: str, seen: set[str]) -> int:

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 from configs.states import Side
 from infra.adapters.catalog.session import one_by_one
 from infra.adapters.catalog.tables import Image, PatientSide
-from tasks.selection.next_image import EVALUATION_BUCKETS
 
 FIRST_TRAIN = 2
 VALIDATION_FROM = 10
@@ -32,7 +31,7 @@ def give_sides(session: Session, lineage: str, images: Iterable[Image], *, decid
     for image in images:
         if image.patient_key in known:
             continue
-        held_out = training >= FIRST_TRAIN and image.bucket < EVALUATION_BUCKETS
+        held_out = training >= FIRST_TRAIN and image.held_out
         side = decided or (Side.EVALUATE if held_out else Side.TRAIN)
         training += side == Side.TRAIN
         known[image.patient_key] = side

@@ -27,7 +27,6 @@ from infra.adapters.catalog.tables import (
 from infra.adapters.catalog.tables.base import now
 
 EVALUATION_TURN = 5
-EVALUATION_BUCKETS = 20
 TRIES = 20
 
 
@@ -112,7 +111,7 @@ def _orders(
 ) -> Iterator[Select[Image]]:
     """Yield the queries to try, first choice first; each gives one free image."""
     if experiment is not None and _is_evaluation_turn(session, dataset_id, experiment, evaluation_cases):
-        yield _free(dataset_id).where(Image.bucket < EVALUATION_BUCKETS, ~_trains(experiment)).order_by(Image.shuffle)
+        yield _free(dataset_id).where(Image.held_out.is_(True), ~_trains(experiment)).order_by(Image.shuffle)
     chosen = strategy or (experiment.strategy if experiment is not None else "random")
     if chosen == "entropy" and experiment is not None:
         scored = _free(dataset_id).join(Candidate, Candidate.image_id == Image.id)
@@ -153,7 +152,7 @@ def _is_evaluation_turn(session: Session, dataset_id: str, experiment: Experimen
             Label.dataset_id == dataset_id,
             Label.state == LabelState.ACTIVE,
             Label.unedited.is_(False),
-            Image.bucket < EVALUATION_BUCKETS,
+            Image.held_out.is_(True),
             ~_trains(experiment),
         )
         .limit(wanted)

@@ -49,7 +49,7 @@ def _fill(catalog: Catalog, world: World) -> list[int]:
             "dataset_id": world.dataset,
             "key": f"many-{number:07}",
             "patient_key": f"p{number:063x}",
-            "bucket": number % 100,
+            "held_out": number % 5 == 0,
             "fingerprint": "1",
             "shuffle": (number * 0.618033988749895) % 1.0,
         }

@@ -42,7 +42,7 @@ class Image(Base):
         UniqueConstraint("dataset_id", "key"),
         Index("ix_image_next", "dataset_id", "open", "shuffle"),
         Index("ix_image_first", "dataset_id", "open", "key"),
-        Index("ix_image_eval", "dataset_id", "open", "bucket", "shuffle"),
+        Index("ix_image_eval", "dataset_id", "open", "held_out", "shuffle"),
     )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -50,7 +50,7 @@ class Image(Base):
     key: Mapped[str] = mapped_column(String(1024))
     name: Mapped[str] = mapped_column(NAME, default="")
     patient_key: Mapped[str] = mapped_column(HASH)  # keyed hash, never the patient's id
-    bucket: Mapped[int] = mapped_column(default=0)  # 0..99 by keyed hash of the patient: below 20 goes to evaluation
+    held_out: Mapped[bool] = mapped_column(default=False)  # the keyed hash sends its patient to evaluation
     fingerprint: Mapped[str] = mapped_column(String(256), default="")
     meta: Mapped[dict[str, Any]] = mapped_column(default=dict)
     shuffle: Mapped[float]  # fixed random number in 0..1: the order of `random`

@@ -266,7 +266,7 @@ def _image() -> None:
         sa.Column("key", sa.String(length=1024), nullable=False),
         sa.Column("name", sa.String(length=512), nullable=False),
         sa.Column("patient_key", sa.String(length=64), nullable=False),
-        sa.Column("bucket", sa.Integer(), nullable=False),
+        sa.Column("held_out", sa.Boolean(), nullable=False),
         sa.Column("fingerprint", sa.String(length=256), nullable=False),
         sa.Column("meta", _json(), nullable=False),
         sa.Column("shuffle", sa.Double(), nullable=False),
@@ -277,7 +277,7 @@ def _image() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_image"),
         sa.UniqueConstraint("dataset_id", "key", name="uq_image_dataset_id_key"),
     )
-    op.create_index("ix_image_eval", "image", ["dataset_id", "open", "bucket", "shuffle"])
+    op.create_index("ix_image_eval", "image", ["dataset_id", "open", "held_out", "shuffle"])
     op.create_index("ix_image_first", "image", ["dataset_id", "open", "key"])
     op.create_index("ix_image_next", "image", ["dataset_id", "open", "shuffle"])
 
