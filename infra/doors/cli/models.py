@@ -7,7 +7,7 @@ import typer
 from pydantic import BaseModel
 
 from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
-from infra.doors.cli.own import own_experiments
+from infra.doors.cli.own import of_each
 from infra.doors.cli.terminal import listing_noun, show_json, show_table, terminal
 
 app = listing_noun()
@@ -56,8 +56,7 @@ def models(
     if context.invoked_subcommand is not None:
         return
     with Client.of(url, key, home) as client:
-        names = [experiment] if experiment else [row.id for row in own_experiments(client)]
-        answers = [client.request("GET", "/api/teachback/v1/models", params={"experiment": name}) for name in names]
+        answers = of_each(client, "/api/teachback/v1/models", experiment)
         found = [client.get_as(_Models, answer) for answer in answers]
     if as_json:
         show_json([answer.json() for answer in answers])

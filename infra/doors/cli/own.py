@@ -1,5 +1,6 @@
 """The organisation's own experiments, for nouns that speak of each of them."""
 
+import httpx
 from pydantic import BaseModel
 
 from infra.doors.cli.client import Client
@@ -13,7 +14,10 @@ class OwnExperiment(BaseModel):
     read_only: bool = False
 
 
-def own_experiments(client: Client) -> list[OwnExperiment]:
-    """Return the experiments that belong to the organisation, without the base experiments."""
-    rows = client.get_as(list[OwnExperiment], client.request("GET", client.cloud("experiments")))
-    return [row for row in rows if not row.read_only]
+def of_each(client: Client, path: str, experiment: str) -> list[httpx.Response]:
+    """Ask *path* about one experiment (id or name), or about each that belongs to the organisation if it is empty."""
+    names = [experiment]
+    if not experiment:
+        rows = client.get_as(list[OwnExperiment], client.request("GET", client.cloud("experiments")))
+        names = [row.id for row in rows if not row.read_only]
+    return [client.request("GET", path, params={"experiment": name}) for name in names]

@@ -6,7 +6,7 @@ import typer
 from pydantic import BaseModel
 
 from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
-from infra.doors.cli.own import own_experiments
+from infra.doors.cli.own import of_each
 from infra.doors.cli.terminal import noun, show_json, show_table
 
 app = noun("What each round learned, and whether it was published.")
@@ -52,8 +52,7 @@ def rounds(
         teachback rounds --experiment "studies sample"
     """
     with Client.of(url, key, home) as client:
-        names = [experiment] if experiment else [row.id for row in own_experiments(client)]
-        answers = [client.request("GET", "/api/teachback/v1/rounds", params={"experiment": name}) for name in names]
+        answers = of_each(client, "/api/teachback/v1/rounds", experiment)
         found = [client.get_as(_Rounds, answer) for answer in answers]
     if as_json:
         show_json([answer.json() for answer in answers])
