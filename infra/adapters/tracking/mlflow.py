@@ -21,8 +21,6 @@ _TIMEOUT_S = 20.0
 _PAGE = 500  # of 1000 metrics that MLflow takes at once
 _GONE = "RESOURCE_DOES_NOT_EXIST"
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
-# Without it MLflow opens its page for language models.
-_KIND = [{"key": "mlflow.experimentKind", "value": "custom_model_development"}]
 _PROXIED = "mlflow-artifacts:/"
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
@@ -102,7 +100,7 @@ class MlflowTracking:
     def _experiment(self, name: str) -> str:
         found = self._get("experiments/get-by-name", {"experiment_name": name}, answers.ExperimentAnswer)
         if found is None:
-            self._post("experiments/create", {"name": name, "tags": _KIND}, allow=_EXISTS)
+            self._post("experiments/create", {"name": name}, allow=_EXISTS)
             found = self._get("experiments/get-by-name", {"experiment_name": name}, answers.ExperimentAnswer)
         if found is None:
             raise TrackingError(f"MLflow took the experiment {name!r} and does not know it now.")
