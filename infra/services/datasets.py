@@ -19,10 +19,11 @@ from infra.adapters.catalog.tables import Dataset, Lease, VaultValue
 from infra.adapters.catalog.tables.base import new_id, now
 from infra.adapters.images.base import Credentials
 from infra.adapters.images.open import open_store
-from infra.services.callers import Caller, Right, allow
+from infra.services.callers import Caller, Right, Role, allow
 from infra.services.listing import Cut, Page, cut
 from infra.wiring import Parts
 from tasks.images.forget import forget_dataset
+from tasks.images.stores import session_of
 from tasks.images.sync import SyncReport, sync_dataset
 from tasks.labels.imports import import_labels
 
@@ -88,7 +89,7 @@ def create(parts: Parts, caller: Caller, request: NewDataset) -> Dataset:
         InvalidRequestError: If the address is refused, or nothing there answers as an image store.
     """
     allow(caller, Right.MANAGE_DATASETS)
-    spec = _spec(parts, request)
+    spec = _spec(parts, caller, request)
     credentials = _credentials(request.username, request.password)
     _probe(parts, spec, credentials)
     row = Dataset(
@@ -217,21 +218,24 @@ def _refresh(parts: Parts, dataset_id: str) -> None:
             row.state, row.state_reason = "degraded", str(error)
 
 
-def _spec(parts: Parts, request: NewDataset) -> DatasetSpec:
-    kind, url = _place(parts, request.url)
+def _spec(parts: Parts, caller: Caller, request: NewDataset) -> DatasetSpec:
+    by_admin = caller.role is Role.ADMIN
+    kind, url = _place(parts, request.url, by_admin=by_admin)
     optional = {
         name: value for name in ("patient_regex", "import_labels", "labels_to") if (value := getattr(request, name))
     }
-    return DatasetSpec.model_validate({"kind": kind, "url": url, "filters": request.filters, **optional})
+    return DatasetSpec.model_validate(
+        {"kind": kind, "url": url, "filters": request.filters, "by_admin": by_admin, **optional}
+    )
 
 
-def _place(parts: Parts, url: str) -> tuple[StoreKind, str]:
-    """Say what kind of store an address means, if it may be reached from here."""
+def _place(parts: Parts, url: str, *, by_admin: bool) -> tuple[StoreKind, str]:
+    """Say what kind of store an address means, if it may be reached from here; an admin allows what they name."""
     if not url:
         raise InvalidRequestError("Must provide a url to create a MONAI dataset: client_url is empty")
     parsed = urlsplit(url)
     if parsed.scheme in _WEB:
-        parts.egress.check(url)
+        (parts.egress.trusting(url) if by_admin else parts.egress).check(url)
         return "dicomweb", url
     if parsed.scheme in _LATER:
         raise InvalidRequestError(f"{parsed.scheme}:// is not offered yet: give a DICOMweb address or a folder")
@@ -253,7 +257,7 @@ def _credentials(username: str | None, password: SecretStr | None) -> Credential
 def _probe(parts: Parts, spec: DatasetSpec, credentials: Credentials | None) -> None:
     """Read the first image of the store: nothing else tells that it is one."""
     try:
-        store = open_store(spec, credentials=credentials, session=parts.egress.session())
+        store = open_store(spec, credentials=credentials, session=session_of(parts, spec))
         next(store.images(), None)
     except StoreError as error:
         raise InvalidRequestError(f"{UNRESOLVED} {error}") from None

@@ -3,6 +3,7 @@
 An image is a series, known by its SeriesInstanceUID. Study UIDs are looked up, never trusted from a request.
 """
 
+import base64
 import hashlib
 import logging
 import re
@@ -22,6 +23,7 @@ from pydicom.errors import InvalidDicomError
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError, ReadOnlyStoreError, StoreError
 from infra.adapters.images.base import Credentials, FetchedImage, LabelToStore, StoredImage, StoredLabel
+from infra.adapters.security.egress import OnlyTo
 
 NOT_IMAGES = frozenset({"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "DOC"})
 PAGE = 500
@@ -72,7 +74,7 @@ class DicomWebStore:
             self._filters = dict(parse_qsl(filters.lstrip("?"), strict_parsing=bool(filters)))
             # The client logs every UID that it asks for.
             logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)
-            self._session = _session(session, credentials)
+            self._session = _session(self._root, session, credentials)
             self._client = DICOMwebClient(self._root, session=self._session, timeout=(_CONNECT_S, _READ_S))
         except ValueError:
             msg = "The DICOMweb address or the filters cannot be read: give http(s)://host/root and key=value&key=value"
@@ -244,14 +246,15 @@ class DicomWebStore:
         return {**meta, "RetrieveURL": place}
 
 
-def _session(session: requests.Session | None, credentials: Credentials | None) -> requests.Session:
+def _session(root: str, session: requests.Session | None, credentials: Credentials | None) -> requests.Session:
     session = session or requests.Session()
     session.trust_env = False  # a .netrc of this host is none of the store's business
     if credentials is not None and credentials.token is not None:
-        session.headers["Authorization"] = f"Bearer {credentials.token.get_secret_value()}"
+        session.auth = OnlyTo(root, f"Bearer {credentials.token.get_secret_value()}")
     elif credentials is not None and credentials.username is not None:
         password = credentials.password.get_secret_value() if credentials.password else ""
-        session.auth = (credentials.username, password)
+        said = base64.b64encode(f"{credentials.username}:{password}".encode()).decode()
+        session.auth = OnlyTo(root, f"Basic {said}")
     return session
 
 

@@ -1,28 +1,33 @@
 """One policy for every address that a request may make us call.
 
-An address is judged by the IP that is connected to: once before (resolved here) and once after connecting, before a
-byte is sent, so that a name that changes its mind between the two gains nothing. Redirects pass the same way.
+An address is judged by the IP that is connected to: a connection resolves its name once, judges every answer, and
+connects to one of these IPs, so that a name that changes its mind gains nothing. TLS still checks the name. Redirects
+pass the same way.
 """
 
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
 
 from configs.errors import InvalidRequestError, StoreError
 
 SETTING = "TEACHBACK_EGRESS_ALLOW"
+Resolve = Callable[[str, int], Sequence[str]]
 _IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NETWORK = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PORTS = {"http": 80, "https": 443}
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Prefixes before an IPv4 address: NAT64 (RFC 6052), and "IPv4-compatible" (RFC 4291 section 2.5.5.1).
+_BEFORE_IPV4 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 # Cloud metadata services outside the link-local ranges.
 _METADATA = frozenset({ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("168.63.129.16")})
 
@@ -33,16 +38,18 @@ class EgressPolicy:
     Args:
         allow: Comma-separated networks (`10.0.0.0/8`) and host patterns (`*.hospital.example`).
         loopback: Whether this machine's own services may be named: only where it serves nobody else.
+        resolve: Returns the IPs of a host name; raises OSError if there are none.
 
     Raises:
         InvalidRequestError: If an entry that looks like a network is none.
     """
 
-    def __init__(self, allow: str = "", *, loopback: bool = False) -> None:
+    def __init__(self, allow: str = "", *, loopback: bool = False, resolve: Resolve | None = None) -> None:
         entries = [entry.strip().lower() for entry in allow.split(",") if entry.strip()]
         self._networks = [_network(entry) for entry in entries if _looks_like_network(entry)]
         self._hosts = [entry for entry in entries if not _looks_like_network(entry)]
         self._loopback = loopback
+        self._resolve = resolve or _resolved
 
     @property
     def single_machine(self) -> bool:
@@ -56,9 +63,27 @@ class EgressPolicy:
             InvalidRequestError: If it is no http(s) address, carries a password, or leads to a refused place.
             StoreError: If its name cannot be resolved.
         """
-        host, port = _host_of(url)
-        for address in _resolve(host, port):
+        self.addresses(*_host_of(url))
+
+    def addresses(self, host: str, port: int) -> list[str]:
+        """Return the IPs of a host, every one of which may be called; raises as `check`."""
+        try:
+            found = list(dict.fromkeys(self._resolve(host, port)))
+        except (OSError, UnicodeError):
+            found = []
+        if not found:
+            msg = f"The host name {host!r} cannot be resolved: check the address"
+            raise StoreError(msg)
+        for address in found:
             self.check_address(host, address)
+        return found
+
+    def trusting(self, url: str) -> "EgressPolicy":
+        """Return this policy with the host of an address that an admin registered; it opens no metadata service."""
+        host, _port = _host_of(url)
+        more = EgressPolicy(loopback=self._loopback, resolve=self._resolve)
+        more._networks, more._hosts = self._networks, [*self._hosts, _literally(host)]
+        return more
 
     def check_address(self, host: str, address: str) -> None:
         """Refuse one IP that a host name led to; raises as `check`."""
@@ -88,11 +113,11 @@ class EgressPolicy:
             return True
         if ip.is_loopback:
             return self._loopback
-        return ip.is_global
+        return ip.is_global and not ip.is_reserved
 
 
 class _GuardedAdapter(HTTPAdapter):
-    """Checks before connecting, and again on the IP that was connected to."""
+    """Judges the IPs of each host, and connects to these."""
 
     def __init__(self, policy: EgressPolicy) -> None:
         self._policy = policy
@@ -100,31 +125,54 @@ class _GuardedAdapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _pools(self._policy.check_address)
+        self.poolmanager.pool_classes_by_scheme = _pools(self._policy.addresses)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        self._policy.check(request.url or "")
+        _host_of(request.url or "")
         return super().send(request, *args, **kwargs)
 
 
-def _pools(check: Callable[[str, str], None]) -> dict[str, type[HTTPConnectionPool]]:
-    """Return urllib3's pools with connections that judge whom they reached."""
+class OnlyTo(AuthBase):
+    """An `Authorization` header for one origin; whatever else a reply or a redirect names gets none.
 
-    def judged(connection: HTTPConnection, sock: socket.socket) -> socket.socket:
-        try:
-            check(connection.host, cast("str", sock.getpeername()[0]))
-        except InvalidRequestError:
-            sock.close()
-            raise
-        return sock
+    Args:
+        url: Any address of the origin that the credentials were given for.
+        header: The header's value.
+    """
+
+    def __init__(self, url: str, header: str) -> None:
+        self._origin = _origin_of(url)
+        self._header = header
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header where it belongs."""
+        if _origin_of(request.url or "") == self._origin:
+            request.headers["Authorization"] = self._header
+        return request
+
+
+def _pools(addresses: Callable[[str, int], list[str]]) -> dict[str, type[HTTPConnectionPool]]:
+    """Return urllib3's pools with connections that go to IPs which were judged."""
+
+    def pinned(connection: HTTPConnection, connect: Callable[[], socket.socket]) -> socket.socket:
+        name, failure = connection.host, None
+        for address in addresses(name, connection.port):
+            connection.host = address
+            try:
+                return connect()
+            except HTTPError as error:
+                failure = error
+            finally:
+                connection.host = name  # the Host header, and what TLS asks for and checks
+        raise failure or OSError(f"no address of {name}")
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return judged(self, super()._new_conn())
+            return pinned(self, super()._new_conn)
 
     class Secure(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return judged(self, super()._new_conn())
+            return pinned(self, super()._new_conn)
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
@@ -149,19 +197,25 @@ def _host_of(url: str) -> tuple[str, int]:
     return parts.hostname, port or _PORTS[parts.scheme]
 
 
-def _resolve(host: str, port: int) -> set[str]:
-    try:
-        return {str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-    except (OSError, UnicodeError):
-        msg = f"The host name {host!r} cannot be resolved: check the address"
-        raise StoreError(msg) from None
+def _origin_of(url: str) -> tuple[str, str, int]:
+    host, port = _host_of(url)
+    return urlsplit(url).scheme, host, port
+
+
+def _resolved(host: str, port: int) -> Sequence[str]:
+    return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def _literally(host: str) -> str:
+    """Return the pattern that only this host name matches."""
+    return "".join(f"[{character}]" if character in "*?[" else character for character in host.lower())
 
 
 def _unwrapped(ip: _IP) -> _IP:
     """Return the IPv4 address that an IPv6 one stands for, if it does."""
-    if isinstance(ip, ipaddress.IPv4Address):
+    if isinstance(ip, ipaddress.IPv4Address) or ip.is_unspecified or ip.is_loopback:
         return ip
-    if ip in _NAT64:
+    if any(ip in prefix for prefix in _BEFORE_IPV4):
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else ip)
 
