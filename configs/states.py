@@ -45,6 +45,10 @@ class LabelState(StrEnum):
     SUPERSEDED = "superseded"
     REMOVED = "removed"
     QUARANTINED = "quarantined"
+    SENT_BACK = "sent_back"
+    PENDING_UPLOAD = "pending_upload"
+    DERIVED = "derived"
+    PREDICTION = "prediction"
 
 
 class Side(StrEnum):
@@ -59,7 +63,14 @@ OPEN = frozenset(JobStatus) - TERMINAL
 
 JOB_CHANGES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.PENDING: frozenset(
-        {JobStatus.RUNNING, JobStatus.ERROR, JobStatus.CANCELING, JobStatus.CANCELED, JobStatus.PAUSING}
+        {
+            JobStatus.RUNNING,
+            JobStatus.ERROR,
+            JobStatus.CANCELING,
+            JobStatus.CANCELED,
+            JobStatus.PAUSING,
+            JobStatus.PAUSED,
+        }
     ),
     JobStatus.RUNNING: frozenset(
         {
@@ -73,8 +84,20 @@ JOB_CHANGES: dict[JobStatus, frozenset[JobStatus]] = {
     ),
     JobStatus.CANCELING: frozenset({JobStatus.CANCELED}),
     JobStatus.PAUSING: frozenset({JobStatus.PAUSED, JobStatus.CANCELING}),
-    JobStatus.PAUSED: frozenset({JobStatus.RESUMING, JobStatus.RUNNING, JobStatus.CANCELING, JobStatus.CANCELED}),
-    JobStatus.RESUMING: frozenset({JobStatus.RUNNING, JobStatus.ERROR, JobStatus.CANCELING}),
+    # A paused loop's last round may end it, well or not.
+    JobStatus.PAUSED: frozenset(
+        {
+            JobStatus.RESUMING,
+            JobStatus.RUNNING,
+            JobStatus.CANCELING,
+            JobStatus.CANCELED,
+            JobStatus.DONE,
+            JobStatus.ERROR,
+        }
+    ),
+    JobStatus.RESUMING: frozenset(
+        {JobStatus.RUNNING, JobStatus.ERROR, JobStatus.CANCELING, JobStatus.CANCELED, JobStatus.PAUSED}
+    ),
     JobStatus.DONE: frozenset(),
     JobStatus.ERROR: frozenset(),
     JobStatus.CANCELED: frozenset(),

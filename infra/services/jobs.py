@@ -13,7 +13,7 @@ from configs.errors import ConflictError, InvalidRequestError, NotFoundError
 from configs.specs.annotation import AnnotationSpec
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
-from configs.states import TERMINAL, JobStatus
+from configs.states import TERMINAL
 from infra.adapters.catalog import audit
 from infra.adapters.catalog import experiments as catalog
 from infra.adapters.catalog import jobs as job_catalog
@@ -25,9 +25,9 @@ from infra.services.listing import Cut, Page, cut
 from infra.services.repeats import Repeat, keep, recall
 from infra.wiring import Parts
 from tasks.reconcile.loop import wake
+from tasks.rounds import pause as pausing
 from tasks.rounds.cancel import cancel as cancel_job
-from tasks.rounds.count import open_round_if_due
-from tasks.rounds.start import count_again, start_annotation, start_train
+from tasks.rounds.start import start_annotation, start_train
 
 LOG_BYTES = 2**20
 _SECRET = re.compile(r"secret|password|passwd|token|api_?key|credential", re.IGNORECASE)
@@ -120,40 +120,47 @@ def cancel(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> Job
 
 
 def pause(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> Job:
-    """Let the loop's running round end and start none; labels go on counting.
+    """Let a loop's running round end and start none, labels counting on; let a training keep a checkpoint and leave.
+
+    One that has ended or is paused is left as it is.
 
     Raises:
         NotFoundError: If the experiment has none of this id.
-        InvalidRequestError: If it is not a running loop.
+        InvalidRequestError: If it is being cancelled.
     """
 
     def change(session: Session, job: Job) -> None:
-        locked = job_catalog.locked(session, job.id)
-        _expect(locked, "pause", JobStatus.RUNNING)
-        locked.status = JobStatus.PAUSED
+        pausing.pause(session, job.id)
 
     return _change(parts, caller, experiment_id, job_id, "pause", change)
 
 
-def resume(parts: Parts, caller: Caller, experiment_id: str, job_id: str, *, round_now: bool = False) -> Job:
-    """Go on with a paused loop; `round_now` opens a round with the labels that wait, also of a running loop.
+def resume(
+    parts: Parts,
+    caller: Caller,
+    experiment_id: str,
+    job_id: str,
+    *,
+    round_now: bool = False,
+    spec: RoundSpec | None = None,
+) -> str:
+    """Go on with a paused job; return what came of it as a sentence.
 
-    Labels that cancelled rounds had taken wait, too.
+    `round_now` opens a round with the labels that wait, also of a running loop; labels that cancelled rounds had taken
+    wait, too. `spec` replaces that of a training for which nothing was gathered yet.
 
     Raises:
         NotFoundError: If the experiment has none of this id.
-        InvalidRequestError: If it is not a paused loop.
+        InvalidRequestError: If it is not paused, or cannot take what is asked.
     """
+    said: list[str] = []
 
     def change(session: Session, job: Job) -> None:
-        locked = job_catalog.locked(session, job.id)
-        _expect(locked, "resume", *([JobStatus.PAUSED, JobStatus.RUNNING] if round_now else [JobStatus.PAUSED]))
-        locked.status = JobStatus.RUNNING
-        if round_now:
-            count_again(session, locked)
-        open_round_if_due(session, locked, at_least=1 if round_now else None)
+        other = None if spec is None else spec.model_dump(mode="json")
+        said.append(pausing.resume(session, job.id, round_now=round_now, spec=other))
 
-    return _change(parts, caller, experiment_id, job_id, "resume", change)
+    _change(parts, caller, experiment_id, job_id, "resume", change)
+    return said[-1]
 
 
 def remove(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> None:
@@ -269,14 +276,6 @@ def _change(
         session.refresh(job)
     wake()
     return job
-
-
-def _expect(job: Job, verb: str, *statuses: JobStatus) -> None:
-    if job.action != "annotation":
-        raise InvalidRequestError(f"Only an annotation job can be asked to {verb}; this is a {job.action} job")
-    if job.status not in statuses:
-        wanted = " or ".join(statuses)
-        raise InvalidRequestError(f"The job is {job.status}; only one that is {wanted} can be asked to {verb}")
 
 
 def _attempt_log(home: Path, attempt: Attempt) -> Sequence[str]:

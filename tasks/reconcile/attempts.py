@@ -14,7 +14,7 @@ from infra.adapters.catalog.tables.base import now
 from infra.adapters.orchestration.base import FlowRun, RunState
 from infra.wiring import Parts
 from tasks.reconcile import orphans
-from tasks.rounds.attempts import end_canceled, lose
+from tasks.rounds.attempts import end_asked, lose
 from tasks.rounds.cancel import cancel
 
 IN_PREFECT = "a person, in Prefect"
@@ -130,7 +130,7 @@ def _settle(parts: Parts, seen: _Seen, run: FlowRun | None) -> bool:
         if cancelled and job.status != JobStatus.CANCELING:
             cancel(session, job.id, IN_PREFECT)
             if dead:
-                end_canceled(session, job.id, seen.n)
+                end_asked(session, job.id, seen.n)
         elif dead and job.status in {JobStatus.CANCELING, JobStatus.PAUSING}:
             _close(session, job.id)
         elif dead or seen.state == AttemptState.QUEUED:
@@ -167,14 +167,12 @@ def _give_up(parts: Parts, seen: _Seen) -> bool:
 def _close(session: Session, job_id: str) -> None:
     job = jobs.locked_with_loop(session, job_id)
     attempt = jobs.attempt(session, job_id, job.current_attempt)
-    if job.status == JobStatus.CANCELING and attempt is not None:
-        end_canceled(session, job_id, job.current_attempt)
+    if attempt is not None:
+        end_asked(session, job_id, job.current_attempt)
     elif job.status == JobStatus.CANCELING:
         job.status = JobStatus.CANCELED
     elif job.status == JobStatus.PAUSING:
         job.status = JobStatus.PAUSED
-        if attempt is not None:
-            attempt.state = AttemptState.ENDED
 
 
 def _end_run(parts: Parts, seen: _Seen, run: FlowRun, *, may_cancel: bool) -> bool:

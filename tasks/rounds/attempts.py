@@ -20,8 +20,11 @@ from tasks.rounds.count import open_round_if_due
 Leaving = Callable[..., None]
 WITHOUT_PROGRESS = 3
 STOPPED = "its worker was stopped"
+PAUSED = "it was paused"
 BACK_OFF_S = (0.0, 10.0, 60.0)
 _CLAIMABLE = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.RESUMING)
+_END_OF: dict[str, JobStatus] = {JobStatus.CANCELING: JobStatus.CANCELED, JobStatus.PAUSING: JobStatus.PAUSED}
+_HELD = (JobStatus.RUNNING, JobStatus.PAUSING)
 
 
 def claim(
@@ -61,8 +64,12 @@ def claim(
     return True
 
 
-def renew(session: Session, job_id: str, n: int, *, holder: str, lease_s: float) -> bool:
-    """Hold attempt *n* for longer; False means that it was lost or its job is being cancelled."""
+def renew(session: Session, job_id: str, n: int, *, holder: str, lease_s: float) -> JobStatus | None:
+    """Hold attempt *n* for longer; None means that it was lost or its job is being cancelled.
+
+    Returns:
+        Running, or Pausing: then it shall end soon and keep what it has.
+    """
     renewed = session.execute(
         update(Attempt)
         .where(
@@ -70,15 +77,21 @@ def renew(session: Session, job_id: str, n: int, *, holder: str, lease_s: float)
             Attempt.n == n,
             Attempt.state == AttemptState.CLAIMED,
             Attempt.holder == holder,
-            select(Job.id).where(Job.id == job_id, Job.current_attempt == n, Job.status == JobStatus.RUNNING).exists(),
+            select(Job.id).where(Job.id == job_id, Job.current_attempt == n, Job.status.in_(_HELD)).exists(),
         )
         .values(lease_until=now() + lease_s)
     )
-    return _one(renewed)
+    return JobStatus(session.scalars(select(Job.status).where(Job.id == job_id)).one()) if _one(renewed) else None
 
 
-def fence(session: Session, job_id: str, n: int) -> Job:
+def fence(session: Session, job_id: str, n: int, *, pausing: bool = False) -> Job:
     """Return the job, its row held; the rest of the unit may write for attempt *n*.
+
+    Args:
+        session: A unit.
+        job_id: The job.
+        n: The attempt.
+        pausing: Also while the job is Pausing: a checkpoint may be noted then, nothing else.
 
     Raises:
         SupersededError: If attempt *n* is not the current, claimed one, or the job no longer runs.
@@ -86,7 +99,7 @@ def fence(session: Session, job_id: str, n: int) -> Job:
     job = jobs.locked_with_loop(session, job_id)
     current = jobs.attempt(session, job_id, n)
     held = current is not None and current.state == AttemptState.CLAIMED and job.current_attempt == n
-    if not held or job.status != JobStatus.RUNNING:
+    if not held or job.status not in (_HELD if pausing else (JobStatus.RUNNING,)):
         raise SupersededError(f"Attempt {n} of job {job_id} is no longer the one that may write ({job.status}).")
     return job
 
@@ -107,8 +120,8 @@ def lose(session: Session, job_id: str, n: int, reason: str) -> None:
     lost.state = AttemptState.LOST
     if lost.error != STOPPED:
         lost.error = reason
-    if job.status == JobStatus.CANCELING:
-        _end(session, job, lost, JobStatus.CANCELED, job.message)
+    if job.status in _END_OF:
+        _end(session, job, lost, _END_OF[job.status], job.message)
         return
     idle = _without_progress(session, job_id, n)
     if idle >= WITHOUT_PROGRESS:
@@ -126,8 +139,8 @@ def fail(session: Session, job_id: str, n: int, reason: str) -> None:
     if job.status in TERMINAL or failed is None or job.current_attempt != n:
         return
     failed.error = reason
-    if job.status == JobStatus.CANCELING:
-        _end(session, job, failed, JobStatus.CANCELED, job.message)
+    if job.status in _END_OF:
+        _end(session, job, failed, _END_OF[job.status], job.message)
         return
     job.failures += 1
     if job.parent_id is not None and job.failures <= int(job.spec.get("max_retries", 1)):
@@ -140,28 +153,32 @@ def fail(session: Session, job_id: str, n: int, reason: str) -> None:
 
 
 def stop(session: Session, job_id: str, n: int) -> None:
-    """Note that attempt *n* was asked to end from outside, and end its job if that is being cancelled.
+    """Note that attempt *n* was asked to end from outside; its job ends if it is being cancelled, or is then paused.
 
     Whether a person cancelled the run or its worker was stopped, the reconciler finds out; a stop is no failure, so
     such an attempt is not counted among those that got no further.
     """
-    end_canceled(session, job_id, n)
+    end_asked(session, job_id, n)
     claimed = and_(Attempt.job_id == job_id, Attempt.n == n, Attempt.state == AttemptState.CLAIMED)
     session.execute(update(Attempt).where(claimed).values(error=STOPPED))
 
 
-def end_canceled(session: Session, job_id: str, n: int) -> None:
-    """Close a job that was asked to cancel, when its attempt has ended."""
+def end_asked(session: Session, job_id: str, n: int) -> None:
+    """Close a job that was asked to cancel or to pause, when its attempt *n* has ended."""
     job = jobs.locked_with_loop(session, job_id)
     current = jobs.attempt(session, job_id, n)
-    if job.status == JobStatus.CANCELING and current is not None:
-        _end(session, job, current, JobStatus.CANCELED, job.message or "cancelled")
+    if job.status not in _END_OF or current is None or job.current_attempt != n:
+        return
+    _end(session, job, current, _END_OF[job.status], job.message)
 
 
 def _end(session: Session, job: Job, attempt: Attempt, status: JobStatus, message: str) -> None:
     if attempt.state != AttemptState.LOST:
         attempt.state = AttemptState.ENDED
     job.status, job.message = status, message
+    if status == JobStatus.PAUSED:
+        attempt.error = attempt.error or PAUSED
+        return
     if job.parent_id is None:
         return
     loop = jobs.locked(session, job.parent_id)
@@ -174,8 +191,10 @@ def _end(session: Session, job: Job, attempt: Attempt, status: JobStatus, messag
 
 
 def _without_progress(session: Session, job_id: str, n: int) -> int:
-    """Count the attempts up to *n* since the last one that got further; one that was stopped counts only if it did."""
-    counted = and_(Attempt.job_id == job_id, Attempt.n <= n, or_(Attempt.error != STOPPED, Attempt.progress > 0))
+    """Count the attempts up to *n* since the last that got further; a stopped or paused one counts only if it did."""
+    counted = and_(
+        Attempt.job_id == job_id, Attempt.n <= n, or_(Attempt.error.not_in((STOPPED, PAUSED)), Attempt.progress > 0)
+    )
     progress = session.scalars(select(Attempt.progress).where(counted).order_by(Attempt.n.desc())).all()
     for idle, steps in enumerate(progress):
         if steps:

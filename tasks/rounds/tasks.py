@@ -49,8 +49,8 @@ def holding(job_id: str, attempt: int) -> Iterator[tuple[Claim, Lease] | None]:
         with Lease(parts(), held) as lease:
             yield held, lease
     except SupersededError:
-        log.warning("attempt %s of job %s was superseded or cancelled", held.n, held.job_id)
-        _leave(held, attempts.end_canceled)
+        log.warning("attempt %s of job %s was superseded, paused or cancelled", held.n, held.job_id)
+        _leave(held, attempts.end_asked)
     except TaskFailedError as error:
         _leave(held, attempts.lose if error.passing else attempts.fail, error.detail)
         raise

@@ -10,7 +10,16 @@ from sqlalchemy import func, select
 
 from configs.errors import HostDiedError, InvalidRequestError
 from configs.failpoints import fail_point
-from configs.wire.host import Checkpoint, Failed, HostMessage, Metric, Progress, TrainRequest, TrainResult
+from configs.wire.host import (
+    Checkpoint,
+    CheckpointAndExit,
+    Failed,
+    HostMessage,
+    Metric,
+    Progress,
+    TrainRequest,
+    TrainResult,
+)
 from infra.adapters.artifacts.attempts import newest_checkpoint, save_checkpoint
 from infra.adapters.cache.disk import Pin
 from infra.adapters.cache.trim import trim
@@ -77,7 +86,7 @@ class _Run:
         result: TrainResult | None = None
         with (
             self._parts.hosts.start(request, work=self._host_folder, bundle=self._work.bundle) as host,
-            lease.calls(host.kill),
+            lease.calls(host.kill, on_pause=lambda: host.send(CheckpointAndExit())),
         ):
             for message in host.messages():
                 result = self._take(message) or result
@@ -118,7 +127,7 @@ class _Run:
         elif isinstance(message, Checkpoint):
             save_checkpoint(self._folder, Path(message.path), epoch=message.epoch, snapshot=self._sha256)
             with self._parts.catalog.write() as session:
-                attempts.fence(session, self._work.claim.job_id, self._work.claim.n)
+                attempts.fence(session, self._work.claim.job_id, self._work.claim.n, pausing=True)
                 attempts.progressed(session, self._work.claim.job_id, self._work.claim.n)
             fail_point(self._parts.settings, "after-checkpoint")
         return None
@@ -131,7 +140,7 @@ class _Run:
         self.max_epoch = progress.max_epoch
         self._stepped = self._stepped or first
         with self._parts.catalog.write() as session:
-            job = attempts.fence(session, self._work.claim.job_id, self._work.claim.n)
+            job = attempts.fence(session, self._work.claim.job_id, self._work.claim.n, pausing=True)
             if first and job.first_step_at is None:
                 job.first_step_at = session.scalar(select(now()))
             job.result = {**job.result, "epoch": progress.epoch, "max_epoch": progress.max_epoch}

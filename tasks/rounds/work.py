@@ -4,6 +4,7 @@ import logging
 import os
 import platform
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError, SupersededError
 from configs.specs.round import RoundSpec
+from configs.states import JobStatus
 from configs.wire.host import Case
 from infra.adapters.cache.disk import Pin
 from infra.adapters.catalog import images, jobs
@@ -22,13 +24,16 @@ from infra.adapters.catalog.tables import Bundle, Experiment, StepMark
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder
+from tasks.images.geometry import Geometry
 from tasks.images.stores import image_of, store_of
 from tasks.images.volume import read_geometry
-from tasks.labels.check import check_label
+from tasks.labels.check import CheckedLabel, check_label
 from tasks.rounds import attempts
 from tasks.rounds.snapshot import Snapshot, SnapshotRow
 
 log = logging.getLogger(__name__)
+
+PAUSE_S = 120.0
 
 
 class Claim(BaseModel):
@@ -59,7 +64,7 @@ def claim(parts: Parts, job_id: str, n: int, *, flow_run_id: str | None = None) 
 
 
 class Lease:
-    """Renews a claim in the background; when it is lost, whoever registered is told, once.
+    """Renews a claim in the background; when it is lost, or the job is to pause, whoever registered is told, once.
 
     A catalog that does not answer is no loss: the lease may still be renewed before it ends.
     """
@@ -69,7 +74,9 @@ class Lease:
         self._held = held
         self._stop = threading.Event()
         self._lost = threading.Event()
+        self._pause_by: float | None = None
         self._on_loss: Callable[[], None] | None = None
+        self._on_pause: Callable[[], None] | None = None
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
@@ -83,30 +90,37 @@ class Lease:
         self._thread.join()
 
     @contextmanager
-    def calls(self, on_loss: Callable[[], None]) -> Iterator[None]:
-        """While the block runs, call *on_loss* should the claim be lost.
+    def calls(self, on_loss: Callable[[], None], on_pause: Callable[[], None] | None = None) -> Iterator[None]:
+        """While the block runs, call *on_loss* should the claim be lost, *on_pause* should the job be paused.
+
+        Args:
+            on_loss: Ends what is done.
+            on_pause: Asks for it to be ended well; what has not ended after two minutes is ended by *on_loss*.
+                None = nothing is worth keeping.
 
         Raises:
-            SupersededError: If it is lost already, or was during the block.
+            SupersededError: If the claim is lost already, or was during the block, or the job is to pause.
         """
-        self._on_loss = on_loss
+        self._on_loss, self._on_pause = on_loss, on_pause or on_loss
         try:
             self.check()
             yield
             self.check()
         finally:
-            self._on_loss = None
+            self._on_loss = self._on_pause = None
 
     def check(self) -> None:
-        """Raise SupersededError if the claim was lost."""
+        """Raise SupersededError if the claim was lost or the job is to pause."""
         if self._lost.is_set():
             raise SupersededError(f"Attempt {self._held.n} of job {self._held.job_id} lost its claim.")
+        if self._pause_by is not None:
+            raise SupersededError(f"Attempt {self._held.n} of job {self._held.job_id} ends: its job is paused.")
 
     def _run(self) -> None:
         while not self._stop.wait(self._parts.settings.attempt_renew_s):
             try:
                 with self._parts.catalog.write() as session:
-                    held = attempts.renew(
+                    status = attempts.renew(
                         session,
                         self._held.job_id,
                         self._held.n,
@@ -115,11 +129,22 @@ class Lease:
                     )
             except SQLAlchemyError:
                 continue
-            if not held:
+            if status is None:
                 self._lost.set()
                 if self._on_loss is not None:
                     self._on_loss()
                 return
+            if status == JobStatus.PAUSING:
+                self._ask_to_pause()
+
+    def _ask_to_pause(self) -> None:
+        """Have the work end with what it has; what takes too long over it is ended."""
+        first, on_pause, on_loss = self._pause_by is None, self._on_pause, self._on_loss
+        self._pause_by = self._pause_by or time.monotonic() + PAUSE_S
+        if first and on_pause is not None:
+            on_pause()
+        elif not first and time.monotonic() > self._pause_by and on_loss is not None:
+            on_loss()
 
 
 class Work(BaseModel):
@@ -209,20 +234,29 @@ def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> lis
             log.warning("image %s is left out: %s", row.image, type(error).__name__)
             continue
         target = folder / f"{row.label_sha256}-{row.image}.nii"
-        if not target.exists():
-            source = folder / f"{row.label_sha256}{row.label_ending}"
-            if not source.exists():
-                source.symlink_to(parts.blobs.path(row.label_sha256))
-            names = {int(value): name for value, name in row.names.items()}
-            grid = read_geometry(local.path)
-            found = check_label(
-                grid, source, work.labels, names=names or None, annotated=row.annotated, write_to=target
-            )
-            if found.quarantine is not None:
-                # It fitted when it was saved, for another experiment's names perhaps; here it cannot be learnt from.
-                log.warning("label %s is left out: %s", row.label, found.quarantine)
-                continue
+        found = _in_our_words(parts, work, row, read_geometry(local.path), target)
+        if found.quarantine is not None:
+            # It fitted when it was saved, for another experiment's names perhaps; here it cannot be learnt from.
+            log.warning("label %s is left out: %s", row.label, found.quarantine)
+            continue
+        if not found.annotated:
+            log.warning("label %s is left out: it speaks about none of the experiment's labels", row.label)
+            continue
         cases.append(
-            Case(id=str(row.image), image=[str(local.path)], label=str(target), side=row.side, annotated=row.spoken)
+            Case(id=row.case, image=[str(local.path)], label=str(target), side=row.side, annotated=found.annotated)
         )
     return cases
+
+
+def _in_our_words(parts: Parts, work: Work, row: SnapshotRow, grid: Geometry, target: Path) -> CheckedLabel:
+    """Write a label in the experiment's indices, once per attempt, and say which of its names it speaks about."""
+    noted = target.with_suffix(".json")
+    if noted.exists():
+        return CheckedLabel.model_validate_json(noted.read_bytes())
+    source = target.parent / f"{row.label_sha256}{row.label_ending}"
+    if not source.exists():
+        source.symlink_to(parts.blobs.path(row.label_sha256))
+    names = {int(value): name for value, name in row.names.items()}
+    found = check_label(grid, source, work.labels, names=names or None, annotated=row.annotated, write_to=target)
+    noted.write_text(found.model_dump_json())
+    return found

@@ -66,18 +66,54 @@ def jobs(
     )
 
 
+class _Said(BaseModel):
+    message: str
+
+
+JobArgument = Annotated[str, typer.Argument(metavar="ID", help="As `teachback jobs` shows it.")]
+
+
 @app.command()
-def cancel(
-    job_id: Annotated[str, typer.Argument(metavar="ID", help="As `teachback jobs` shows it.")],
+def cancel(job_id: JobArgument, url: UrlOption = "", key: KeyOption = "", home: HomeOption = None) -> None:
+    """Cancel a job, and its open round; one that has ended stays as it is."""
+    with Client.of(url, key, home) as client:
+        _ask(client, job_id, "cancel")
+        terminal(stderr=True).print(f"Cancelled {job_id}.", markup=False)
+
+
+@app.command()
+def pause(job_id: JobArgument, url: UrlOption = "", key: KeyOption = "", home: HomeOption = None) -> None:
+    """Pause a job: a loop starts no further round, a training keeps a checkpoint and leaves its device."""
+    with Client.of(url, key, home) as client:
+        terminal(stderr=True).print(_ask(client, job_id, "pause"), markup=False)
+
+
+@app.command()
+def resume(
+    job_id: JobArgument,
+    round_now: Annotated[
+        bool, typer.Option("--round-now", help="Start a loop's next round with whatever labels wait.")
+    ] = False,
     url: UrlOption = "",
     key: KeyOption = "",
     home: HomeOption = None,
 ) -> None:
-    """Cancel a job, and its open round; one that has ended stays as it is."""
+    """Go on with a paused job where it was.
+
+    For example, to train with the labels that wait, however few:
+
+        teachback jobs resume ID --round-now
+    """
     with Client.of(url, key, home) as client:
-        rows = client.get_as(list[_Job], client.request("GET", client.cloud("experiments/*/jobs")))
-        job = next((row for row in rows if row.id == job_id), None)
-        if job is None:
-            raise NotFoundError("job", job_id, [row.id for row in rows])
-        client.request("POST", client.cloud(f"experiments/{job.experiment_id}/jobs/{job_id}:cancel"))
-        terminal(stderr=True).print(f"Cancelled {job_id}.", markup=False)
+        said = _ask(client, job_id, "resume", {"round_now": round_now})
+        terminal(stderr=True).print(said, markup=False)
+
+
+def _ask(client: Client, job_id: str, verb: str, body: dict[str, bool] | None = None) -> str:
+    """Ask something of a job of whichever experiment, and return the answer."""
+    rows = client.get_as(list[_Job], client.request("GET", client.cloud("experiments/*/jobs")))
+    job = next((row for row in rows if row.id == job_id), None)
+    if job is None:
+        raise NotFoundError("job", job_id, [row.id for row in rows])
+    answer = client.request("POST", client.cloud(f"experiments/{job.experiment_id}/jobs/{job_id}:{verb}"), json=body)
+    return client.get_as(_Said, answer).message

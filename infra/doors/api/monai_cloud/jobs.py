@@ -32,11 +32,12 @@ NOT_OFFERED = frozenset({"batchinfer", "auto3dseg", "generate", "evaluate", "exp
 
 
 class ResumeRequest(BaseModel):
-    """How a loop goes on; `round_now` trains with the labels that wait."""
+    """How a job goes on: a loop with a round at once, a training that has not begun with other specs."""
 
     model_config = ConfigDict(extra="ignore")
 
     round_now: bool = False
+    specs: dict[str, Any] | None = None
 
 
 @router.post(
@@ -93,7 +94,10 @@ def cancel_job(experiment_id: ExperimentId, job_id: JobId, parts: PartsDep, call
 
 @router.post("/{job_id}:pause")
 def pause_job(experiment_id: ExperimentId, job_id: JobId, parts: PartsDep, caller: CallerDep) -> Message:
-    """Let an annotation job start no further round; labels go on counting."""
+    """Let a training keep a checkpoint and leave; let an annotation job start no further round, labels counting on.
+
+    A job that has ended, or is paused, is left as it is, with the same answer.
+    """
     job = jobs.pause(parts, caller, experiment_id, job_id)
     return Message(message=f"Job {job.id} is {job.status}")
 
@@ -102,9 +106,11 @@ def pause_job(experiment_id: ExperimentId, job_id: JobId, parts: PartsDep, calle
 def resume_job(
     experiment_id: ExperimentId, job_id: JobId, parts: PartsDep, caller: CallerDep, body: ResumeRequest | None = None
 ) -> Message:
-    """Go on with a paused annotation job."""
-    job = jobs.resume(parts, caller, experiment_id, job_id, round_now=body is not None and body.round_now)
-    return Message(message=f"Job {job.id} is {job.status}")
+    """Go on with a paused job. An annotation job may be asked for a round at once, paused or not."""
+    asked = body or ResumeRequest()
+    spec = TrainSpecs.model_validate(asked.specs).to_spec() if asked.specs else None
+    said = jobs.resume(parts, caller, experiment_id, job_id, round_now=asked.round_now, spec=spec)
+    return Message(message=said)
 
 
 @router.delete("/{job_id}")
