@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     prefect_api_url: str = ""
     prefect_auth: SecretStr | None = None
     mlflow_tracking_uri: str = ""
+    prefect_ui_url: str = Field(default="", description="Prefect's pages elsewhere; default: ours, at /prefect/.")
+    mlflow_ui_url: str = Field(default="", description="MLflow's pages elsewhere; default: ours, at /mlflow/.")
+    public_url: str = Field(
+        default="", description="Our address in people's browsers, for links in Prefect and MLflow; default: relative."
+    )
 
     attempt_lease_s: float = 60.0
     attempt_renew_s: float = 5.0
@@ -54,6 +59,7 @@ class Settings(BaseSettings):
     slot_heartbeat_s: float = 2.0
     reconcile_s: float = 5.0
     image_lease_s: float = 3600.0
+    image_leases: int = Field(default=50, ge=1, description="Images that one annotator may have at a time.")
     host_silence_s: float = 600.0
 
     testing: bool = False

@@ -1,10 +1,12 @@
 """Images of a data set: the next one to label, and their files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from configs.errors import NotFoundError
 from configs.specs.score import Strategy
+from infra.adapters.catalog import audit
 from infra.adapters.catalog import datasets as dataset_catalog
 from infra.adapters.catalog import experiments as experiment_catalog
 from infra.adapters.catalog import images as catalog
@@ -13,7 +15,9 @@ from infra.services.callers import Caller, Right, allow
 from infra.services.freshness import look_again
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
-from tasks.selection.next_image import next_image, touch_lease
+from tasks.selection import skip as skipping
+from tasks.selection.leases import touch_lease
+from tasks.selection.next_image import next_image
 
 
 class NoImageLeftError(NotFoundError):
@@ -68,6 +72,7 @@ def _lease(parts: Parts, caller: Caller, dataset_id: str, asked: NextImage) -> I
                 experiment_id=asked.experiment_id,
                 strategy=asked.strategy,
                 lease_s=parts.settings.image_lease_s,
+                max_leases=parts.settings.image_leases,
             )
         except NotFoundError:
             return None
@@ -85,15 +90,61 @@ def get(parts: Parts, caller: Caller, dataset_id: str, key: str) -> Image:
         return catalog.by_key(session, dataset.id, key)
 
 
-def cache(parts: Parts, caller: Caller, dataset_id: str, key: str) -> None:
-    """Bring an image to this host's cache.
+def skip(parts: Parts, caller: Caller, dataset_id: str, key: str, reason: str) -> Image:
+    """Take an image out for everyone, until an engineer clears it; whoever has it needs it no longer.
+
+    Raises:
+        NotFoundError: If there is no such data set or image.
+        InvalidRequestError: If there is no reason.
+    """
+    allow(caller, Right.ANNOTATE)
+    with parts.catalog.write() as session:
+        dataset = dataset_catalog.get(session, caller.org, dataset_id)
+        image = catalog.by_key(session, dataset.id, key)
+        if skipping.skip(session, image, reason, by=caller.subject):
+            audit.record(session, caller.org, caller.subject, "image.skip", str(image.id))
+        return image
+
+
+def clear(parts: Parts, caller: Caller, dataset_id: str, key: str) -> Image:
+    """Let a skipped image be given again.
+
+    Raises:
+        NotFoundError: If there is no such data set or image.
+        ConflictError: If its store has it no longer.
+    """
+    allow(caller, Right.MANAGE_DATASETS)
+    with parts.catalog.write() as session:
+        dataset = dataset_catalog.get(session, caller.org, dataset_id)
+        image = catalog.by_key(session, dataset.id, key)
+        if skipping.clear(session, image):
+            audit.record(session, caller.org, caller.subject, "image.clear", str(image.id))
+        return image
+
+
+def skipped(parts: Parts, caller: Caller, dataset_id: str, limit: int) -> Sequence[Image]:
+    """Return the data set's skipped images with their reasons, by key.
+
+    Raises:
+        NotFoundError: If there is no such data set.
+    """
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        dataset = dataset_catalog.get(session, caller.org, dataset_id)
+        return skipping.skipped(session, dataset.id, limit=limit)
+
+
+def cache(parts: Parts, caller: Caller, dataset_id: str, key: str, *, client_id: str = "") -> None:
+    """Bring an image to this host's cache, and keep the caller's lease of it alive.
 
     Raises:
         NotFoundError: If there is no such data set or image.
         StoreError: If its store fails.
     """
     allow(caller, Right.ANNOTATE)
-    image_of(parts, store_of(parts, dataset_id), get(parts, caller, dataset_id, key))
+    image = get(parts, caller, dataset_id, key)
+    touch(parts, caller, dataset_id, image.id, client_id)
+    image_of(parts, store_of(parts, dataset_id), image)
 
 
 def fetch(parts: Parts, caller: Caller, dataset_id: str, key: str, *, client_id: str = "") -> ImageFile:
@@ -105,14 +156,14 @@ def fetch(parts: Parts, caller: Caller, dataset_id: str, key: str, *, client_id:
     """
     image = get(parts, caller, dataset_id, key)
     local = image_of(parts, store_of(parts, dataset_id), image)
-    touch(parts, caller, image, client_id)
+    touch(parts, caller, dataset_id, image.id, client_id)
     return ImageFile(path=local.path, name=f"{basename(key)}.nii")
 
 
-def touch(parts: Parts, caller: Caller, image: Image, client_id: str = "") -> None:
+def touch(parts: Parts, caller: Caller, dataset_id: str, image_id: int, client_id: str = "") -> None:
     """Keep the caller's lease of an image that they work on alive."""
     with parts.catalog.write() as session:
-        touch_lease(session, image, holder_of(caller, client_id), parts.settings.image_lease_s)
+        touch_lease(session, dataset_id, image_id, holder_of(caller, client_id), parts.settings.image_lease_s)
 
 
 def holder_of(caller: Caller, client_id: str) -> str:

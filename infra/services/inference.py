@@ -62,7 +62,7 @@ def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) ->
     look_again(parts, dataset_id, [asked.image])
     with parts.catalog.read() as session:
         image = image_catalog.by_key(session, dataset_id, asked.image)
-    images.touch(parts, caller, image, asked.client_id)
+    images.touch(parts, caller, dataset_id, image.id, asked.client_id)
     give_up = time.monotonic() + WAIT_S
     while True:
         try:

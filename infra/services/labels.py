@@ -10,6 +10,7 @@ from configs.errors import NotFoundError
 from configs.states import LabelState
 from infra.adapters.catalog import audit, datasets
 from infra.adapters.catalog.tables import Label
+from infra.services import images
 from infra.services.callers import Caller, Right, allow
 from infra.services.freshness import look_again
 from infra.services.images import ImageFile
@@ -60,8 +61,8 @@ def notify(parts: Parts, caller: Caller, dataset_id: str, notices: Sequence[Noti
     return changed
 
 
-def fetch(parts: Parts, caller: Caller, dataset_id: str, label: str, tag: str) -> ImageFile:
-    """Return the newest label with this id, or of the image with this id, as a file.
+def fetch(parts: Parts, caller: Caller, dataset_id: str, label: str, tag: str, *, client_id: str = "") -> ImageFile:
+    """Return the newest label with this id, or of the image with this id, as a file; keeps the image's lease alive.
 
     Raises:
         NotFoundError: If there is none.
@@ -79,6 +80,7 @@ def fetch(parts: Parts, caller: Caller, dataset_id: str, label: str, tag: str) -
         row = session.scalar(query.order_by(Label.created_at.desc()).limit(1))
     if row is None:
         raise NotFoundError("label", label)
+    images.touch(parts, caller, dataset_id, row.image_id, client_id)
     name = row.store_key.rsplit("/", 1)[-1]
     if row.blob is not None:
         return ImageFile(path=parts.blobs.path(row.blob), name=name)

@@ -13,11 +13,11 @@ from infra.adapters.catalog.tables.base import now
 from infra.adapters.images.base import StoredImage
 from infra.wiring import Parts
 from tasks.images.stores import store_of
-from tasks.selection.next_image import reopen
+from tasks.selection.leases import reopen
+from tasks.selection.skip import GONE, SYSTEM
 
 BATCH = 500
 HELD_OUT_PERCENT = 20
-GONE = "no longer in the store"
 
 
 class SyncReport(BaseModel):
@@ -67,11 +67,13 @@ def _take_in(parts: Parts, session: Session, org: str, dataset_id: str, batch: l
             session.add(_row(parts, org, dataset_id, stored))
             added += 1
             continue
-        if row.fingerprint != stored.fingerprint:
+        different = row.fingerprint != stored.fingerprint
+        if different:
             row.fingerprint, row.meta = stored.fingerprint, dict(stored.meta)
             changed += 1
-        if row.skipped_reason == GONE:
-            row.skipped_reason = ""
+        elsewhere = row.skipped_by == SYSTEM and (different or row.skipped_reason == GONE)
+        if elsewhere:
+            row.skipped_reason, row.skipped_by = "", ""
             back.append(row.id)
     session.flush()
     reopen(session, back)
@@ -103,7 +105,7 @@ def _close_gone(session: Session, dataset_id: str, seen: set[str]) -> int:
     rows = session.scalars(select(Image).where(Image.dataset_id == dataset_id, Image.skipped_reason == ""))
     gone = [image for image in rows if image.key not in seen]
     for image in gone:
-        image.open, image.skipped_reason = False, GONE
+        image.open, image.skipped_reason, image.skipped_by = False, GONE, SYSTEM
     return len(gone)
 
 

@@ -8,7 +8,7 @@ from infra.adapters.catalog.tables import BearerToken, IdempotencyKey, Lease, Ou
 from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
 from tasks.delivery.dispatch import FLOWS
-from tasks.selection.next_image import reclaim
+from tasks.selection.leases import reclaim
 
 SWEEP_EVERY_S = 60.0
 KEPT_S = 7 * 24 * 3600.0

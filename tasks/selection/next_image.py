@@ -4,11 +4,9 @@ Every look-up is one step down an index: the number of images does not matter. A
 lease; where two annotators meet the same one, one insert wins and the other goes on to the next candidate.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import ColumnElement, Select, exists, select
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
@@ -21,10 +19,9 @@ from infra.adapters.catalog.tables import (
     Image,
     Job,
     Label,
-    Lease,
     PatientSide,
 )
-from infra.adapters.catalog.tables.base import now
+from tasks.selection.leases import LEASE_S, keep_newest, reclaim, take
 
 EVALUATION_TURN = 5
 TRIES = 20
@@ -37,7 +34,8 @@ def next_image(
     holder: str,
     experiment_id: str | None = None,
     strategy: Strategy | None = None,
-    lease_s: float = 3600.0,
+    lease_s: float = LEASE_S,
+    max_leases: int = 50,
     evaluation_cases: int = 5,
 ) -> Image:
     """Lease the next image to label to an annotator and return it.
@@ -49,12 +47,13 @@ def next_image(
         experiment_id: For whom; default the newest with a running loop on this data set, else nobody.
         strategy: How to order; default the experiment's, `random` without one.
         lease_s: Seconds for which nobody else gets the image.
+        max_leases: Of this holder; who asks for more gives back the images that they touched longest ago.
         evaluation_cases: Until so many evaluation images are labelled, every fifth image is one of those.
 
     Raises:
         NotFoundError: If every image is labelled, skipped or leased.
     """
-    reclaim(session, dataset_id)
+    reclaim(session, dataset_id, lease_s)
     experiment = _experiment(session, dataset_id, experiment_id)
     ordered = _orders(session, dataset_id, experiment, strategy, evaluation_cases)
     for query in ordered:
@@ -62,35 +61,12 @@ def next_image(
             image = session.scalar(query)
             if image is None:
                 break
-            if _take(session, image, holder, lease_s):
+            if take(session, image, holder, lease_s):
                 if experiment is not None:
                     experiment.served += 1
+                keep_newest(session, dataset_id, holder, max_leases)
                 return image
     raise NotFoundError("unlabelled image", dataset_id)
-
-
-def reclaim(session: Session, dataset_id: str) -> int:
-    """Give images whose lease is over back to everybody; return how many."""
-    over = delete(Lease).where(Lease.dataset_id == dataset_id, Lease.until < now()).returning(Lease.image_id)
-    images = session.scalars(over).all()
-    if images:
-        reopen(session, images)
-    return len(images)
-
-
-def reopen(session: Session, images: Collection[int]) -> None:
-    """Make those of these images free to be given that are neither labelled nor skipped nor leased."""
-    labelled = exists().where(Label.image_id == Image.id, Label.state == LabelState.ACTIVE)
-    leased = exists().where(Lease.dataset_id == Image.dataset_id, Lease.image_id == Image.id)
-    free = and_(Image.id.in_(images), Image.skipped_reason == "", ~labelled, ~leased)
-    session.execute(update(Image).where(free).values(open=True))
-
-
-def touch_lease(session: Session, image: Image, holder: str, lease_s: float) -> None:
-    """Extend the holder's lease of an image that they work on; others' leases are left alone."""
-    lease = session.get(Lease, (image.dataset_id, image.id, 0))
-    if lease is not None and lease.holder == holder:
-        lease.until = session.scalar(select(now() + lease_s)) or lease.until
 
 
 def _experiment(session: Session, dataset_id: str, experiment_id: str | None) -> Experiment | None:
@@ -158,18 +134,3 @@ def _is_evaluation_turn(session: Session, dataset_id: str, experiment: Experimen
         .limit(wanted)
     )
     return len(session.scalars(labelled).all()) < wanted
-
-
-def _take(session: Session, image: Image, holder: str, lease_s: float) -> bool:
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
-    lease = insert(Lease).values(
-        dataset_id=image.dataset_id, image_id=image.id, layer=0, holder=holder, until=now() + lease_s
-    )
-    if session.execute(lease.on_conflict_do_nothing().returning(Lease.image_id)).first() is None:
-        # Somebody else has it, and reads on: left open it would be met again and again.
-        image.open = False
-        session.flush()
-        return False
-    image.open = False
-    session.flush()
-    return True

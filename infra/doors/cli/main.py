@@ -22,6 +22,7 @@ NOUNS: dict[str, _Noun] = {
     "demo": _Noun("demo", "Watch a model learn from labels, round by round, on sample data.", True),
     "status": _Noun("status", "How things are: counts, loops, realtime slots.", False),
     "datasets": _Noun("datasets", "The image stores.", False),
+    "images": _Noun("images", "Images that nobody is to label: skipped, listed, cleared.", False),
     "experiments": _Noun("experiments", "Bundles with their data sets and labels.", False),
     "jobs": _Noun("jobs", "Trainings and annotation loops; cancel one.", False),
     "rounds": _Noun("rounds", "What each round learned, and whether it was published.", False),

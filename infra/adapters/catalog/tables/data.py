@@ -56,6 +56,7 @@ class Image(Base):
     shuffle: Mapped[float]  # fixed random number in 0..1: the order of `random`
     open: Mapped[bool] = mapped_column(default=True)  # free to be given: not labelled, leased, skipped or gone
     skipped_reason: Mapped[str] = mapped_column(Text, default="")
+    skipped_by: Mapped[str] = mapped_column(NAME, default="")
     added_at: Mapped[float] = mapped_column(default=now())
 
 
@@ -76,7 +77,15 @@ class Label(Base):
     fingerprint: Mapped[str] = mapped_column(String(256))
     blob: Mapped[str | None] = mapped_column(HASH)  # our copy of the bytes, where we have one
     tag: Mapped[str] = mapped_column(String(64), default="final")
+    kind: Mapped[str] = mapped_column(STATE, default="mask")  # mask | class | boxes
+    version: Mapped[int] = mapped_column(default=1)  # 1, 2 … among the image's labels, in the order they came
+    layer: Mapped[int] = mapped_column(default=0)  # which of the image's annotators; -1 = found at the source
     state: Mapped[str] = mapped_column(STATE, default=LabelState.ACTIVE)
+    place: Mapped[str] = mapped_column(STATE, default="home")  # where its file is: store | home | elsewhere
+    upload_pending: Mapped[bool] = mapped_column(default=False)  # to be written to its place when that is back
+    reviewed_by: Mapped[str] = mapped_column(NAME, default="")
+    approved: Mapped[bool] = mapped_column(default=False)
+    review_reason: Mapped[str] = mapped_column(Text, default="")  # why it was sent back
     seq: Mapped[int] = mapped_column(default=0)  # the data set's label_seq of the event that made it active
     imported: Mapped[bool] = mapped_column(default=False)  # found at the source: trains, never counts
     unedited: Mapped[bool] = mapped_column(default=False)  # the model's own output, saved as it was: never evaluates
@@ -91,6 +100,17 @@ class Label(Base):
     deleted_at: Mapped[float | None]
 
 
+class LabelTag(Base):
+    """A name that points to one of an image's labels; saving under it again moves it."""
+
+    __tablename__ = "label_tag"
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    tag: Mapped[str] = mapped_column(String(64), primary_key=True)
+    label_id: Mapped[str] = mapped_column(ForeignKey("label.id"), index=True)
+    at: Mapped[float] = mapped_column(default=now(), onupdate=now())
+
+
 class LabelEvent(Base):
     """Something happened to a label; the numbers are the commit order."""
 
@@ -98,7 +118,7 @@ class LabelEvent(Base):
 
     dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"), primary_key=True)
     seq: Mapped[int] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(STATE)  # added | updated | removed | restored
+    kind: Mapped[str] = mapped_column(STATE)  # added | updated | removed | restored | approved | sent_back
     label_id: Mapped[str] = mapped_column(ForeignKey("label.id"))
     actor: Mapped[str] = mapped_column(NAME, default="")
     at: Mapped[float] = mapped_column(default=now())

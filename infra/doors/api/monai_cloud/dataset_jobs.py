@@ -1,4 +1,4 @@
-"""Jobs of a data set: `nextimage`, `cacheimage`, `notify`. They are answered at once and leave no job behind."""
+"""Jobs of a data set: `nextimage`, `cacheimage`, `notify`, `skip`; answered at once, they leave no job behind."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -18,6 +18,7 @@ from infra.services.images import NextImage
 from infra.wiring import Parts
 from tasks.labels.notice import Notice
 from tasks.rounds.count import NoticeKind
+from tasks.selection.skip import MAX_REASON_CHARS
 
 router = APIRouter(prefix="/datasets/{dataset_id}/jobs", tags=["dataset jobs"])
 
@@ -52,6 +53,16 @@ class CacheImageSpecs(BaseModel):
 
     image: Annotated[str, Field(min_length=1)]
     ttl: int = 3600
+    client_id: str = ""
+
+
+class SkipSpecs(BaseModel):
+    """Which image nobody is to label, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image: Annotated[str, Field(min_length=1, max_length=1024)]
+    reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON_CHARS)]
 
 
 class Entry(BaseModel):
@@ -97,7 +108,7 @@ class DatasetJobAnswer(BaseModel):
 def create_dataset_job(
     dataset_id: DatasetId, body: DatasetJobRequest, parts: PartsDep, caller: CallerDep, later: BackgroundTasks
 ) -> DatasetJobAnswer:
-    """Run `nextimage`, `cacheimage` or `notify`."""
+    """Run `nextimage`, `cacheimage`, `notify` or `skip`."""
     run = _ACTIONS.get(body.action)
     if run is None:
         raise NotFoundError("dataset action", body.action, known=_ACTIONS)
@@ -124,8 +135,17 @@ def _next_image(
 def _cache_image(
     parts: Parts, caller: Caller, dataset_id: str, specs: dict[str, Any], later: BackgroundTasks
 ) -> DatasetJobAnswer:
-    key = images.get(parts, caller, dataset_id, CacheImageSpecs.model_validate(specs).image).key
-    later.add_task(images.cache, parts, caller, dataset_id, key)
+    asked = CacheImageSpecs.model_validate(specs)
+    key = images.get(parts, caller, dataset_id, asked.image).key
+    later.add_task(images.cache, parts, caller, dataset_id, key, client_id=asked.client_id)
+    return DatasetJobAnswer()
+
+
+def _skip(
+    parts: Parts, caller: Caller, dataset_id: str, specs: dict[str, Any], _later: BackgroundTasks
+) -> DatasetJobAnswer:
+    asked = SkipSpecs.model_validate(specs)
+    images.skip(parts, caller, dataset_id, asked.image, asked.reason)
     return DatasetJobAnswer()
 
 
@@ -140,4 +160,5 @@ _ACTIONS: dict[str, Callable[[Parts, Caller, str, dict[str, Any], BackgroundTask
     "nextimage": _next_image,
     "cacheimage": _cache_image,
     "notify": _notify,
+    "skip": _skip,
 }

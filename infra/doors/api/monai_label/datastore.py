@@ -13,6 +13,7 @@ from infra.doors.api.deps import CallerDep, PartsDep
 from infra.services import datasets, images, labels
 from infra.services.images import ImageFile
 from tasks.labels.save import LabelParams, SavedLabel
+from tasks.selection.skip import MAX_REASON_CHARS
 
 router = APIRouter(prefix="/datastore", tags=["MONAI Label: datastore"])
 BINARY = "application/octet-stream"
@@ -67,6 +68,30 @@ class SavedAnswer(BaseModel):
         return cls(image=saved.image, label=saved.label, warnings=saved.warnings or None)
 
 
+class SentInfo(BaseModel):
+    """What a client says of an image: why nobody is to label it; null or empty = somebody may again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    skip: Annotated[str, Field(max_length=MAX_REASON_CHARS)] | None
+
+
+@router.put("/image/info")
+def put_image_info(
+    dataset: str,
+    parts: PartsDep,
+    caller: CallerDep,
+    image: Annotated[str, Query(min_length=1, max_length=1024)],
+    info: Annotated[str, Form()],
+) -> None:
+    """Skip an image with a reason, or clear it; nothing else is kept about images yet."""
+    row, said = datasets.find(parts, caller, dataset), SentInfo.model_validate_json(info)
+    if said.skip:
+        images.skip(parts, caller, row.id, image, said.skip)
+    else:
+        images.clear(parts, caller, row.id, image)
+
+
 @router.put("/label", response_model_exclude_none=True)
 def save_label(
     dataset: str,
@@ -93,10 +118,11 @@ def get_label(
     caller: CallerDep,
     label: Annotated[str, Query(min_length=1, max_length=1024)],
     tag: str = "final",
+    client_id: str = "",
 ) -> FileResponse:
-    """Return a label's file, by the id that saving it gave."""
+    """Return a label's file, by the id that saving it gave, and keep the caller's lease of the image alive."""
     row = datasets.find(parts, caller, dataset)
-    return _file(labels.fetch(parts, caller, row.id, label, tag))
+    return _file(labels.fetch(parts, caller, row.id, label, tag, client_id=client_id))
 
 
 @router.get("/image", response_class=FileResponse)

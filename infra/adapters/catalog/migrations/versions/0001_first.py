@@ -272,6 +272,7 @@ def _image() -> None:
         sa.Column("shuffle", sa.Double(), nullable=False),
         sa.Column("open", sa.Boolean(), nullable=False),
         sa.Column("skipped_reason", sa.Text(), nullable=False),
+        sa.Column("skipped_by", sa.String(length=512), nullable=False),
         sa.Column("added_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name="fk_image_dataset_id_dataset"),
         sa.PrimaryKeyConstraint("id", name="pk_image"),
@@ -463,7 +464,15 @@ def _label() -> None:
         sa.Column("fingerprint", sa.String(length=256), nullable=False),
         sa.Column("blob", sa.String(length=64)),
         sa.Column("tag", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("layer", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("place", sa.String(length=16), nullable=False),
+        sa.Column("upload_pending", sa.Boolean(), nullable=False),
+        sa.Column("reviewed_by", sa.String(length=512), nullable=False),
+        sa.Column("approved", sa.Boolean(), nullable=False),
+        sa.Column("review_reason", sa.Text(), nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),
         sa.Column("imported", sa.Boolean(), nullable=False),
         sa.Column("unedited", sa.Boolean(), nullable=False),
@@ -570,6 +579,20 @@ def _label_event() -> None:
     )
 
 
+def _label_tag() -> None:
+    op.create_table(
+        "label_tag",
+        sa.Column("image_id", sa.Integer(), nullable=False),
+        sa.Column("tag", sa.String(length=64), nullable=False),
+        sa.Column("label_id", sa.String(length=36), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["image_id"], ["image.id"], name="fk_label_tag_image_id_image"),
+        sa.ForeignKeyConstraint(["label_id"], ["label.id"], name="fk_label_tag_label_id_label"),
+        sa.PrimaryKeyConstraint("image_id", "tag", name="pk_label_tag"),
+    )
+    op.create_index("ix_label_tag_label_id", "label_tag", ["label_id"])
+
+
 TABLES = {
     "audit": _audit,
     "bundle": _bundle,
@@ -597,4 +620,5 @@ TABLES = {
     "publication": _publication,
     "step_mark": _step_mark,
     "label_event": _label_event,
+    "label_tag": _label_tag,
 }

@@ -1,0 +1,92 @@
+"""Who has which image for now: a lease keeps others from the same work, and nothing else depends on it.
+
+A label is taken in with or without a lease, so a lease that ends too early costs at most double work. Times are the
+catalog's: after eight hours of sleep a lease is over, and its holder has it again with the next request unless
+somebody else took the image; a clock that was set back leaves no lease longer than one that begins now.
+"""
+
+from collections.abc import Collection
+
+from sqlalchemy import and_, delete, exists, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
+
+from configs.states import LabelState
+from infra.adapters.catalog.tables import Image, Label, Lease
+from infra.adapters.catalog.tables.base import now
+
+LEASE_S = 3600.0
+
+
+def take(session: Session, image: Image, holder: str, lease_s: float, annotators: int = 1) -> bool:
+    """Lease a free image; False if somebody else was faster.
+
+    Args:
+        session: A unit.
+        image: The image.
+        holder: Who.
+        lease_s: For how many seconds.
+        annotators: People who label one image; each has a layer of it.
+    """
+    layers = [0] if annotators == 1 else free_layers(session, image.id, annotators)
+    taken = any(_insert(session, image, layer, holder, lease_s) for layer in layers)
+    # Closed for whoever lost, too, for somebody has it: left open it would be met again and again.
+    image.open = annotators > 1 and bool(free_layers(session, image.id, annotators))
+    session.flush()
+    return taken
+
+
+def _insert(session: Session, image: Image, layer: int, holder: str, lease_s: float) -> bool:
+    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
+    lease = insert(Lease).values(
+        dataset_id=image.dataset_id, image_id=image.id, layer=layer, holder=holder, until=now() + lease_s
+    )
+    return session.execute(lease.on_conflict_do_nothing().returning(Lease.image_id)).first() is not None
+
+
+def touch_lease(session: Session, dataset_id: str, image_id: int, holder: str, lease_s: float) -> None:
+    """Extend the holder's lease of an image that they work on; others' leases are left alone."""
+    mine = and_(Lease.dataset_id == dataset_id, Lease.image_id == image_id, Lease.holder == holder)
+    session.execute(update(Lease).where(mine).values(until=now() + lease_s))
+
+
+def end_leases(session: Session, image: Image) -> None:
+    """End whatever lease there is of an image; whether it is free then is the caller's to say."""
+    session.execute(delete(Lease).where(Lease.dataset_id == image.dataset_id, Lease.image_id == image.id))
+
+
+def keep_newest(session: Session, dataset_id: str, holder: str, most: int) -> int:
+    """Give back the images that a holder of more than *most* touched longest ago; return how many."""
+    mine = and_(Lease.dataset_id == dataset_id, Lease.holder == holder)
+    surplus = select(Lease.image_id).where(mine).order_by(Lease.until.desc(), Lease.image_id).offset(most)
+    images = session.scalars(surplus).all()
+    if images:
+        session.execute(delete(Lease).where(mine, Lease.image_id.in_(images)))
+        reopen(session, images)
+    return len(images)
+
+
+def reclaim(session: Session, dataset_id: str, lease_s: float = LEASE_S) -> int:
+    """Give images whose lease is over back to everybody; return how many.
+
+    Args:
+        session: A unit.
+        dataset_id: Whose images.
+        lease_s: No lease ends later than this from now: a clock that was set back made those that do.
+    """
+    longest = now() + lease_s
+    session.execute(update(Lease).where(Lease.dataset_id == dataset_id, Lease.until > longest).values(until=longest))
+    over = delete(Lease).where(Lease.dataset_id == dataset_id, Lease.until < now()).returning(Lease.image_id)
+    images = session.scalars(over).all()
+    if images:
+        reopen(session, images)
+    return len(images)
+
+
+def reopen(session: Session, images: Collection[int]) -> None:
+    """Make those of these images free to be given that are neither labelled nor skipped nor leased."""
+    labelled = exists().where(Label.image_id == Image.id, Label.state == LabelState.ACTIVE)
+    leased = exists().where(Lease.dataset_id == Image.dataset_id, Lease.image_id == Image.id)
+    free = and_(Image.id.in_(images), Image.skipped_reason == "", ~labelled, ~leased)
+    session.execute(update(Image).where(free).values(open=True))
