@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from infra.adapters.security.redact import guard
 from infra.doors.api import errors, health, pages
@@ -15,6 +15,7 @@ from infra.doors.api.logins import FailedLogins
 from infra.doors.api.monai_cloud import routes as monai_cloud
 from infra.doors.api.monai_label import routes as monai_label
 from infra.doors.api.native import routes as native
+from infra.doors.api.roles import admit
 from infra.services import bases
 from infra.wiring import Parts
 from tasks.reconcile import loop
@@ -39,6 +40,7 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
         lifespan=lambda _: _life(parts, run_loops),
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(admit)],
     )
     app.state.parts = parts
     app.state.failed_logins = FailedLogins()

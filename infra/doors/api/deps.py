@@ -4,16 +4,13 @@ import json
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Query, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from configs.errors import NotFoundError, UnauthorizedError
-from infra.services import people
+from configs.errors import NotFoundError
+from infra.doors.api.roles import Shown, identified
 from infra.services.callers import Caller
 from infra.services.listing import Page, Sort
 from infra.services.repeats import MAX_KEY_CHARS, Repeat
 from infra.wiring import Parts
-
-_bearer = HTTPBearer(auto_error=False, description="A token from POST /api/v1/login, or an API key.")
 
 
 def parts_of(request: Request) -> Parts:
@@ -25,17 +22,13 @@ def parts_of(request: Request) -> Parts:
 PartsDep = Annotated[Parts, Depends(parts_of)]
 
 
-def caller_of(
-    parts: PartsDep, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)] = None
-) -> Caller:
+def caller_of(request: Request, shown: Shown = None) -> Caller:
     """Return who calls.
 
     Raises:
         UnauthorizedError: If no valid token or key was shown.
     """
-    if shown is None:
-        raise UnauthorizedError("No token or key was shown: send Authorization: Bearer <token or API key>")
-    return people.identify(parts, shown.credentials)
+    return identified(request, shown)
 
 
 CallerDep = Annotated[Caller, Depends(caller_of)]

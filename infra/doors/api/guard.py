@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from configs.settings import Settings
 from infra.doors.api.errors import CLOUD_PREFIX, answer
+from infra.doors.api.roles import name_of
 
 MAX_JSON_BYTES = 32 * 2**20
 MAX_UPLOAD_BYTES = 4 * 2**30
@@ -89,8 +90,7 @@ class Guard:
 def _endpoint(scope: Scope) -> str:
     """Return the name of the function that answered, such as `monai_cloud.jobs.get_job`; `-` = none was reached."""
     found = scope.get("endpoint")
-    module = getattr(found, "__module__", "").removeprefix("infra.doors.api.")
-    return f"{module}.{getattr(found, '__name__', '')}" if found else "-"
+    return name_of(found) if callable(found) and hasattr(found, "__name__") else "-"
 
 
 def _request_id(headers: Headers) -> str:

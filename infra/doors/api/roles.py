@@ -1,0 +1,157 @@
+"""Who may call what: every route's first role, in one table. A service asks for its own right besides.
+
+A route is named by the function that answers it, as in the access log; both scopes of the MONAI Cloud dialect share
+their functions. Where a body chooses what is done (`create_job`), the table has the least of its roles.
+
+A job's own log is for engineers: that is who runs jobs, and the log is of their bundle's training. The logs of the
+system's processes are for admins.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from configs.errors import ForbiddenError, UnauthorizedError
+from infra.services import people
+from infra.services.callers import Caller, Role
+from infra.wiring import Parts
+
+ANYBODY = None
+SESSION_COOKIE = "teachback_session"
+_PACKAGE = "infra.doors.api."
+_ORDER = tuple(Role)
+
+ROLES: dict[str, Role | None] = {
+    "health.health": ANYBODY,
+    "health.liveness": ANYBODY,
+    "health.readiness": ANYBODY,
+    "pages.docs": ANYBODY,
+    "pages.start": ANYBODY,
+    "monai_cloud.login.login": ANYBODY,
+    "monai_cloud.login.auth": Role.ANNOTATOR,
+    "monai_cloud.datasets.create_dataset": Role.ENGINEER,
+    "monai_cloud.datasets.list_datasets": Role.ANNOTATOR,
+    "monai_cloud.datasets.get_dataset": Role.ANNOTATOR,
+    "monai_cloud.datasets.change_dataset": Role.ENGINEER,
+    "monai_cloud.datasets.delete_dataset": Role.ENGINEER,
+    "monai_cloud.dataset_jobs.create_dataset_job": Role.ANNOTATOR,
+    "monai_cloud.dataset_jobs.list_dataset_jobs": Role.ANNOTATOR,
+    "monai_cloud.experiments.create_experiment": Role.ENGINEER,
+    "monai_cloud.experiments.list_experiments": Role.ANNOTATOR,
+    "monai_cloud.experiments.list_base_experiments": Role.ANNOTATOR,
+    "monai_cloud.experiments.list_tags": Role.ANNOTATOR,
+    "monai_cloud.experiments.get_experiment": Role.ANNOTATOR,
+    "monai_cloud.experiments.change_experiment": Role.ENGINEER,
+    "monai_cloud.experiments.delete_experiment": Role.ENGINEER,
+    "monai_cloud.experiments.cancel_all_jobs": Role.ENGINEER,
+    "monai_cloud.jobs.create_job": Role.ANNOTATOR,  # inference; annotation and train are for engineers
+    "monai_cloud.jobs.list_jobs": Role.ANNOTATOR,
+    "monai_cloud.jobs.get_job": Role.ANNOTATOR,
+    "monai_cloud.jobs.get_job_logs": Role.ENGINEER,
+    "monai_cloud.jobs.cancel_job": Role.ENGINEER,
+    "monai_cloud.jobs.pause_job": Role.ENGINEER,
+    "monai_cloud.jobs.resume_job": Role.ENGINEER,
+    "monai_cloud.jobs.delete_job": Role.ENGINEER,
+    "monai_cloud.specs.get_formats": Role.ANNOTATOR,
+    "monai_cloud.specs.get_dataset_schema": Role.ANNOTATOR,
+    "monai_cloud.specs.get_experiment_schema": Role.ANNOTATOR,
+    "monai_label.info.info": Role.ANNOTATOR,
+    "monai_label.datastore.save_label": Role.ANNOTATOR,
+    "monai_label.datastore.get_label": Role.ANNOTATOR,
+    "monai_label.datastore.get_image": Role.ANNOTATOR,
+    "monai_label.datastore.put_image_info": Role.ANNOTATOR,  # to clear is for engineers
+    "native.status.status": Role.ANNOTATOR,
+    "native.rounds.list_rounds": Role.ANNOTATOR,
+    "native.models.list_models": Role.ANNOTATOR,
+    "native.models.publish": Role.ENGINEER,
+    "native.models.rollback": Role.ENGINEER,
+    "native.bundles.list_bundles": Role.ANNOTATOR,
+    "native.bundles.register_bundle": Role.ADMIN,
+    "native.keys.list_keys": Role.ADMIN,
+    "native.keys.create_key": Role.ADMIN,
+    "native.keys.revoke_key": Role.ADMIN,
+    "native.datasets.sync": Role.ANNOTATOR,
+    "browser.login.page": ANYBODY,
+    "browser.login.style": ANYBODY,
+    "browser.login.log_in": ANYBODY,
+    "browser.login.log_out": ANYBODY,
+    "browser.prefect.start": ANYBODY,
+    "browser.prefect.ui_settings": Role.ENGINEER,
+    "browser.prefect.api": Role.ENGINEER,
+    "browser.prefect.page": Role.ENGINEER,
+    "browser.mlflow.start": ANYBODY,
+    "browser.mlflow.page": Role.ENGINEER,
+    "native.images.list_skipped": Role.ANNOTATOR,
+    "native.images.skip": Role.ANNOTATOR,
+    "native.images.clear": Role.ENGINEER,
+    "monai_label.datastore.put_image_info": Role.ANNOTATOR,  # clearing a skipped image is for engineers
+    "native.images.list_skipped": Role.ANNOTATOR,
+    "native.images.skip": Role.ANNOTATOR,
+    "native.images.clear": Role.ENGINEER,
+    "browser.login.page": ANYBODY,
+    "browser.login.style": ANYBODY,
+    "browser.login.log_in": ANYBODY,
+    "browser.login.log_out": ANYBODY,
+    "browser.prefect.start": ANYBODY,  # a redirect to the page
+    "browser.prefect.ui_settings": Role.ENGINEER,
+    "browser.prefect.api": Role.ENGINEER,
+    "browser.prefect.page": Role.ENGINEER,
+    "browser.mlflow.start": ANYBODY,  # a redirect to the page
+    "browser.mlflow.page": Role.ENGINEER,
+}
+# Pages know a person by their cookie, too, and send others to the login: their own dependency asks for the role.
+BY_COOKIE = frozenset(
+    {"browser.prefect.ui_settings", "browser.prefect.api", "browser.prefect.page", "browser.mlflow.page"}
+)
+# What is served beside the functions: files of Swagger UI, and the description of the routes.
+OPEN_PATHS = frozenset({"/docs/static", "/openapi.json"})
+
+_bearer = HTTPBearer(auto_error=False, description="A token from POST /api/v1/login, or an API key.")
+Shown = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+def name_of(endpoint: Callable[..., Any]) -> str:
+    """Return a route's name in the table, such as `monai_cloud.jobs.get_job`."""
+    return f"{endpoint.__module__.removeprefix(_PACKAGE)}.{endpoint.__name__}"
+
+
+def admit(request: Request, shown: Shown = None) -> None:
+    """Let a request go on to its route; a route that the table lacks is for admins.
+
+    Raises:
+        UnauthorizedError: If no valid token or key was shown, and the route is not for anybody.
+        ForbiddenError: If the caller's role may not.
+    """
+    name = name_of(request.scope["endpoint"])
+    first = ROLES.get(name, Role.ADMIN)
+    if first is ANYBODY or name in BY_COOKIE:
+        return
+    caller = identified(request, shown)
+    if _ORDER.index(caller.role) < _ORDER.index(first):
+        able = ", ".join(_ORDER[_ORDER.index(first) :])
+        raise ForbiddenError(f"A key with the role {caller.role!s} may not do this: use one with the role {able}")
+
+
+def identified(request: Request, shown: HTTPAuthorizationCredentials | None) -> Caller:
+    """Return who calls; looked up once a request.
+
+    Raises:
+        UnauthorizedError: If no valid token or key was shown.
+    """
+    secret = shown.credentials if shown else _cookie(request)
+    if not secret:
+        raise UnauthorizedError("No token or key was shown: send Authorization: Bearer <token or API key>")
+    known: Caller | None = getattr(request.state, "caller", None)
+    if known is None:
+        parts: Parts = request.app.state.parts
+        known = request.state.caller = people.identify(parts, secret)
+    return known
+
+
+def _cookie(request: Request) -> str:
+    """Return the token of the login page's cookie, for the pages behind it alone: our API takes no cookie."""
+    if not name_of(request.scope["endpoint"]).startswith("browser."):
+        return ""
+    return str(request.cookies.get(SESSION_COOKIE, ""))
