@@ -19,6 +19,7 @@ class CheckedLabel(BaseModel):
 
     values: list[int] = Field(default_factory=list, description="Indices of the experiment that it marks.")
     annotated: list[str] = Field(default_factory=list, description="Names that it speaks about.")
+    names: dict[int, str] = Field(default_factory=dict, description="What the values as saved mean, where known.")
     warnings: list[str] = Field(default_factory=list, description="For the person who saved it.")
     empty: bool = Field(default=False, description="Whether it marks no voxel of the experiment's labels.")
     automatic: bool = Field(default=False, description="Whether the file says that a program made all of it.")
@@ -59,6 +60,7 @@ def check_label(
     return CheckedLabel(
         values=values,
         annotated=list(mapped.annotated),
+        names=dict(mapped.names),
         warnings=list(mapped.warnings),
         empty=not values,
         automatic=label.automatic,

@@ -38,12 +38,14 @@ class MappedLabel:
     Args:
         array: uint8 or uint16, axes (i, j, k); values are indices of the experiment's labels, 0 = background.
         annotated: Names of the experiment that this label speaks about, whether or not it marks a voxel of them.
+        names: What the values as saved mean, so that another experiment can read them by name.
         warnings: What was left out and why.
     """
 
     array: NDArray[Any]
     annotated: tuple[str, ...]
     warnings: tuple[str, ...]
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 def plain(name: str) -> str:
@@ -96,6 +98,7 @@ def map_label(
             warnings.append(f"Kept but not learnt, since they have no name: values {', '.join(map(str, nameless))}")
     else:
         to_index = {index: index for index in labels if index != _BACKGROUND}
+        said = {index: labels[index] for index in to_index}
         if strange := sorted(present - to_index.keys()):
             expected = _short(sorted(to_index))
             msg = f"The label has the values {_short(strange)}, the experiment has {expected}: name the label's values"
@@ -103,10 +106,13 @@ def map_label(
     spoken = set(to_index.values())
     if annotated is not None:
         spoken = {known[plain(name)] for name in annotated if plain(name) in known}
+    # A mark of a name that the author does not speak about counts as nothing: as a class of its own it would be learnt.
+    learnt = {value: index if index in spoken else _BACKGROUND for value, index in to_index.items()}
     return MappedLabel(
-        array=_replace(label.array, to_index),
+        array=_replace(label.array, learnt),
         annotated=tuple(labels[index] for index in sorted(spoken)),
         warnings=tuple(warnings),
+        names=dict(said),
     )
 
 

@@ -91,6 +91,7 @@ def _check(parts: Parts, store: ImageStore, dataset_id: str, notice: Notice) -> 
         store_key=stored.key,
         fingerprint=stored.fingerprint,
         blob=blob,
+        names={str(value): name for value, name in found.names.items()},
         warnings=found.warnings,
     )
 

@@ -181,7 +181,7 @@ def _notice(
         tag=params.tag,
         unedited=params.unedited,
         annotated=params.annotated,
-        names={str(value): name for value, name in params.names.items()},
+        names={str(value): name for value, name in (params.names or checked.names).items()},
         tool=params.tool,
         base_version=params.base_version,
         params=params.sent,

@@ -135,7 +135,6 @@ def _row(
         patient=image.patient_key,
         names={str(value): str(name) for value, name in label.names.items()},
         annotated=label.annotated,
-        spoken=label.annotated,
         fresh=own and label.seq > trained_to,
     )
 

@@ -22,8 +22,13 @@ class SnapshotRow(BaseModel):
     patient: str = Field(description="Keyed hash.")
     names: dict[str, str] = {}
     annotated: list[str] | None = Field(default=None, description="As the author said; None = what the file names.")
-    spoken: list[str] | None = Field(default=None, description="Names of the experiment that it speaks about.")
-    fresh: bool = Field(default=False, description="No finished round has trained on it yet.")
+    fresh: bool = Field(default=False, description="No finished round has trained on this image yet.")
+    cohort: str = Field(default="", description="Results are also given for each cohort.")
+
+    @property
+    def case(self) -> str:
+        """What a bundle host knows it by."""
+        return str(self.image)
 
 
 class Snapshot(BaseModel):

@@ -1,9 +1,11 @@
 """Which output channel of a network stands for which label of an experiment."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 BACKGROUND = "background"
+_BETWEEN_WORDS = re.compile(r"[\s_\-]+")
 
 
 @dataclass(frozen=True)
@@ -68,4 +70,5 @@ def match(own: Mapping[int, str], wanted: Mapping[int, str], *, count: int, excl
 
 
 def _same(name: str) -> str:
-    return name.strip().lower().replace("_", " ")
+    """Return the name as it is compared, as where labels are read: without case; blank, underscore, hyphen alike."""
+    return _BETWEEN_WORDS.sub(" ", name).strip().casefold()

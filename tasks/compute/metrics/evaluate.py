@@ -68,7 +68,8 @@ def judge(case: Case, version: str, network: nn.Module, compare: Comparison, lab
             finite=False,
         )
     per_label = {name: dice(reference == index, predicted == index) for index, name in drawn.items()}
-    empty = bool((reference > 0).any()) and not bool((predicted > 0).any())
+    indices = torch.tensor(list(drawn), dtype=reference.dtype)
+    empty = bool(torch.isin(reference, indices).any()) and not bool(torch.isin(predicted, indices).any())
     return CaseResult(
         case=case.id,
         version=version,

@@ -63,6 +63,22 @@ def test_the_caller_may_say_what_was_annotated(tmp_path: Path) -> None:
     assert checked.annotated == ["liver", "spleen"]
 
 
+def test_marks_of_a_name_that_the_caller_does_not_speak_about_are_not_learnt(tmp_path: Path) -> None:
+    path = _save(tmp_path / "a.nii", 1, 7)
+
+    checked = check_label(IMAGE, path, LABELS, annotated=["spleen"], write_to=tmp_path / "out.nii.gz")
+
+    assert (checked.values, checked.annotated) == ([7], ["spleen"])
+    assert read_volume(tmp_path / "out.nii.gz").array[:2, 2, 1].tolist() == [0, 7]
+
+
+def test_what_the_values_mean_is_told_for_those_who_use_other_indices(tmp_path: Path) -> None:
+    path = _save(tmp_path / "a.nii", 1, 7)
+
+    assert check_label(IMAGE, path, LABELS).names == {1: "liver", 2: "left_kidney", 7: "spleen"}
+    assert check_label(IMAGE, path, LABELS, names={1: "spleen", 7: "liver"}).names == {1: "spleen", 7: "liver"}
+
+
 def test_a_label_without_marks_is_empty_and_can_be_learnt(tmp_path: Path) -> None:
     checked = check_label(IMAGE, _save(tmp_path / "a.nii"), LABELS)
 

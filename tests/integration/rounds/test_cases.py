@@ -1,0 +1,105 @@
+"""Two experiments learn from the same labels, each in its own words."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from configs.specs.round import RoundSpec
+from configs.wire.host import Case
+from infra.adapters.catalog.tables import Bundle, Dataset, Experiment, ExperimentDataset, Organisation
+from infra.adapters.catalog.tables.base import new_id
+from infra.wiring import Parts
+from tasks.images.sync import sync_dataset
+from tasks.images.volume import read_volume
+from tasks.labels.save import LabelParams, save_label
+from tasks.rounds.gather import gather
+from tasks.rounds.start import start_train
+from tasks.rounds.work import cases_of, claim, open_work, read_snapshot
+from tests.builders import BUNDLE, ORG
+
+SHAPE = (6, 5, 4)
+OURS = {"1": "liver", "2": "spleen"}
+THEIRS = {"1": "kidney", "2": "Spleen", "3": "liver"}
+
+
+@pytest.fixture
+def dataset(parts: Parts, tmp_path: Path) -> str:
+    """Two images on which nothing is drawn yet."""
+    for patient in ("p1", "p2"):
+        (tmp_path / "images" / patient).mkdir(parents=True)
+        nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.float32), np.eye(4)), tmp_path / f"images/{patient}/ct.nii.gz")
+    metadata = parts.settings.home / "bundles" / BUNDLE / "configs" / "metadata.json"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("{}")
+    with parts.catalog.write() as session:
+        session.add(Organisation(id=ORG))
+        session.flush()
+        session.add(Bundle(id=BUNDLE, name="b", version="1", tier="A", labels=OURS, check={}))
+        row = Dataset(id=new_id(), org=ORG, name="ct", spec={"kind": "folder", "url": str(tmp_path / "images")})
+        session.add(row)
+    sync_dataset(parts, row.id)
+    return row.id
+
+
+def experiment(parts: Parts, dataset: str, labels: dict[str, str]) -> str:
+    row = Experiment(id=new_id(), org=ORG, name="e", arch="a", bundle_id=BUNDLE, labels=labels, lineage=new_id())
+    with parts.catalog.write() as session:
+        session.add(row)
+        session.flush()
+        session.add(ExperimentDataset(experiment_id=row.id, use="train", dataset_id=dataset))
+    return row.id
+
+
+def cases(parts: Parts, experiment_id: str) -> dict[str, Case]:
+    """What a training of the experiment would be given, by the names that each case speaks about."""
+    with parts.catalog.write() as session:
+        job = start_train(session, session.get_one(Experiment, experiment_id), RoundSpec(), actor="test")
+        job_id = job.id
+    held = claim(parts, job_id, 1)
+    assert held is not None
+    work, snapshot = open_work(parts, held), read_snapshot(parts, gather(parts, held))
+    with parts.cache.pin() as pin:
+        found = cases_of(parts, work, snapshot.rows, pin)
+        again = cases_of(parts, work, snapshot.rows, pin)
+    assert again == found
+    return {",".join(case.annotated or ()): case for case in found}
+
+
+def draw(tmp_path: Path, *values: int) -> Path:
+    array = np.zeros(SHAPE, np.uint8)
+    for index, value in enumerate(values):
+        array[index, 0, 0] = value
+    nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / "drawn.nii.gz")
+    return tmp_path / "drawn.nii.gz"
+
+
+def values(case: Case) -> list[int]:
+    assert case.label is not None
+    return [int(value) for value in read_volume(Path(case.label)).array[:3, 0, 0]]
+
+
+def test_each_experiment_reads_the_labels_by_name_in_its_own_indices(
+    parts: Parts, dataset: str, tmp_path: Path
+) -> None:
+    ours = experiment(parts, dataset, OURS)
+    save_label(parts, dataset, "p1/ct", draw(tmp_path, 1, 2), LabelParams(), "ann")
+    spleen = LabelParams(names={9: "spleen"})
+    save_label(parts, dataset, "p2/ct", draw(tmp_path, 9), spleen, "ann")
+    theirs = experiment(parts, dataset, THEIRS)
+
+    mine, others = cases(parts, ours), cases(parts, theirs)
+
+    assert {names: values(case) for names, case in mine.items()} == {"liver,spleen": [1, 2, 0], "spleen": [2, 0, 0]}
+    assert {names: values(case) for names, case in others.items()} == {"Spleen,liver": [3, 2, 0], "Spleen": [2, 0, 0]}
+
+
+def test_a_label_that_speaks_about_nothing_that_the_experiment_learns_is_left_out(
+    parts: Parts, dataset: str, tmp_path: Path
+) -> None:
+    ours = experiment(parts, dataset, OURS)
+    save_label(parts, dataset, "p1/ct", draw(tmp_path, 1), LabelParams(), "ann")
+    save_label(parts, dataset, "p2/ct", draw(tmp_path, 1), LabelParams(names={1: "gallbladder"}), "ann")
+
+    assert list(cases(parts, ours)) == ["liver,spleen"]
