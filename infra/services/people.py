@@ -100,6 +100,12 @@ def login(parts: Parts, secret: str) -> Login:
     return Login(user_id=caller.user_id, token=token)
 
 
+def logout(parts: Parts, token: str) -> None:
+    """End a bearer token; one that has ended already stays so."""
+    with parts.catalog.write() as session:
+        catalog.remove_token(session, tokens.hash_secret(token[: tokens.MAX_SECRET_CHARS]))
+
+
 def identify(parts: Parts, secret: str) -> Caller:
     """Return who shows this bearer token or API key.
 

@@ -39,6 +39,11 @@ def add_token(session: Session, key_id: str, token_hash: str, life_s: float) -> 
     session.add(BearerToken(token_hash=token_hash, key_id=key_id, until=until + life_s))
 
 
+def remove_token(session: Session, token_hash: str) -> None:
+    """End a token."""
+    session.execute(delete(BearerToken).where(BearerToken.token_hash == token_hash))
+
+
 def keys(session: Session, org: str | None) -> Sequence[ApiKey]:
     """Return an organisation's keys, or all, the oldest first."""
     query = select(ApiKey).order_by(ApiKey.created_at, ApiKey.id)

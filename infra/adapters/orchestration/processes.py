@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 POLL_S = 0.5
+UI_PATH = "/prefect"
 
 
 def server_command(port: int) -> list[str]:
@@ -39,6 +40,10 @@ def server_environment(base: Mapping[str, str], *, home: Path, port: int, auth: 
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
         "PREFECT_SERVER_DATABASE_TIMEOUT": "30",
+        # Its pages carry their path in them, so a copy is made, here and not beside the package that others use, too.
+        "PREFECT_SERVER_UI_SERVE_BASE": UI_PATH,
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "prefect" / "ui"),
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     }
 
 

@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import Depends, FastAPI
 
+from configs.errors import UnauthorizedError
 from infra.adapters.security.redact import guard
 from infra.doors.api import errors, health, pages
+from infra.doors.api.browser import login, mlflow, prefect, proxy, session
 from infra.doors.api.guard import Guard, hosts_of
 from infra.doors.api.logins import FailedLogins
 from infra.doors.api.monai_cloud import routes as monai_cloud
@@ -37,7 +39,7 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
         title="Teachback",
         version="0.1.0",
         description=_DESCRIPTION,
-        lifespan=lambda _: _life(parts, run_loops),
+        lifespan=lambda running: _life(running, parts, run_loops),
         docs_url=None,
         redoc_url=None,
         dependencies=[Depends(admit)],
@@ -49,20 +51,24 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
     app.include_router(health.router)
     for router in (*monai_cloud.routers(), monai_label.router(), native.router()):
         app.include_router(router)
+    app.add_exception_handler(UnauthorizedError, session.not_logged_in)
+    for router in (login.router, prefect.router, mlflow.router):
+        app.include_router(router)
     app.add_middleware(Guard, hosts=hosts_of(parts.settings))
     return app
 
 
 @asynccontextmanager
-async def _life(parts: Parts, run_loops: bool) -> AsyncIterator[None]:
+async def _life(app: FastAPI, parts: Parts, run_loops: bool) -> AsyncIterator[None]:
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     guard(logging.getLogger().handlers, parts.redactor)
-    if not run_loops:
-        yield
-        return
-    await anyio.to_thread.run_sync(_prepare, parts)
-    async with _loops(parts):
-        yield
+    async with proxy.opened(app):
+        if not run_loops:
+            yield
+            return
+        await anyio.to_thread.run_sync(_prepare, parts)
+        async with _loops(parts):
+            yield
 
 
 def _prepare(parts: Parts) -> None:

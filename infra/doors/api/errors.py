@@ -67,7 +67,7 @@ class Detail(BaseModel):
 
 def install(app: FastAPI) -> None:
     """Answer every error that is raised on purpose in its caller's dialect; all others as 500 without their text."""
-    app.add_exception_handler(TeachbackError, _raised)
+    app.add_exception_handler(TeachbackError, raised)
     app.add_exception_handler(RequestValidationError, _refused_request)
     app.add_exception_handler(ValidationError, _refused_spec)
     app.add_exception_handler(HTTPException, _framework)
@@ -91,7 +91,10 @@ def answer(
     return JSONResponse(content, status_code=status, headers=headers)
 
 
-def _raised(request: Request, error: Exception) -> JSONResponse:
+def raised(request: Request, error: Exception) -> JSONResponse:
+    """Answer an error of ours in its caller's dialect."""
+    if not isinstance(error, TeachbackError):
+        raise error
     table = CLOUD_STATUS if request.url.path.startswith(CLOUD_PREFIX + "/") else STATUS
     status = next(table[kind] for kind in type(error).__mro__ if kind in table)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -61,7 +61,9 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message).update(_reply_headers(request_id))
+                headers = MutableHeaders(scope=message)
+                headers.update(_reply_headers(request_id))
+                headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
         refusal = self._refusal(scope, seen)
@@ -99,7 +101,7 @@ def _request_id(headers: Headers) -> str:
 
 
 def _reply_headers(request_id: str) -> dict[str, str]:
-    return {REQUEST_ID_HEADER: request_id, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+    return {REQUEST_ID_HEADER: request_id, "X-Content-Type-Options": "nosniff"}
 
 
 def _name(host: str) -> str:

@@ -1,9 +1,16 @@
-"""Failed logins, counted per address: guessing is slowed down."""
+"""Logging in with a key. Failed logins are counted per address: guessing is slowed down."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from http import HTTPStatus
 from threading import Lock
+
+from fastapi import HTTPException, Request
+
+from configs.errors import UnauthorizedError
+from infra.services import people
+from infra.wiring import Parts
 
 WINDOW_S = 60.0
 ALLOWED = 5
@@ -39,3 +46,27 @@ class FailedLogins:
     def _recent(self, address: str) -> list[float]:
         since = self._clock() - WINDOW_S
         return [moment for moment in self._failed.get(address, ()) if moment > since]
+
+
+def failed_logins(request: Request) -> FailedLogins:
+    """Return this application's count of failed logins."""
+    counted: FailedLogins = request.app.state.failed_logins
+    return counted
+
+
+def exchange(parts: Parts, failed: FailedLogins, request: Request, key: str) -> people.Login:
+    """Exchange a key for a token.
+
+    Raises:
+        UnauthorizedError: If it is no valid key.
+        HTTPException: 429, if too many logins of this address have failed.
+    """
+    address = request.client.host if request.client else ""
+    if wait_s := failed.wait_s(address):
+        said = f"Too many failed logins from this address: wait {wait_s} s"
+        raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, said, {"Retry-After": str(wait_s)})
+    try:
+        return people.login(parts, key)
+    except UnauthorizedError:
+        failed.note(address)
+        raise

@@ -79,6 +79,7 @@ ROLES: dict[str, Role | None] = {
     "browser.login.log_out": ANYBODY,
     "browser.prefect.start": ANYBODY,
     "browser.prefect.ui_settings": Role.ENGINEER,
+    "browser.prefect.settings": Role.ENGINEER,
     "browser.prefect.api": Role.ENGINEER,
     "browser.prefect.page": Role.ENGINEER,
     "browser.mlflow.start": ANYBODY,
@@ -86,24 +87,11 @@ ROLES: dict[str, Role | None] = {
     "native.images.list_skipped": Role.ANNOTATOR,
     "native.images.skip": Role.ANNOTATOR,
     "native.images.clear": Role.ENGINEER,
-    "monai_label.datastore.put_image_info": Role.ANNOTATOR,  # clearing a skipped image is for engineers
-    "native.images.list_skipped": Role.ANNOTATOR,
-    "native.images.skip": Role.ANNOTATOR,
-    "native.images.clear": Role.ENGINEER,
-    "browser.login.page": ANYBODY,
-    "browser.login.style": ANYBODY,
-    "browser.login.log_in": ANYBODY,
-    "browser.login.log_out": ANYBODY,
-    "browser.prefect.start": ANYBODY,  # a redirect to the page
-    "browser.prefect.ui_settings": Role.ENGINEER,
-    "browser.prefect.api": Role.ENGINEER,
-    "browser.prefect.page": Role.ENGINEER,
-    "browser.mlflow.start": ANYBODY,  # a redirect to the page
-    "browser.mlflow.page": Role.ENGINEER,
 }
-# Pages know a person by their cookie, too, and send others to the login: their own dependency asks for the role.
+# These pages know a person by the login page's cookie, too; our API takes none.
 BY_COOKIE = frozenset(
-    {"browser.prefect.ui_settings", "browser.prefect.api", "browser.prefect.page", "browser.mlflow.page"}
+    {"browser.prefect.ui_settings", "browser.prefect.settings", "browser.prefect.api", "browser.prefect.page"}
+    | {"browser.mlflow.page"}
 )
 # What is served beside the functions: files of Swagger UI, and the description of the routes.
 OPEN_PATHS = frozenset({"/docs/static", "/openapi.json"})
@@ -124,9 +112,8 @@ def admit(request: Request, shown: Shown = None) -> None:
         UnauthorizedError: If no valid token or key was shown, and the route is not for anybody.
         ForbiddenError: If the caller's role may not.
     """
-    name = name_of(request.scope["endpoint"])
-    first = ROLES.get(name, Role.ADMIN)
-    if first is ANYBODY or name in BY_COOKIE:
+    first = ROLES.get(name_of(request.scope["endpoint"]), Role.ADMIN)
+    if first is ANYBODY:
         return
     caller = identified(request, shown)
     if _ORDER.index(caller.role) < _ORDER.index(first):
@@ -151,7 +138,6 @@ def identified(request: Request, shown: HTTPAuthorizationCredentials | None) -> 
 
 
 def _cookie(request: Request) -> str:
-    """Return the token of the login page's cookie, for the pages behind it alone: our API takes no cookie."""
-    if not name_of(request.scope["endpoint"]).startswith("browser."):
+    if name_of(request.scope["endpoint"]) not in BY_COOKIE:
         return ""
     return str(request.cookies.get(SESSION_COOKIE, ""))

@@ -4,9 +4,8 @@ from configs.errors import UnauthorizedError
 from infra.doors.cli.supervisor.addresses import admin_key_file, write_private
 from infra.services import people
 from infra.services.callers import Role
+from infra.services.pages import HOME_ORG
 from infra.wiring import Parts
-
-ORG = "local"
 
 
 def ensure_admin_key(parts: Parts) -> None:
@@ -15,5 +14,5 @@ def ensure_admin_key(parts: Parts) -> None:
     try:
         people.identify(parts, path.read_text().strip())
     except (OSError, UnauthorizedError):
-        made = people.create_key(parts, people.operator(ORG), name="this machine", role=Role.ADMIN, org=ORG)
+        made = people.create_key(parts, people.operator(HOME_ORG), name="this machine", role=Role.ADMIN, org=HOME_ORG)
         write_private(path, made.secret)

@@ -13,10 +13,9 @@ from rich.status import Status
 from configs.errors import InvalidRequestError
 from configs.settings import Settings
 from infra.doors.cli.client import Client
-from infra.doors.cli.supervisor.addresses import admin_key_file, read_ports
+from infra.doors.cli.supervisor.addresses import admin_key_file
 from infra.doors.cli.supervisor.events import Event
 from infra.doors.cli.supervisor.front import Front, interruptible
-from infra.doors.cli.supervisor.parts import with_embedded
 from infra.doors.cli.terminal import Terminal, terminal
 
 _NAMES = {
@@ -44,14 +43,11 @@ class Installation:
 
     def addresses(self) -> list[tuple[str, str]]:
         """Where a person's browser finds what."""
-        settings = with_embedded(self.settings, read_ports(self.settings.home))
-        prefect = settings.prefect_api_url.removesuffix("/api")
-        embedded = not self.settings.prefect_api_url
-        password = f"  (it asks for what {self.settings.home / 'prefect.auth'} holds)" if embedded else ""
+        key = admin_key_file(self.settings.home)
         return [
             ("API docs", f"{self.address}/docs"),
-            ("Prefect UI", f"{prefect}{password}"),
-            ("MLflow UI", settings.mlflow_tracking_uri),
+            ("Prefect", f"{self.address}/prefect/  (log in with the key in {key})"),
+            ("MLflow", f"{self.address}/mlflow"),
         ]
 
 

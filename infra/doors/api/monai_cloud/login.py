@@ -3,15 +3,13 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, SecretStr, StringConstraints
 
-from configs.errors import UnauthorizedError
 from infra.adapters.security.tokens import MAX_SECRET_CHARS
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.errors import answers
-from infra.doors.api.logins import FailedLogins
-from infra.services import people
+from infra.doors.api.logins import FailedLogins, exchange, failed_logins
 
 router = APIRouter(prefix="/api/v1", tags=["login"])
 _REFUSALS = answers(True, HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS)
@@ -38,26 +36,12 @@ class WhoAmI(BaseModel):
     role: str
 
 
-def failed_logins(request: Request) -> FailedLogins:
-    """Return this application's count of failed logins."""
-    counted: FailedLogins = request.app.state.failed_logins
-    return counted
-
-
 @router.post("/login", status_code=HTTPStatus.CREATED, responses=_REFUSALS)
 def login(
     body: LoginRequest, request: Request, parts: PartsDep, failed: Annotated[FailedLogins, Depends(failed_logins)]
 ) -> LoginResponse:
     """Exchange an API key for a bearer token."""
-    address = request.client.host if request.client else ""
-    if wait_s := failed.wait_s(address):
-        said = f"Too many failed logins from this address: wait {wait_s} s"
-        raise HTTPException(HTTPStatus.TOO_MANY_REQUESTS, said, {"Retry-After": str(wait_s)})
-    try:
-        done = people.login(parts, body.ngc_api_key.get_secret_value())
-    except UnauthorizedError:
-        failed.note(address)
-        raise
+    done = exchange(parts, failed, request, body.ngc_api_key.get_secret_value())
     return LoginResponse(user_id=done.user_id, token=done.token)
 
 

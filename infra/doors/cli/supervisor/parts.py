@@ -32,8 +32,14 @@ def with_embedded(settings: Settings, ports: Ports) -> Settings:
     if not settings.prefect_api_url:
         found["prefect_api_url"] = prefect.api_url(ports.prefect)
         found["prefect_auth"] = SecretStr(secret(prefect_auth_file(settings.home)))
+    else:
+        # Its pages have no place for ours beside them: links go from one address to the other.
+        found["prefect_ui_url"] = settings.prefect_ui_url or settings.prefect_api_url.removesuffix("/api")
+        found["public_url"] = settings.public_url or api_address(settings.host, ports.api)
     if not settings.mlflow_tracking_uri:
         found["mlflow_tracking_uri"] = mlflow.server_url(ports.mlflow)
+    else:
+        found["mlflow_ui_url"] = settings.mlflow_ui_url or settings.mlflow_tracking_uri
     return settings.model_copy(update=found)
 
 
