@@ -5,6 +5,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 StoreKind = Literal["folder", "dicomweb"]
+OnGap = Literal["refuse", "resample"]
+IMPORT_LABELS = r"^(all|none|since \d{4}-\d{2}-\d{2})$"
+LABELS_TO = r"^(store|home|(file|https?|s3|gs|gcs|abfss?|az)://.{1,2000}|/.{1,2000})$"
 
 
 class DatasetSpec(BaseModel):
@@ -16,6 +19,22 @@ class DatasetSpec(BaseModel):
     url: str = Field(description="Absolute folder, or the DICOMweb root such as http://host/dicom-web.")
     filters: str = Field(default="", max_length=2048, description="QIDO query string that narrows the series.")
     patient_regex: str = Field(default=r"^([^/]+)/", description="Group 1 of the image id is the patient (folders).")
-    import_labels: Literal["all", "none"] = Field(default="all", description="Labels found at the source.")
+    import_labels: str = Field(
+        default="all", pattern=IMPORT_LABELS, description="Labels found at the source: all, none, or since YYYY-MM-DD."
+    )
+    on_gap: OnGap = Field(
+        default="refuse",
+        description="A DICOM series with missing or doubled slices or a tilted gantry: leave it out, or interpolate.",
+    )
     by_admin: bool = Field(default=False, description="An admin named the address, and so allowed it.")
-    labels_to: Literal["store", "home"] = Field(default="store", description="Where saved labels go.")
+    labels_to: str = Field(
+        default="store",
+        pattern=LABELS_TO,
+        description="Where saved labels go: store, home, or the address of a folder or DICOMweb server.",
+    )
+    annotators_per_image: int = Field(default=1, ge=1, le=16, description="People whose labels complete an image.")
+    train_on: Literal["submitted", "approved"] = Field(default="submitted", description="Which labels count and train.")
+    resolve: Literal["latest", "staple", "reviewer"] = Field(
+        default="latest", description="Which of several people's labels of one image trains."
+    )
+    write_predictions: bool = Field(default=False, description="Whether models' output is written to the store.")

@@ -6,55 +6,36 @@ order of commits, and exactly one caller sees a round become due.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-from sqlalchemy import delete, func, select
+from sqlalchemy import and_, delete, func, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from configs.specs.annotation import AnnotationSpec
+from configs.specs.dataset import DatasetSpec
 from configs.specs.round import RoundSpec
-from configs.states import JobStatus, LabelState
+from configs.states import JobStatus
 from infra.adapters.catalog import jobs, labels, outbox
 from infra.adapters.catalog.session import lock
-from infra.adapters.catalog.tables import (
-    Attempt,
-    Candidate,
-    Dataset,
-    Image,
-    Job,
-    Label,
-    LabelEvent,
-    Lease,
-    PendingImage,
-)
+from infra.adapters.catalog.tables import Attempt, Dataset, Job, Label, Lease, PendingImage
 from infra.adapters.catalog.tables.base import now
+from tasks.labels.checked import CheckedNotice, NoticeKind
+from tasks.labels.choose import OCCUPIES, people_s
+from tasks.labels.intake import take_in, take_out
+from tasks.selection.room import settle_room
 
-NoticeKind = Literal["added", "updated", "removed"]
-
-
-class CheckedNotice(BaseModel):
-    """A label that was read and found to fit its image; what the unit needs to know of it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: NoticeKind
-    image_id: int
-    store_key: str
-    fingerprint: str = ""
-    blob: str | None = None
-    tag: str = "final"
-    imported: bool = False
-    unedited: bool = False
-    annotated: list[str] | None = None
-    names: dict[str, str] = {}
-    tool: str = ""
-    base_version: str | None = None
-    params: dict[str, object] = {}
-    warnings: list[str] = []
-    quarantined: bool = False
+__all__ = [
+    "CheckedNotice",
+    "NoticeKind",
+    "add_pending",
+    "count_image",
+    "count_pending",
+    "hold",
+    "notify",
+    "open_round_if_due",
+    "take_out_label",
+]
 
 
 def notify(session: Session, dataset_id: str, notices: list[CheckedNotice], actor: str) -> int:
@@ -62,17 +43,54 @@ def notify(session: Session, dataset_id: str, notices: list[CheckedNotice], acto
 
     Call it inside a unit; it locks the data set, then its loops.
     """
-    dataset = session.scalars(lock(session, select(Dataset).where(Dataset.id == dataset_id))).one()
-    loops = jobs.loops_on(session, dataset_id)
+    dataset, loops = hold(session, dataset_id)
     changed = 0
     for notice in notices:
         if notice.kind == "removed":
             changed += _take_out(session, dataset, loops, notice, actor)
-        else:
-            changed += _take_in(session, dataset, loops, notice, actor)
+            continue
+        taken = take_in(session, dataset, notice, actor)
+        changed += taken is not None
+        if taken is not None and taken.label.state in OCCUPIES:
+            _end_lease(session, taken.label)
+            count_image(session, dataset, loops, notice.image_id, new=taken.counts and taken.label.kind == "mask")
     for loop in loops:
         open_round_if_due(session, loop)
     return changed
+
+
+def hold(session: Session, dataset_id: str) -> tuple[Dataset, Sequence[Job]]:
+    """Return a data set and the loops that count its labels, their rows held until the unit ends."""
+    dataset = session.scalars(lock(session, select(Dataset).where(Dataset.id == dataset_id))).one()
+    return dataset, jobs.loops_on(session, dataset_id)
+
+
+def count_image(session: Session, dataset: Dataset, loops: Sequence[Job], image_id: int, *, new: bool) -> None:
+    """Bring what is pending, and whether the image is open, up to date with the image's labels.
+
+    Args:
+        session: A unit that holds the data set and its loops.
+        dataset: The image's.
+        loops: Those that count its labels.
+        image_id: The image.
+        new: Somebody said something new of it: if it is complete by that, it counts.
+    """
+    rules = DatasetSpec.model_validate(dataset.spec)
+    complete = bool(people_s(labels.active_masks(session, image_id), rules))
+    for loop in loops:
+        if complete and new:
+            add_pending(session, loop, image_id)
+        elif not complete:
+            _drop_pending(session, loop, image_id)
+    settle_room(session, image_id, rules.annotators_per_image)
+
+
+def take_out_label(session: Session, dataset: Dataset, loops: Sequence[Job], label: Label, actor: str) -> bool:
+    """Take one label out of counting and training; its image waits again. False if it was out already."""
+    if not take_out(session, dataset, label, actor):
+        return False
+    count_image(session, dataset, loops, label.image_id, new=False)
+    return True
 
 
 def open_round_if_due(session: Session, loop: Job, *, at_least: int | None = None) -> Job | None:
@@ -116,86 +134,20 @@ def add_pending(session: Session, loop: Job, image_id: int) -> None:
     loop.pending += len(session.execute(statement.returning(PendingImage.image_id)).all())
 
 
-def _take_in(session: Session, dataset: Dataset, loops: Sequence[Job], notice: CheckedNotice, actor: str) -> int:
-    known = labels.find(session, dataset.id, notice.image_id, notice.store_key, notice.fingerprint)
-    if known is not None and known.state != LabelState.REMOVED:
-        return 0
-    kind: str = notice.kind
-    if known is None:
-        label = _new_label(dataset.id, notice, actor)
-        session.add(label)
-        session.flush()
-    else:
-        label, kind = known, "restored"
-        label.state, label.deleted_at = LabelState.ACTIVE, None
-    if notice.quarantined:
-        return 1
-    _supersede_earlier(session, label)
-    _append_event(session, dataset, label, kind, actor)
-    _close_image(session, dataset.id, notice.image_id)
-    # Put back after its removal it trains again; it was counted when it first came.
-    if known is None and not notice.imported:
-        for loop in loops:
-            add_pending(session, loop, notice.image_id)
-    return 1
-
-
 def _take_out(session: Session, dataset: Dataset, loops: Sequence[Job], notice: CheckedNotice, actor: str) -> int:
-    label = labels.by_store_key(session, notice.image_id, notice.store_key)
-    if label is None or label.state != LabelState.ACTIVE:
-        return 0
-    label.state = LabelState.REMOVED
-    _append_event(session, dataset, label, "removed", actor)
-    if labels.active_of(session, notice.image_id):
-        return 1
-    for loop in loops:
-        gone = delete(PendingImage).where(PendingImage.job_id == loop.id, PendingImage.image_id == notice.image_id)
-        loop.pending -= len(session.execute(gone.returning(PendingImage.image_id)).all())
-    image = session.get(Image, notice.image_id)
-    if image is not None and not image.skipped_reason:
-        image.open = True
-    return 1
+    label = session.get(Label, notice.label_id) if notice.label_id is not None else None
+    label = label or labels.by_store_key(session, notice.image_id, notice.store_key)
+    return label is not None and take_out_label(session, dataset, loops, label, actor)
 
 
-def _new_label(dataset_id: str, notice: CheckedNotice, actor: str) -> Label:
-    return Label(
-        dataset_id=dataset_id,
-        image_id=notice.image_id,
-        store_key=notice.store_key,
-        fingerprint=notice.fingerprint,
-        blob=notice.blob,
-        tag=notice.tag,
-        state=LabelState.QUARANTINED if notice.quarantined else LabelState.ACTIVE,
-        imported=notice.imported,
-        unedited=notice.unedited,
-        annotated=notice.annotated,
-        names=notice.names,
-        author=actor,
-        tool=notice.tool,
-        base_version=notice.base_version,
-        params=notice.params,
-        warnings=notice.warnings,
-    )
+def _drop_pending(session: Session, loop: Job, image_id: int) -> None:
+    gone = delete(PendingImage).where(PendingImage.job_id == loop.id, PendingImage.image_id == image_id)
+    loop.pending -= len(session.execute(gone.returning(PendingImage.image_id)).all())
 
 
-def _supersede_earlier(session: Session, label: Label) -> None:
-    for earlier in labels.active_of(session, label.image_id):
-        if earlier.id != label.id:
-            earlier.state = LabelState.SUPERSEDED
-
-
-def _append_event(session: Session, dataset: Dataset, label: Label, kind: str, actor: str) -> None:
-    dataset.label_seq += 1
-    label.seq = dataset.label_seq
-    session.add(LabelEvent(dataset_id=dataset.id, seq=dataset.label_seq, kind=kind, label_id=label.id, actor=actor))
-
-
-def _close_image(session: Session, dataset_id: str, image_id: int) -> None:
-    session.execute(delete(Candidate).where(Candidate.image_id == image_id))
-    session.execute(delete(Lease).where(Lease.dataset_id == dataset_id, Lease.image_id == image_id))
-    image = session.get(Image, image_id)
-    if image is not None:
-        image.open = False
+def _end_lease(session: Session, label: Label) -> None:
+    mine = and_(Lease.dataset_id == label.dataset_id, Lease.image_id == label.image_id, Lease.holder == label.author)
+    session.execute(delete(Lease).where(mine))
 
 
 def count_pending(session: Session, loop_id: str) -> int:

@@ -12,9 +12,10 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
-from configs.states import LabelState
 from infra.adapters.catalog.tables import Image, Label, Lease
 from infra.adapters.catalog.tables.base import now
+from tasks.labels.choose import OCCUPIES
+from tasks.selection.room import annotators_of, free_layers, settle_room
 
 LEASE_S = 3600.0
 
@@ -86,7 +87,14 @@ def reclaim(session: Session, dataset_id: str, lease_s: float = LEASE_S) -> int:
 
 def reopen(session: Session, images: Collection[int]) -> None:
     """Make those of these images free to be given that are neither labelled nor skipped nor leased."""
-    labelled = exists().where(Label.image_id == Image.id, Label.state == LabelState.ACTIVE)
+    one = next(iter(images), None)
+    dataset_id = session.scalar(select(Image.dataset_id).where(Image.id == one)) if one is not None else None
+    annotators = annotators_of(session, dataset_id) if dataset_id else 1
+    if annotators > 1:
+        for image_id in images:
+            settle_room(session, image_id, annotators)
+        return
+    labelled = exists().where(Label.image_id == Image.id, Label.state.in_(OCCUPIES))
     leased = exists().where(Lease.dataset_id == Image.dataset_id, Lease.image_id == Image.id)
     free = and_(Image.id.in_(images), Image.skipped_reason == "", ~labelled, ~leased)
     session.execute(update(Image).where(free).values(open=True))

@@ -6,11 +6,11 @@ lease; where two annotators meet the same one, one insert wins and the other goe
 
 from collections.abc import Iterator
 
-from sqlalchemy import ColumnElement, Select, exists, select
+from sqlalchemy import ColumnElement, Select, exists, or_, select
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
-from configs.specs.score import Strategy
+from configs.specs.score import SCORED, Strategy
 from configs.states import JobStatus, LabelState, Side
 from infra.adapters.catalog.tables import (
     Candidate,
@@ -19,9 +19,13 @@ from infra.adapters.catalog.tables import (
     Image,
     Job,
     Label,
+    Lease,
     PatientSide,
 )
+from tasks.labels.choose import OCCUPIES
+from tasks.selection.back import take_back
 from tasks.selection.leases import LEASE_S, keep_newest, reclaim, take
+from tasks.selection.room import annotators_of
 
 EVALUATION_TURN = 5
 TRIES = 20
@@ -54,19 +58,55 @@ def next_image(
         NotFoundError: If every image is labelled, skipped or leased.
     """
     reclaim(session, dataset_id, lease_s)
+    back = take_back(session, dataset_id, holder, lease_s)
+    if back is not None:
+        return back
     experiment = _experiment(session, dataset_id, experiment_id)
-    ordered = _orders(session, dataset_id, experiment, strategy, evaluation_cases)
-    for query in ordered:
+    annotators = annotators_of(session, dataset_id)
+    turn = experiment.served + 1 if experiment is not None else 1
+    ordered = _orders(session, dataset_id, experiment, strategy, evaluation_cases, turn)
+    for order in ordered:
+        query = order if annotators == 1 else order.where(~_mine(holder))
         for _ in range(TRIES):
             image = session.scalar(query)
             if image is None:
                 break
-            if take(session, image, holder, lease_s):
+            if take(session, image, holder, lease_s, annotators):
                 if experiment is not None:
                     experiment.served += 1
                 keep_newest(session, dataset_id, holder, max_leases)
                 return image
     raise NotFoundError("unlabelled image", dataset_id)
+
+
+def _mine(holder: str) -> ColumnElement[bool]:
+    """Whether somebody has labelled or leased an image already that waits for another person too."""
+    labelled = exists().where(Label.image_id == Image.id, Label.author == holder, Label.state.in_(OCCUPIES))
+    leased = exists().where(Lease.dataset_id == Image.dataset_id, Lease.image_id == Image.id, Lease.holder == holder)
+    return or_(labelled, leased)
+
+
+def upcoming(
+    session: Session,
+    dataset_id: str,
+    *,
+    count: int,
+    experiment_id: str | None = None,
+    strategy: Strategy | None = None,
+    evaluation_cases: int = 5,
+) -> list[Image]:
+    """Return the images that the same requests would be given next if nobody else asked, without a lease."""
+    experiment = _experiment(session, dataset_id, experiment_id)
+    served = experiment.served if experiment is not None else 0
+    found: list[Image] = []
+    for turn in range(1, count + 1):
+        another = Image.id.not_in([image.id for image in found])
+        for query in _orders(session, dataset_id, experiment, strategy, evaluation_cases, served + turn):
+            image = session.scalar(query.where(another))
+            if image is not None:
+                found.append(image)
+                break
+    return found
 
 
 def _experiment(session: Session, dataset_id: str, experiment_id: str | None) -> Experiment | None:
@@ -83,15 +123,24 @@ def _experiment(session: Session, dataset_id: str, experiment_id: str | None) ->
 
 
 def _orders(
-    session: Session, dataset_id: str, experiment: Experiment | None, strategy: Strategy | None, evaluation_cases: int
+    session: Session,
+    dataset_id: str,
+    experiment: Experiment | None,
+    strategy: Strategy | None,
+    evaluation_cases: int,
+    turn: int,
 ) -> Iterator[Select[Image]]:
-    """Yield the queries to try, first choice first; each gives one free image."""
-    if experiment is not None and _is_evaluation_turn(session, dataset_id, experiment, evaluation_cases):
+    """Yield the queries to try, first choice first; each gives one free image.
+
+    `turn`: how many images the experiment will have had served with this one.
+    """
+    due = turn % EVALUATION_TURN == 0
+    if due and experiment is not None and _wants_evaluation(session, dataset_id, experiment, evaluation_cases):
         yield _free(dataset_id).where(Image.held_out.is_(True), ~_trains(experiment)).order_by(Image.shuffle)
     chosen = strategy or (experiment.strategy if experiment is not None else "random")
-    if chosen == "entropy" and experiment is not None:
+    if chosen in SCORED and experiment is not None:
         scored = _free(dataset_id).join(Candidate, Candidate.image_id == Image.id)
-        scored = scored.where(Candidate.experiment_id == experiment.id, Candidate.method == "entropy")
+        scored = scored.where(Candidate.experiment_id == experiment.id, Candidate.method == chosen)
         yield scored.order_by(Candidate.score.desc(), Image.id)
     if chosen == "first":
         yield _free(dataset_id).order_by(Image.key)
@@ -110,9 +159,7 @@ def _trains(experiment: Experiment) -> ColumnElement[bool]:
     )
 
 
-def _is_evaluation_turn(session: Session, dataset_id: str, experiment: Experiment, wanted: int) -> bool:
-    if (experiment.served + 1) % EVALUATION_TURN:
-        return False
+def _wants_evaluation(session: Session, dataset_id: str, experiment: Experiment, wanted: int) -> bool:
     own = session.scalar(
         select(ExperimentDataset.dataset_id).where(
             ExperimentDataset.experiment_id == experiment.id, ExperimentDataset.use == "eval"

@@ -29,6 +29,7 @@ class OutboxKind(StrEnum):
     TRACKING = "tracking"
     SLOT_HINT = "slot_hint"
     WEBHOOK = "webhook"
+    STORE_LABEL = "store_label"
 
 
 @dataclass(frozen=True)

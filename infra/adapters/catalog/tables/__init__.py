@@ -1,12 +1,13 @@
 """The catalog's tables, a module per noun. Importing this package registers all of them."""
 
 from infra.adapters.catalog.tables.base import Base
-from infra.adapters.catalog.tables.data import Dataset, Image, Label, LabelEvent, Lease
+from infra.adapters.catalog.tables.data import Dataset, Image, Label, LabelEvent, LabelTag, Lease
 from infra.adapters.catalog.tables.edge import Audit, IdempotencyKey, LoopLease, Outbox
 from infra.adapters.catalog.tables.jobs import Attempt, Decision, Job, PatientSide, PendingImage, StepMark
 from infra.adapters.catalog.tables.models import (
     Bundle,
     Candidate,
+    CaseScore,
     Experiment,
     ExperimentDataset,
     ModelVersion,
@@ -23,6 +24,7 @@ __all__ = [
     "BearerToken",
     "Bundle",
     "Candidate",
+    "CaseScore",
     "Dataset",
     "Decision",
     "Experiment",
@@ -32,6 +34,7 @@ __all__ = [
     "Job",
     "Label",
     "LabelEvent",
+    "LabelTag",
     "Lease",
     "LoopLease",
     "ModelVersion",

@@ -86,6 +86,7 @@ class Label(Base):
     reviewed_by: Mapped[str] = mapped_column(NAME, default="")
     approved: Mapped[bool] = mapped_column(default=False)
     review_reason: Mapped[str] = mapped_column(Text, default="")  # why it was sent back
+    handed_back: Mapped[bool] = mapped_column(default=False)  # its author was given the image again
     seq: Mapped[int] = mapped_column(default=0)  # the data set's label_seq of the event that made it active
     imported: Mapped[bool] = mapped_column(default=False)  # found at the source: trains, never counts
     unedited: Mapped[bool] = mapped_column(default=False)  # the model's own output, saved as it was: never evaluates

@@ -473,6 +473,7 @@ def _label() -> None:
         sa.Column("reviewed_by", sa.String(length=512), nullable=False),
         sa.Column("approved", sa.Boolean(), nullable=False),
         sa.Column("review_reason", sa.Text(), nullable=False),
+        sa.Column("handed_back", sa.Boolean(), nullable=False),
         sa.Column("seq", sa.Integer(), nullable=False),
         sa.Column("imported", sa.Boolean(), nullable=False),
         sa.Column("unedited", sa.Boolean(), nullable=False),
@@ -526,6 +527,16 @@ def _pending_image() -> None:
         sa.PrimaryKeyConstraint("job_id", "image_id", name="pk_pending_image"),
     )
     op.create_index("ix_pending_image_image_id", "pending_image", ["image_id"])
+
+
+def _case_score() -> None:
+    op.create_table(
+        "case_score",
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("score", _json(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name="pk_case_score"),
+    )
 
 
 def _publication() -> None:
@@ -607,6 +618,7 @@ TABLES = {
     "idempotency_key": _idempotency_key,
     "bearer_token": _bearer_token,
     "experiment_dataset": _experiment_dataset,
+    "case_score": _case_score,
     "image": _image,
     "job": _job,
     "model_version": _model_version,

@@ -1,0 +1,135 @@
+"""Labels come in, come back, and go: rows, events and layers. Whether they count is `tasks/rounds/count.py`'s."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from configs.specs.dataset import DatasetSpec
+from configs.states import LabelState
+from infra.adapters.catalog import labels
+from infra.adapters.catalog.tables import Dataset, Label, LabelEvent, LabelTag
+from tasks.labels.checked import CheckedNotice
+from tasks.labels.choose import SOURCE_LAYER, layer_of, people_s
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """A label that changed something. `counts`: whether what it says is new."""
+
+    label: Label
+    counts: bool
+
+
+def take_in(session: Session, dataset: Dataset, notice: CheckedNotice, actor: str) -> TakenIn | None:
+    """Take a label in; None if it is known and nothing changes but what its tag points to.
+
+    Call it inside a unit that holds the data set's row.
+    """
+    known = session.get(Label, notice.label_id) if notice.label_id is not None else None
+    known = known or labels.find(session, dataset.id, notice.image_id, notice.store_key, notice.fingerprint)
+    if known is not None and not _comes_back(known, notice):
+        if notice.saved:
+            point_tag(session, known, notice.tag)
+        return None
+    before = known.state if known is not None else None
+    rules = DatasetSpec.model_validate(dataset.spec)
+    label = known or Label(dataset_id=dataset.id, image_id=notice.image_id, version=_next_version(session, notice))
+    _write(label, notice, actor)
+    label.layer = SOURCE_LAYER if notice.imported else layer_of(session, notice.image_id, label.author, _several(rules))
+    session.add(label)
+    session.flush()
+    point_tag(session, label, notice.tag)
+    if label.state == LabelState.ACTIVE:
+        activate(session, dataset, label, notice.kind if before is None else "restored", actor)
+    new = before in {None, LabelState.SENT_BACK, LabelState.QUARANTINED, LabelState.PENDING_UPLOAD}
+    return TakenIn(label, counts=new and label.state == LabelState.ACTIVE and not label.imported)
+
+
+def activate(session: Session, dataset: Dataset, label: Label, kind: str, actor: str) -> None:
+    """Let a label be what its author says of the image, in place of what they said before."""
+    label.state = LabelState.ACTIVE
+    append_event(session, dataset, label, kind, actor)
+    rules = DatasetSpec.model_validate(dataset.spec)
+    for earlier in labels.replaceable(session, label):
+        same = earlier.layer == label.layer or (_several(rules) == 1 and earlier.layer >= 0 <= label.layer)
+        if same and earlier.kind == label.kind:
+            earlier.state = LabelState.SUPERSEDED
+    session.flush()
+    active = labels.active_masks(session, label.image_id)
+    if people_s(active, rules):
+        for found in active:
+            if found.layer == SOURCE_LAYER:
+                found.state = LabelState.SUPERSEDED
+    session.flush()
+
+
+def take_out(session: Session, dataset: Dataset, label: Label, actor: str) -> bool:
+    """Take a label out; False if it was out already."""
+    if label.state in {LabelState.REMOVED, LabelState.SUPERSEDED, LabelState.DERIVED}:
+        return False
+    label.state, label.approved = LabelState.REMOVED, False
+    append_event(session, dataset, label, "removed", actor)
+    session.flush()
+    return True
+
+
+def append_event(session: Session, dataset: Dataset, label: Label, kind: str, actor: str) -> None:
+    """Number what happened; the label has the number of what happened to it last."""
+    dataset.label_seq += 1
+    label.seq = dataset.label_seq
+    session.add(LabelEvent(dataset_id=dataset.id, seq=dataset.label_seq, kind=kind, label_id=label.id, actor=actor))
+
+
+def point_tag(session: Session, label: Label, tag: str) -> None:
+    """Let a tag of the image point to this label."""
+    row = session.get(LabelTag, (label.image_id, tag))
+    if row is None:
+        session.add(LabelTag(image_id=label.image_id, tag=tag, label_id=label.id))
+    else:
+        row.label_id = label.id
+    session.flush()
+
+
+def _comes_back(known: Label, notice: CheckedNotice) -> bool:
+    """Say whether content that is known is to be taken in again.
+
+    What was put back after its removal is; so is what was replaced, sent back, unfit or unchecked and is now saved
+    again. A late copy of a notification is not.
+    """
+    if known.state == LabelState.REMOVED:
+        return not (notice.imported and known.deleted_at is not None)
+    if not notice.saved:
+        return False
+    waited = {LabelState.SUPERSEDED, LabelState.SENT_BACK, LabelState.PREDICTION}
+    mended = (known.state == LabelState.QUARANTINED and not notice.quarantined) or (
+        known.state == LabelState.PENDING_UPLOAD and not notice.unchecked
+    )
+    return mended or (known.state in waited and not notice.prediction)
+
+
+def _write(label: Label, notice: CheckedNotice, actor: str) -> None:
+    if notice.label_id is not None:
+        label.id = notice.label_id
+    label.state, label.deleted_at = notice.state, None
+    label.approved, label.reviewed_by, label.review_reason, label.handed_back = False, "", "", False
+    label.store_key, label.fingerprint, label.blob = notice.store_key, notice.fingerprint, notice.blob
+    label.kind, label.tag, label.place, label.upload_pending = (
+        notice.label_kind,
+        notice.tag,
+        notice.place,
+        notice.upload_pending,
+    )
+    label.imported, label.unedited = notice.imported, notice.unedited
+    label.annotated, label.names, label.warnings = notice.annotated, dict(notice.names), list(notice.warnings)
+    label.author, label.tool, label.base_version = notice.person or actor, notice.tool, notice.base_version
+    label.params = dict(notice.params)
+
+
+def _several(rules: DatasetSpec) -> int:
+    return rules.annotators_per_image
+
+
+def _next_version(session: Session, notice: CheckedNotice) -> int:
+    query = select(func.max(Label.version)).where(Label.image_id == notice.image_id)
+    return (session.scalar(query) or 0) + 1

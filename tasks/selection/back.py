@@ -1,0 +1,48 @@
+"""What a reviewer sent back goes to its author first; when their lease of it ends it is open to all."""
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from configs.states import LabelState
+from infra.adapters.catalog.tables import Image, Label, Lease
+from tasks.selection.leases import take
+from tasks.selection.room import annotators_of, settle_room
+
+
+def give_back(session: Session, label: Label, lease_s: float) -> None:
+    """Lease the image of a label that was sent back to its author, unless somebody else has it by now."""
+    settle_room(session, label.image_id, annotators_of(session, label.dataset_id))
+    image = session.get_one(Image, label.image_id)
+    if image.open:
+        take(session, image, label.author, lease_s, annotators_of(session, label.dataset_id))
+
+
+def take_back(session: Session, dataset_id: str, holder: str, lease_s: float) -> Image | None:
+    """Return an image whose label was sent back to this annotator and not yet handed to them, leased; None if none.
+
+    An image that somebody else took meanwhile is theirs.
+    """
+    query = select(Label).where(
+        Label.dataset_id == dataset_id,
+        Label.state == LabelState.SENT_BACK,
+        Label.author == holder,
+        Label.handed_back.is_(False),
+    )
+    annotators = annotators_of(session, dataset_id)
+    for label in session.scalars(query.order_by(Label.seq)):
+        label.handed_back = True
+        image = session.get_one(Image, label.image_id)
+        own = (Lease.dataset_id == dataset_id, Lease.image_id == image.id, Lease.holder == holder)
+        session.execute(delete(Lease).where(*own))
+        settle_room(session, image.id, annotators)
+        if image.open and take(session, image, holder, lease_s, annotators):
+            return image
+    return None
+
+
+def reason_sent_back(session: Session, image_id: int, holder: str) -> str:
+    """Return why this annotator's label of an image was sent back; empty if it was not."""
+    query = select(Label.review_reason).where(
+        Label.image_id == image_id, Label.state == LabelState.SENT_BACK, Label.author == holder
+    )
+    return session.scalar(query.order_by(Label.seq.desc()).limit(1)) or ""
