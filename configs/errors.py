@@ -4,7 +4,8 @@ TeachbackError
 ├── NotFoundError          the named thing does not exist                     404
 ├── ConflictError          the request is right, the moment is not            409
 ├── InvalidRequestError    the request contradicts itself or the rules        400
-│   └── MismatchError        what was given can be read but does not fit
+│   ├── MismatchError        what was given can be read but does not fit
+│   └── NoVolumeError        an image that is no volume to annotate
 ├── UnauthorizedError      no valid key or token                              401
 ├── ForbiddenError         a valid key without the right                      403
 ├── BusyError              try again soon                                     503
@@ -61,6 +62,19 @@ class InvalidRequestError(TeachbackError):
 
 class MismatchError(InvalidRequestError):
     """What was given can be read but does not fit: a label on another grid, or with impossible values."""
+
+
+class NoVolumeError(InvalidRequestError):
+    """An image that nobody can annotate as a volume, such as a localizer or a series with a missing slice.
+
+    Args:
+        kind: What it is instead; images are counted by it.
+        why: What was found, naming slices and nothing of the patient, and what to do.
+    """
+
+    def __init__(self, kind: str, why: str) -> None:
+        self.kind = kind
+        super().__init__(f"{kind}: {why}")
 
 
 class UnauthorizedError(TeachbackError):

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 SHAPE = (7, 6, 5)
 """Columns, rows, slices: all different, so that swapped axes cannot hide."""
@@ -95,3 +95,56 @@ def save_series(instances: Sequence[FileDataset], folder: Path) -> Path:
     for number, instance in enumerate(instances):
         instance.save_as(folder / f"{number:04d}.dcm", enforce_file_format=True)
     return folder
+
+
+def as_multi_frame(
+    instances: Sequence[FileDataset], *, stacks: Sequence[str] = (), times: Sequence[int] = ()
+) -> FileDataset:
+    """Return an enhanced CT image whose frames are the instances in the order given; of stacks and times, if told."""
+    first = instances[0]
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = EnhancedCTImageStorage, generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    enhanced = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    for element in first:
+        if element.keyword not in _PER_FRAME:
+            enhanced.add(element)
+    enhanced.SOPClassUID, enhanced.SOPInstanceUID = EnhancedCTImageStorage, meta.MediaStorageSOPInstanceUID
+    enhanced.InstanceNumber, enhanced.NumberOfFrames = 1, len(instances)
+    enhanced.ContentDate, enhanced.ContentTime = "20260101", "120000"
+    shared, measures, orientation = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = first.PixelSpacing, first.SliceThickness
+    orientation.ImageOrientationPatient = first.ImageOrientationPatient
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
+    enhanced.SharedFunctionalGroupsSequence = [shared]
+    frames = []
+    for index, instance in enumerate(instances):
+        frame, position, values, content = Dataset(), Dataset(), Dataset(), Dataset()
+        position.ImagePositionPatient = instance.ImagePositionPatient
+        values.RescaleSlope, values.RescaleIntercept = instance.RescaleSlope, instance.RescaleIntercept
+        values.RescaleType = "HU"
+        content.FrameAcquisitionNumber = 1
+        if stacks:
+            content.StackID, content.InStackPositionNumber = stacks[index], stacks[: index + 1].count(stacks[index])
+        if times:
+            content.TemporalPositionIndex = times[index]
+        frame.PlanePositionSequence, frame.PixelValueTransformationSequence = [position], [values]
+        frame.FrameContentSequence = [content]
+        frames.append(frame)
+    enhanced.PerFrameFunctionalGroupsSequence = frames
+    enhanced.PixelData = b"".join(instance.PixelData for instance in instances)
+    return enhanced
+
+
+_PER_FRAME = frozenset(
+    {
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "SliceThickness",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "PixelData",
+        "KVP",
+    }
+)

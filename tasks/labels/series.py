@@ -6,7 +6,7 @@ from pathlib import Path
 from pydicom import Dataset
 
 from infra.adapters.images.base import ImageStore
-from tasks.images.dicom import read_instances
+from tasks.images.slices import read_instances
 
 
 def series_headers(store: ImageStore, key: str) -> list[Dataset] | None:

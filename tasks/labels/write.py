@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from tasks.images.dicom import ordered_slices, series_affine
+from configs.errors import InvalidRequestError
+from tasks.images.dicom import ordered_slices
 from tasks.images.geometry import Geometry, place
+from tasks.images.stack import stack_affine
 from tasks.images.volume import Volume
 from tasks.labels.label_map import marked_values
 
@@ -83,17 +85,20 @@ def write_seg(
         model: Name of the model version, if one took part.
 
     Raises:
+        InvalidRequestError: If a SEG cannot refer to such a series.
         MismatchError: If the label does not lie on the series' grid.
     """
     slices = ordered_slices(series)
     first = slices[0].instance
-    grid = Geometry((int(first.Columns), int(first.Rows), len(slices)), series_affine(slices))
+    grid = Geometry((int(first.Columns), int(first.Rows), len(slices)), stack_affine(slices))
     array = place(volume.array, volume.geometry, grid)
     marked = {value: f"value {value}" for value in marked_values(array)}
     named = {value: name for value, name in sorted({**marked, **names}.items()) if value}
     sources, planes = [plane.instance for plane in slices], _segment_numbers(array, list(named))
-    if "NumberOfFrames" in first:
-        sources, planes = [first], planes[np.argsort([plane.frame for plane in slices])]
+    if slices[0].frame is not None:
+        if any(source is not first for source in sources):
+            raise InvalidRequestError("The image is several multi-frame instances: a SEG can refer to one alone")
+        sources, planes = [first], planes[np.argsort([plane.frame or 0 for plane in slices])]
     seg = Segmentation(
         source_images=sources,
         pixel_array=planes,

@@ -54,14 +54,14 @@ def test_a_missing_slice_is_named(tmp_path: Path) -> None:
     instances = make_series(asymmetric(), oblique_affine())
     del instances[2]
 
-    with pytest.raises(InvalidRequestError, match=r"slices 4 and 2 are 5\.00 mm where 2\.50 mm"):
+    with pytest.raises(InvalidRequestError, match=r"usual 2\.50 mm between slices 4 and 2 \(5\.00 mm\)"):
         read_series(save_series(instances, tmp_path))
 
 
 def test_a_doubled_slice_is_named(tmp_path: Path) -> None:
     instances = make_series(asymmetric(), oblique_affine())
 
-    with pytest.raises(InvalidRequestError, match="slices 3 and 3 at one place"):
+    with pytest.raises(InvalidRequestError, match="slices 3 and 3 lie at one place"):
         read_series(save_series([*instances, instances[2]], tmp_path))
 
 
@@ -81,15 +81,6 @@ def test_slices_in_other_directions_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidRequestError, match="differ in size, spacing or direction"):
         read_series(save_series(instances, tmp_path))
-
-
-def test_a_tilted_gantry_s_shear_is_kept(tmp_path: Path) -> None:
-    affine = np.diag([1.0, 1.0, 2.0, 1.0])
-    affine[1, 2] = 0.5
-
-    _, found = read_series(save_series(make_series(asymmetric(), affine), tmp_path))
-
-    np.testing.assert_allclose(found[:3, 2], [0, 0.5, 2], atol=1e-6)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a DICOM file"])

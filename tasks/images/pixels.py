@@ -1,0 +1,69 @@
+"""Stored values of slices → real values, whatever the transfer syntax."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_modality_lut
+from pydicom.pixels.utils import pixel_array
+
+from configs.errors import InvalidRequestError
+from tasks.images.slices import Slice
+
+_DAMAGE = (AttributeError, KeyError, IndexError, TypeError, NotImplementedError, RuntimeError, ValueError)
+
+
+def read_pixels(slices: Sequence[Slice]) -> NDArray[Any]:
+    """Return rescaled values (slice, row, column): whole numbers where slopes and intercepts are, else float32.
+
+    Padding, which lies outside what was measured, becomes the lowest value of the volume.
+
+    Raises:
+        InvalidRequestError: If a slice cannot be decoded; names it and its transfer syntax.
+    """
+    first = slices[0].instance
+    whole = all(
+        plane.slope == 1 and plane.intercept.is_integer() and "ModalityLUTSequence" not in plane.rescale
+        for plane in slices
+    )
+    stack = np.empty((len(slices), first.Rows, first.Columns), dtype=np.int32 if whole else np.float32)
+    padded = np.zeros(stack.shape, dtype=bool) if any("PixelPaddingValue" in each.instance for each in slices) else None
+    for index, plane in enumerate(slices):
+        try:
+            stored = _unused_bits_cleared(pixel_array(plane.instance, index=plane.frame), plane.instance)
+            if padded is not None:
+                padded[index] = _is_padding(stored, plane.instance)
+            stack[index] = stored if whole else apply_modality_lut(stored, plane.rescale)
+        except _DAMAGE as error:
+            syntax = plane.instance.file_meta.TransferSyntaxUID.name
+            msg = f"Slice {plane.name} ({syntax}) cannot be decoded ({type(error).__name__}): convert the series"
+            raise InvalidRequestError(msg) from None
+        if whole:
+            stack[index] += np.int32(plane.intercept)
+    if padded is not None and padded.any() and not padded.all():
+        stack[padded] = stack[~padded].min()
+    bounds = np.iinfo(np.int16)
+    if whole and stack.min() >= bounds.min and stack.max() <= bounds.max:
+        stack = stack.astype(np.int16)
+    return stack
+
+
+def _unused_bits_cleared(stored: NDArray[Any], instance: Dataset) -> NDArray[Any]:
+    """Return the values without what stands in bits that are not theirs, such as an old overlay."""
+    unused = int(instance.BitsAllocated) - int(instance.BitsStored)
+    if unused <= 0 or stored.dtype.kind not in "iu":
+        return stored
+    unused += 8 * stored.dtype.itemsize - int(instance.BitsAllocated)
+    return np.asarray((stored << unused) >> unused)
+
+
+def _is_padding(stored: NDArray[Any], instance: Dataset) -> NDArray[np.bool_] | bool:
+    """Say which stored values are padding (DICOM PS3.3, C.7.5.1.1.2): one value, or all between two."""
+    value = instance.get("PixelPaddingValue")
+    if value is None:
+        return False
+    limit = instance.get("PixelPaddingRangeLimit")
+    ends = sorted((int(value), int(value if limit is None else limit)))
+    return np.asarray((stored >= ends[0]) & (stored <= ends[1]))

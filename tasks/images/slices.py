@@ -1,0 +1,143 @@
+"""The planes of a DICOM series, classic or multi-frame, with where each one lies."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from configs.errors import InvalidRequestError, NoVolumeError
+
+PROJECTION = "no position"
+"""Kind of what has no place in the patient: radiographs, ultrasound."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One plane: an instance, or a frame of a multi-frame one.
+
+    Args:
+        name: Its InstanceNumber, or `frame` and number; for messages.
+        position: LPS mm of its first voxel's centre.
+        orientation: Unit vectors of the row and the column direction, (2, 3).
+        spacing_mm: Distance between rows, and between columns.
+        instance: Where its pixels are.
+        frame: Which of the instance's frames, from 0; None in an instance of one plane.
+        rescale: What holds the slope and the intercept that turn stored values into real ones.
+        time: Which of several volumes it says it belongs to; empty if it says nothing.
+    """
+
+    name: str
+    position: NDArray[np.float64]
+    orientation: NDArray[np.float64]
+    spacing_mm: tuple[float, float]
+    instance: Dataset
+    frame: int | None
+    rescale: Dataset
+    time: str
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        """Unit vector along which slices ascend."""
+        normal = np.cross(*self.orientation)
+        return np.asarray(normal / np.linalg.norm(normal))
+
+    @property
+    def height_mm(self) -> float:
+        """Position along the normal."""
+        return float(self.position @ self.normal)
+
+    @property
+    def slope(self) -> float:
+        """What stored values are multiplied with."""
+        return float(self.rescale.get("RescaleSlope", 1) or 1)
+
+    @property
+    def intercept(self) -> float:
+        """What is added to them then."""
+        return float(self.rescale.get("RescaleIntercept", 0) or 0)
+
+
+def read_instances(folder: Path, *, pixels: bool = True) -> list[Dataset]:
+    """Read the folder's instances, in the files' order.
+
+    Raises:
+        InvalidRequestError: If there is none, or one is no DICOM.
+    """
+    try:
+        instances: list[Dataset] = [
+            pydicom.dcmread(path, stop_before_pixels=not pixels) for path in sorted(folder.glob("*.dcm"))
+        ]
+    except (InvalidDicomError, EOFError, OSError):
+        raise InvalidRequestError("The series holds a file that is no DICOM: store the series again") from None
+    if not instances:
+        raise InvalidRequestError("The series is empty: store the series again")
+    return instances
+
+
+def planes_of(instances: Sequence[Dataset]) -> list[Slice]:
+    """Return every plane of the instances, in the instances' order.
+
+    Raises:
+        NoVolumeError: If one has no position, orientation or spacing.
+    """
+    several = len(instances) > 1
+    try:
+        return [plane for instance in instances for plane in _planes(instance, several=several)]
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+        why = "an instance says no position, orientation or spacing; only volumes can be annotated"
+        raise NoVolumeError(PROJECTION, why) from None
+
+
+def _planes(instance: Dataset, *, several: bool) -> Iterator[Slice]:
+    number = str(instance.get("InstanceNumber", "") or "?")
+    if "PerFrameFunctionalGroupsSequence" not in instance:
+        time = str(instance.get("TemporalPositionIdentifier", "") or "")
+        yield _plane(number, None, time, instance, instance, instance, instance, instance)
+        return
+    shared = instance.SharedFunctionalGroupsSequence[0] if instance.get("SharedFunctionalGroupsSequence") else Dataset()
+    for index, own in enumerate(instance.PerFrameFunctionalGroupsSequence):
+
+        def group(name: str, own: Dataset = own) -> Dataset:
+            found: Dataset = own[name][0] if name in own else shared[name][0]
+            return found
+
+        content = own.FrameContentSequence[0] if own.get("FrameContentSequence") else Dataset()
+        has_rescale = "PixelValueTransformationSequence" in own or "PixelValueTransformationSequence" in shared
+        yield _plane(
+            f"{number} frame {index + 1}" if several else f"frame {index + 1}",
+            index,
+            str(content.get("TemporalPositionIndex", "") or ""),
+            instance,
+            group("PlanePositionSequence"),
+            group("PlaneOrientationSequence"),
+            group("PixelMeasuresSequence"),
+            group("PixelValueTransformationSequence") if has_rescale else Dataset(),
+        )
+
+
+def _plane(
+    name: str,
+    frame: int | None,
+    time: str,
+    instance: Dataset,
+    position: Dataset,
+    orientation: Dataset,
+    measures: Dataset,
+    rescale: Dataset,
+) -> Slice:
+    between_rows, between_columns = (float(value) for value in measures.PixelSpacing)
+    return Slice(
+        name=name,
+        position=np.array([float(value) for value in position.ImagePositionPatient]).reshape(3),
+        orientation=np.array([float(value) for value in orientation.ImageOrientationPatient]).reshape(2, 3),
+        spacing_mm=(between_rows, between_columns),
+        instance=instance,
+        frame=frame,
+        rescale=rescale,
+        time=time,
+    )
