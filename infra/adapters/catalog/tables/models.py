@@ -119,3 +119,13 @@ class Candidate(Base):
     score: Mapped[float]
     version_id: Mapped[str] = mapped_column(ForeignKey("model_version.id"))
     at: Mapped[float] = mapped_column(default=now())
+
+
+class CaseScore(Base):
+    """How one model version did on one labelled image, known by all that decides it: nobody measures it again."""
+
+    __tablename__ = "case_score"
+
+    key: Mapped[str] = mapped_column(HASH, primary_key=True)  # of image, label, weights, bundle, label names, metric
+    score: Mapped[dict[str, Any]]  # tasks.publishing.gate.CaseScore
+    at: Mapped[float] = mapped_column(default=now())
