@@ -25,22 +25,28 @@ class TrainSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: int | None = Field(default=None, ge=1, le=100_000, description="Default: the bundle's own.")
-    max_steps: int | None = Field(default=None, ge=1)
+    epochs: int | None = Field(
+        default=None, ge=1, le=100_000, description="Passes over the training cases; default: the bundle's own."
+    )
+    max_steps: int | None = Field(default=None, ge=1, description="Upper bound of training steps.")
     max_minutes: float = Field(default=60.0, gt=0, description="Upper bound of one round's training time.")
     val_interval: int = Field(default=1, ge=1, description="Epochs between validations.")
     learning_rate: float | None = Field(default=None, gt=0, description="Default: the bundle's own.")
-    batch_size: int | None = Field(default=None, ge=1)
-    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
-    num_gpu: int = Field(default=1, ge=-1, le=64)
+    batch_size: int | None = Field(default=None, ge=1, description="Cases per step; default: the bundle's own.")
+    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = Field(
+        default="auto", description="Lightning's; auto: what the device does best."
+    )
+    num_gpu: int = Field(default=1, ge=-1, le=64, description="GPUs to train on; -1: all of the machine.")
     start_from: Literal["auto", "base", "published"] = Field(
         default="auto",
         description="auto: the base weights; the published ones where the base weights are random.",
     )
-    seed: int = 0
-    tracking: Literal["mlflow"] | None = None
-    tracking_uri: str | None = None
-    experiment_name: str | None = None
+    seed: int = Field(default=0, description="Same seed, same labels: same training.")
+    tracking: Literal["mlflow"] | None = Field(
+        default=None, description="MLflow is always written to; accepted for scripts."
+    )
+    tracking_uri: str | None = Field(default=None, description="Another MLflow server to write to.")
+    experiment_name: str | None = Field(default=None, description="MLflow's experiment; default: ours.")
     overrides: dict[str, Any] = Field(default_factory=dict, description="Bundle configuration by `#` path.")
 
     @classmethod

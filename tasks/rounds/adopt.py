@@ -23,21 +23,26 @@ def adopt(
     publish: PublishPolicy = "gate",
     train: TrainSpec | None = None,
     reason: str = "",
+    of_loop: bool = True,
 ) -> str:
     """Make the job that this flow run works on, or find it if the run is a repeat; return its id.
 
-    While the experiment's loop runs and labels are pending the job is the loop's next round; else one training.
+    While the experiment's loop runs and labels are pending the job is the loop's next round, if `of_loop` says so;
+    else one training.
 
     Raises:
         NotFoundError: If there is no such experiment.
+        EgressError: If the spec names a tracking server that may not be called.
         ConflictError: If a round or training of it is running; the message names it.
     """
+    if train is not None and train.tracking_uri is not None:
+        parts.egress.check(train.tracking_uri)
     with parts.catalog.write() as session:
         mine = select(Attempt.job_id).where(Attempt.flow_run_id == flow_run_id)
         known = session.scalar(select(Job.id).where(Job.id.in_(mine), Job.status.not_in(TERMINAL)))
         if known is not None:
             return known
-        found = _experiment(session, experiment)
+        found = experiment_named(session, experiment)
         hold_training_data(session, found)
         loop = _running_loop(session, found)
         running = session.scalar(
@@ -47,14 +52,20 @@ def adopt(
             shown = f"round {running.round_no}" if running.round_no else f"job {running.id}"
             raise ConflictError(f"{shown} of this experiment is {running.status}: wait for it, or cancel it.")
         spec = RoundSpec(train=train or TrainSpec(), publish=publish)
-        round_ = None if loop is None else _round_of_loop(session, loop, spec)
+        round_ = _round_of_loop(session, loop, spec) if loop is not None and of_loop else None
         job = round_ or start_train(session, found, spec, actor="prefect", name=reason or "Started in Prefect")
         attempt = session.get_one(Attempt, (job.id, 1))
         attempt.flow_run_id = flow_run_id
         return job.id
 
 
-def _experiment(session: Session, wanted: str) -> Experiment:
+def experiment_named(session: Session, wanted: str) -> Experiment:
+    """Return the experiment with this id or, if only one has it, this name.
+
+    Raises:
+        NotFoundError: If there is none.
+        ConflictError: If several have the name.
+    """
     query = select(Experiment).where(
         or_(Experiment.id == wanted, Experiment.name == wanted),
         Experiment.deleted_at.is_(None),

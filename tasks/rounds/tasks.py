@@ -29,10 +29,14 @@ def parts() -> Parts:
     return open_parts(Settings())
 
 
-def adopt(experiment: str, publish: PublishPolicy, train_spec: TrainSpec | None, reason: str) -> str:
+def adopt(
+    experiment: str, publish: PublishPolicy, train_spec: TrainSpec | None, reason: str, *, of_loop: bool = True
+) -> str:
     """Make the job of a run that a person started."""
     run_id = str(flow_run.get_id())
-    return adopting.adopt(parts(), run_id, experiment, publish=publish, train=train_spec, reason=reason)
+    return adopting.adopt(
+        parts(), run_id, experiment, publish=publish, train=train_spec, reason=reason, of_loop=of_loop
+    )
 
 
 @contextmanager
