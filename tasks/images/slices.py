@@ -1,5 +1,7 @@
 """The planes of a DICOM series, classic or multi-frame, with where each one lies."""
 
+import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,10 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from configs.errors import InvalidRequestError, NoVolumeError
+
+# What pydicom warns of names files and values; no log may.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+warnings.filterwarnings("ignore", module=r"pydicom(\..*)?$")
 
 PROJECTION = "no position"
 """Kind of what has no place in the patient: radiographs, ultrasound."""

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
-from highdicom import legacy
+from highdicom import Image, legacy
 from pydicom.uid import RLELossless, generate_uid
 
 from configs.errors import InvalidRequestError
 from tasks.images.dicom import read_series
-from tests.dicom_series import SHAPE, asymmetric, make_series, oblique_affine, save_series
+from tests.dicom_series import SHAPE, as_multi_frame, asymmetric, make_series, oblique_affine, save_series
 
 
 def test_an_oblique_series_stored_in_descending_order_is_read_ascending(tmp_path: Path) -> None:
@@ -106,3 +107,29 @@ def test_a_multi_frame_image_is_read_by_its_frames_positions(tmp_path: Path) -> 
 
     np.testing.assert_array_equal(array, asymmetric())
     np.testing.assert_allclose(affine, oblique_affine(), atol=1e-4)
+
+
+@pytest.mark.parametrize("stacks", [(), ["upper", "lower", "upper", "lower", "lower"]])
+def test_shuffled_frames_of_an_enhanced_image_are_put_in_order(stacks: list[str], tmp_path: Path) -> None:
+    series = make_series(asymmetric(), oblique_affine())
+    shuffled = [series[index] for index in (3, 0, 4, 1, 2)]
+    as_multi_frame(shuffled, stacks=stacks).save_as(tmp_path / "a.dcm", enforce_file_format=True)
+
+    array, affine = read_series(tmp_path)
+
+    np.testing.assert_array_equal(array, asymmetric())
+    np.testing.assert_allclose(affine, oblique_affine(), atol=1e-4)
+    other = Image.from_dataset(pydicom.dcmread(tmp_path / "a.dcm")).get_volume(dtype=np.int32)
+    for index in np.ndindex(*other.spatial_shape):
+        place = other.map_indices_to_reference(np.array([index]))[0]
+        i, j, k = np.rint(np.linalg.inv(affine) @ [*place, 1])[:3].astype(int)
+        assert other.array[index] == array[i, j, k]
+
+
+def test_an_enhanced_image_in_several_instances_is_one_volume(tmp_path: Path) -> None:
+    series = make_series(asymmetric(), oblique_affine())
+    save_series([as_multi_frame(series[:2]), as_multi_frame(series[2:])], tmp_path)
+
+    array, _ = read_series(tmp_path)
+
+    np.testing.assert_array_equal(array, asymmetric())
