@@ -91,13 +91,17 @@ class TrainRequest(_Request):
 
 
 class EvaluateRequest(_Request):
-    """Compare versions (id → safetensors; empty = the bundle's own weights) on the same labelled cases."""
+    """Compare versions (id → safetensors; empty = the bundle's own weights) on the same labelled cases.
+
+    `asked` says which cases each version is asked about; None = all.
+    """
 
     kind: Literal["evaluate"] = "evaluate"
     bundle: str
     cases: list[Case] = Field(min_length=1)
     labels: dict[int, str] = Field(min_length=1)
     versions: dict[str, str] = Field(min_length=1)
+    asked: dict[str, list[str]] | None = None
     cache: str | None = None
 
     def reads(self) -> list[str]:
@@ -184,15 +188,17 @@ class Checkpoint(_Message):
 
 
 class CaseResult(_Message):
-    """One version's Dice on one case.
+    """One version on one case, in the bundle's own metric where it is one of ours, else in Dice.
 
-    `per_label` by name, 0..1, None where neither reference nor prediction has the label. `mean` over the
-    values that are not None. `empty`: nothing but background was predicted although the reference has more.
+    `per_label` by name, 0..1, larger is better, None where neither reference nor prediction has the label. `mean`
+    over the values that are not None. `empty`: none of the labels was predicted although the reference has one.
+    `metric` is what the bundle calls it; `mean_dice` is ours.
     """
 
     kind: Literal["case"] = "case"
     case: str
     version: str
+    metric: str = Field(default="mean_dice", max_length=200)
     per_label: dict[str, float | None]
     mean: float | None
     empty: bool
@@ -324,6 +330,13 @@ class Predict(_Message):
     background: bool = False
 
 
+class Hurry(_Message):
+    """Somebody waits for this background prediction now: it gives way to nobody any more."""
+
+    kind: Literal["hurry"] = "hurry"
+    id: str = Field(max_length=200)
+
+
 class Drop(_Message):
     """Forget a version once the predictions that name it are done."""
 
@@ -331,7 +344,7 @@ class Drop(_Message):
     version: str = Field(max_length=200)
 
 
-HostCommand = Annotated[CheckpointAndExit | Stop | Load | Predict | Drop, Field(discriminator="kind")]
+HostCommand = Annotated[CheckpointAndExit | Stop | Load | Predict | Hurry | Drop, Field(discriminator="kind")]
 
 REQUESTS: TypeAdapter[HostRequest] = TypeAdapter(HostRequest)
 MESSAGES: TypeAdapter[HostMessage] = TypeAdapter(HostMessage)

@@ -14,11 +14,14 @@ from infra.adapters.catalog.tables import Image
 from infra.services import images
 from infra.services.callers import Caller, Right, allow
 from infra.services.freshness import look_again
+from infra.services.images import NextImage
 from infra.wiring import Parts
+from tasks.selection.next_image import upcoming
 from tasks.serving.predict import hint, predict
 
 WAIT_S = 50.0
 POLL_S = 1.0
+AHEAD = 2
 _ENDINGS: dict[LabelForm, str] = {"nrrd": ".nrrd", "nifti": ".nii.gz"}
 
 
@@ -78,14 +81,25 @@ def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) ->
     )
 
 
-def prefetch(parts: Parts, caller: Caller, experiment_id: str | None, image: Image) -> None:
-    """Have an image predicted that was just handed out, for every experiment that may be asked about it next."""
+def prefetch(parts: Parts, caller: Caller, asked: NextImage, image: Image) -> None:
+    """Have an image predicted that was just handed out, then the two that the same annotator would get next.
+
+    For every experiment that may be asked about them. These are hints: a server that has enough to do drops them.
+    """
     with parts.catalog.read() as session:
-        named = [experiment_id] if experiment_id else dataset_catalog.users_of(session, image.dataset_id)
+        named = [asked.experiment_id] if asked.experiment_id else dataset_catalog.users_of(session, image.dataset_id)
         served = [row.id for row in catalog.listed(session, caller.org, bases=False) if row.realtime]
-    for wanted in named:
-        if wanted in served:
-            hint(parts, wanted, image.dataset_id, image.id)
+        wanted = [experiment_id for experiment_id in named if experiment_id in served]
+        ahead = upcoming(
+            session,
+            image.dataset_id,
+            count=AHEAD if wanted else 0,
+            experiment_id=asked.experiment_id,
+            strategy=asked.strategy,
+        )
+    for each in (image, *ahead):
+        for experiment_id in wanted:
+            hint(parts, experiment_id, each.dataset_id, each.id)
 
 
 def _dataset(uses: Uses) -> str:

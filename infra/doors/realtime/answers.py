@@ -2,14 +2,21 @@
 
 import logging
 import time
+import uuid
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from configs.errors import TeachbackError
+from configs.specs.infer import InferSpec
 from configs.wire.slot import SlotHealth, SlotPredict
+from infra.adapters.catalog.tables import Image
+from infra.doors.realtime.engine import Engine
 from infra.doors.realtime.lanes import Lanes
 from infra.doors.realtime.versions import Served, Versions
 from infra.wiring import Parts
+from tasks.selection.scores import keep_entropy
 from tasks.serving.answers import Origin, SlotImages, encode, keep, kept, prediction_key
 
 log = logging.getLogger(__name__)
@@ -36,6 +43,28 @@ class Answer(NamedTuple):
     score: float | None
 
 
+class _Flight:
+    """A prediction under way, which whoever asks the same meanwhile waits for, too.
+
+    Args:
+        engine: That makes it.
+        background: Whether it gives way to others, until somebody waits for it.
+    """
+
+    def __init__(self, engine: Engine, *, background: bool) -> None:
+        self.name = uuid.uuid4().hex
+        self.background = background
+        self.landed: Future[tuple[bytes, Origin]] = Future()
+        self._engine = engine
+
+    def join(self, *, background: bool) -> tuple[bytes, Origin]:
+        """Wait for it, in a hurry unless it is for the background; raises what it raises."""
+        if self.background and not background:
+            self.background = False
+            self._engine.hurry(self.name)
+        return self.landed.result()
+
+
 class Answers:
     """Does requests, live ones in their callers' threads and background ones in the lane's.
 
@@ -54,6 +83,8 @@ class Answers:
         self._slot_id = slot_id
         self._versions = versions
         self._images = SlotImages(parts)
+        self._flights: dict[str, _Flight] = {}
+        self._flights_lock = Lock()
         self.lanes = Lanes(live_limit, background_limit, self._do_background)
 
     def accept(self, request: SlotPredict) -> Ticket:
@@ -103,7 +134,9 @@ class Answers:
         except TeachbackError:
             return
         try:
-            self._logged(Ticket(request, served, time.monotonic()))
+            answer = self._logged(Ticket(request, served, time.monotonic()))
+            if answer.score is not None and request.spec == InferSpec():
+                keep_entropy(self._parts, answer.version, request.image_id, answer.score)
         except Exception:  # noqa: BLE001 - the edge of the background thread; the failure is logged, nobody waits for it
             return
         finally:
@@ -127,26 +160,44 @@ class Answers:
         key = prediction_key(image, served.published.version_id, request.spec, request.form)
         found = kept(self._parts, key)
         cached = found is not None
-        if found is None:
-            with self._parts.cache.pin() as pin:
-                path = self._images.local(image, pin).path
-                found = self._left_by_live(key) if request.background else None
-                found = found or self._predict(served, path, request)
-            keep(self._parts, key, *found)
-        content, origin = found
+        if found is None and request.background:
+            self.lanes.wait_idle(LIVE_FIRST_S)
+            found = kept(self._parts, key)  # one of them may have asked the same, as hints foretell
+        content, origin = found or self._together(key, image, served, request)
         seconds = time.monotonic() - ticket.since
         return Answer(content, origin.version, served.published.seq, cached, seconds, origin.score)
 
-    def _left_by_live(self, key: str) -> tuple[bytes, Origin] | None:
-        """Let live requests go first; return the answer if one of them asked the same, as hints foretell."""
-        self.lanes.wait_idle(LIVE_FIRST_S)
-        return kept(self._parts, key)
-
-    def _predict(self, served: Served, image: Path, request: SlotPredict) -> tuple[bytes, Origin]:
-        prediction = served.engine.predict(served.name, [image], request.spec, background=request.background)
-        label = Path(prediction.path)
+    def _together(self, key: str, image: Image, served: Served, request: SlotPredict) -> tuple[bytes, Origin]:
+        """Predict, or wait for whoever predicts the same already."""
+        with self._flights_lock:
+            flight = self._flights.get(key)
+            mine = flight is None
+            if flight is None:
+                flight = self._flights[key] = _Flight(served.engine, background=request.background)
+        if not mine:
+            return flight.join(background=request.background)
         try:
-            content = encode(label, image, request.form)
+            found = self._predict(served, image, request, flight)
+            keep(self._parts, key, *found)
+        except BaseException as error:
+            flight.landed.set_exception(error)
+            raise
+        else:
+            flight.landed.set_result(found)
+            return found
         finally:
-            label.unlink(missing_ok=True)
+            with self._flights_lock:
+                del self._flights[key]
+
+    def _predict(self, served: Served, image: Image, request: SlotPredict, flight: _Flight) -> tuple[bytes, Origin]:
+        with self._parts.cache.pin() as pin:
+            path = self._images.local(image, pin).path
+            prediction = served.engine.predict(
+                served.name, [path], request.spec, request=flight.name, background=flight.background
+            )
+            label = Path(prediction.path)
+            try:
+                content = encode(label, path, request.form)
+            finally:
+                label.unlink(missing_ok=True)
         return content, Origin(version=served.published.version_id, score=prediction.score)

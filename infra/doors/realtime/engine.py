@@ -23,6 +23,7 @@ from configs.wire.host import (
     FailureCode,
     HostCommand,
     HostMessage,
+    Hurry,
     Load,
     Loaded,
     Predict,
@@ -109,15 +110,23 @@ class Engine:
             if copy:
                 Path(copy).unlink(missing_ok=True)
 
-    def predict(self, name: str, image: Sequence[Path], spec: InferSpec, *, background: bool) -> Prediction:
+    def predict(
+        self, name: str, image: Sequence[Path], spec: InferSpec, *, request: str, background: bool
+    ) -> Prediction:
         """Segment one image; the file that is named is the caller's to remove.
+
+        Args:
+            name: Of the version.
+            image: One file, or one per channel.
+            spec: Prompts and parameters.
+            request: The caller's name for this prediction, unique, of letters and digits.
+            background: Whether it gives way to others.
 
         Raises:
             InvalidRequestError: If the image or the prompts don't fit.
             HostDiedError: If the host died meanwhile.
             HostError: If the bundle failed.
         """
-        request = uuid.uuid4().hex
         command = Predict(
             id=request,
             version=name,
@@ -130,6 +139,10 @@ class Engine:
         if not isinstance(answer, Prediction):
             raise HostDiedError("The bundle host answered a prediction with something else")
         return answer
+
+    def hurry(self, request: str) -> None:
+        """Have a background prediction give way to nobody any more; one that is not there is no error."""
+        self._host.send(Hurry(id=request))
 
     def drop(self, name: str) -> None:
         """Have the host forget a version."""

@@ -1,13 +1,15 @@
 """Serve predictions: several versions of one network loaded, each request bound to one of them."""
 
 import copy
-import itertools
 import os
 import time
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from queue import Empty, PriorityQueue
-from threading import Lock, Thread
+from queue import SimpleQueue
+from threading import Condition, Lock, Thread
 
 import torch
 from torch import nn
@@ -16,6 +18,7 @@ from configs.wire.host import (
     Drop,
     Failed,
     HostCommand,
+    Hurry,
     Load,
     Loaded,
     Predict,
@@ -30,17 +33,21 @@ from tasks.compute.inference.predictor import Predictor, write_labels
 from tasks.compute.loader.config import Bundle, device
 from tasks.compute.loader.network import build_network, load_state, probe
 
-_LIVE, _BACKGROUND, _END = 0, 1, 2
+_PATIENCE_S = 2.0
+"""The most that a background prediction waits for live ones before each window: under endless load it still ends."""
+_EARLY = 64
 
 
-@dataclass(order=True)
+@dataclass(eq=False)
 class Job:
-    """One prediction in its turn; it holds its network, so that a swap or a drop cannot touch it."""
+    """One prediction; it holds its network, so that a swap or a drop cannot touch it.
 
-    urgency: int
-    turn: int
-    command: Predict | None = field(compare=False)
-    network: nn.Module | None = field(compare=False)
+    A background job that somebody waits for by now is `hurried`.
+    """
+
+    command: Predict
+    network: nn.Module
+    hurried: bool = False
 
 
 def run(request: ServeRequest, control: Control) -> None:
@@ -52,7 +59,11 @@ def run(request: ServeRequest, control: Control) -> None:
 
 
 class Server:
-    """One thread runs networks for predictions; another hears commands; a third loads and warms versions."""
+    """One thread predicts for those who wait, one in the background; one hears commands, one loads and warms versions.
+
+    The background's prediction reads and prepares its image, and writes its answer, beside the live ones; before each
+    window it lets them go first. So a live request shares the machine with at most one window of it.
+    """
 
     def __init__(self, request: ServeRequest, control: Control) -> None:
         self._control = control
@@ -63,10 +74,14 @@ class Server:
         self._example = torch.randn_like(probe(bundle, config)).to(device())
         self._arrangement: Arrangement | None = None
         self._parts = (bundle, config, channels, Path(request.cache))
-        self._predictor = self._prepare(Arrangement())
+        self._predictor, self._spare_predictor = self._prepare(Arrangement())
         self._versions: dict[str, nn.Module] = {}
-        self._jobs: PriorityQueue[Job] = PriorityQueue()
-        self._turns = itertools.count()
+        self._live: SimpleQueue[Job | None] = SimpleQueue()
+        self._background: SimpleQueue[Job] = SimpleQueue()
+        self._patient: dict[str, Job] = {}
+        self._early: deque[str] = deque(maxlen=_EARLY)
+        self._calm = Condition()
+        self._awaited = 0
         self._loading = Lock()
 
     def listen(self) -> None:
@@ -76,9 +91,21 @@ class Server:
         os._exit(0)
 
     def work(self) -> None:
-        """Predict, the live before the background, until told to stop."""
-        while (job := self._jobs.get()).command is not None:
-            self._predict(job)
+        """Predict until told to stop."""
+        Thread(target=self._work_behind, name="background", daemon=True).start()
+        while (job := self._live.get()) is not None:
+            try:
+                self._predict(job, self._predictor)
+            finally:
+                with self._calm:
+                    self._awaited -= 1
+                    self._calm.notify_all()
+
+    def _work_behind(self) -> None:
+        while True:
+            job = self._background.get()
+            self._predict(job, self._spare_predictor, between=partial(self._give_way, job))
+            del self._patient[job.command.id]
 
     def _take(self, command: HostCommand) -> None:
         match command:
@@ -88,8 +115,10 @@ class Server:
                 self._versions.pop(version, None)
             case Predict():
                 self._admit(command)
+            case Hurry(id=name):
+                self._hurry(name)
             case _:
-                self._jobs.put(Job(_END, next(self._turns), None, None))
+                self._live.put(None)
 
     def _admit(self, command: Predict) -> None:
         """Bind a request to its version and queue it."""
@@ -98,8 +127,23 @@ class Server:
             message = f"Version {command.version!r} is not loaded here; loaded are {sorted(self._versions)}"
             self._control.say(Failed(id=command.id, code="bad_input", message=message))
             return
-        urgency = _BACKGROUND if command.background else _LIVE
-        self._jobs.put(Job(urgency, next(self._turns), command, network))
+        job = Job(command, network)
+        if command.background and command.id not in self._early:
+            self._patient[command.id] = job
+            self._background.put(job)
+            return
+        with self._calm:
+            self._awaited += 1
+        self._live.put(job)
+
+    def _hurry(self, name: str) -> None:
+        job = self._patient.get(name)
+        if job is None:
+            self._early.append(name)  # it may come before the prediction: they are sent by two threads
+            return
+        with self._calm:
+            job.hurried = True
+            self._calm.notify_all()
 
     def _load(self, command: Load) -> None:
         """Load a version beside those that serve, run it once, and only then let it be named."""
@@ -110,7 +154,7 @@ class Server:
                     load_state(network, Path(command.weights))
                 if self._arrangement is None:
                     self._arrangement = fastest(network, self._example)
-                    self._predictor = self._prepare(self._arrangement)
+                    self._predictor, self._spare_predictor = self._prepare(self._arrangement)
                 network = self._arrangement.fit(network)
                 with torch.inference_mode():
                     self._arrangement.run(network, self._example)
@@ -120,23 +164,19 @@ class Server:
         self._versions[command.version] = network
         self._control.say(Loaded(version=command.version, arrangement=str(self._arrangement)))
 
-    def _prepare(self, arrangement: Arrangement) -> Predictor:
+    def _prepare(self, arrangement: Arrangement) -> tuple[Predictor, Predictor]:
+        """Return what predicts for those who wait, and for the background: a bundle's transforms may keep state."""
         bundle, config, channels, cache = self._parts
-        return Predictor(bundle, config, channels, cache=cache, arrangement=arrangement)
+        predictor = Predictor(bundle, config, channels, cache=cache, arrangement=arrangement)
+        return predictor, copy.deepcopy(predictor)
 
-    def _predict(self, job: Job) -> None:
+    def _predict(self, job: Job, predictor: Predictor, *, between: Callable[[], None] | None = None) -> None:
         """Answer one job."""
-        command, network = job.command, job.network
-        if command is None or network is None:
-            return
+        command = job.command
         start = time.perf_counter()
         try:
-            labels, grid, score = self._predictor.segment(
-                network,
-                command.image,
-                between=self._give_way if job.urgency == _BACKGROUND else None,
-                wanted=command.params.label_prompt,
-            )
+            wanted = command.params.label_prompt
+            labels, grid, score = predictor.segment(job.network, command.image, between=between, wanted=wanted)
             path = self._out / command.name
             write_labels(labels, grid, path)
         except Exception as error:  # noqa: BLE001 (the edge: what a bundle raises is answered, and we go on)
@@ -147,14 +187,7 @@ class Server:
             Prediction(id=command.id, version=command.version, path=str(path), seconds=seconds, score=score)
         )
 
-    def _give_way(self) -> None:
-        """Within a background prediction: answer every live request that waits."""
-        while True:
-            try:
-                job = self._jobs.get_nowait()
-            except Empty:
-                return
-            if job.urgency != _LIVE:
-                self._jobs.put(job)
-                return
-            self._predict(job)
+    def _give_way(self, job: Job) -> None:
+        """Within a background prediction: let live requests go first, unless somebody waits for this one too."""
+        with self._calm:
+            self._calm.wait_for(lambda: job.hurried or not self._awaited, _PATIENCE_S)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from configs.specs.infer import InferSpec
-from configs.wire.host import Case, Drop, Failed, HostMessage, Load, Loaded, Predict, Prediction, ServeRequest
+from configs.wire.host import Case, Drop, Failed, HostMessage, Hurry, Load, Loaded, Predict, Prediction, ServeRequest
 from infra.adapters.compute.conversation import HostProcess
 from infra.adapters.compute.process import ProcessHosts
 from tasks.compute.loader.config import Bundle
@@ -29,7 +29,7 @@ class Talk:
         self.messages = host.messages()
         self._count = 0
 
-    def ask(self, version: str, *, background: bool = False, wanted: tuple[int, ...] = ()) -> str:
+    def ask(self, version: str, *, image: str = "", background: bool = False, wanted: tuple[int, ...] = ()) -> str:
         """Send one prediction; returns its id."""
         self._count += 1
         name = f"p{self._count}"
@@ -37,7 +37,7 @@ class Talk:
             Predict(
                 id=name,
                 version=version,
-                image=[self.image],
+                image=[image or self.image],
                 name=f"{name}.nii.gz",
                 background=background,
                 params=InferSpec(label_prompt=wanted),
@@ -111,6 +111,24 @@ def test_a_prediction_lies_on_the_image_own_grid(talk: Talk, folder: Path) -> No
     assert image.get_data_dtype() == np.uint8
     np.testing.assert_allclose(image.affine, AFFINE, atol=1e-4)
     assert set(np.unique(read(answer))) <= {0, 2}
+
+
+def test_the_background_lets_those_who_wait_go_first_until_somebody_waits_for_it(talk: Talk, folder: Path) -> None:
+    large = str(folder / "large.nii.gz")
+    noise = np.random.default_rng(0).normal(size=(100, 150, 80)).astype(np.float32)
+    nib.save(nib.Nifti1Image(noise, AFFINE), large)
+    talk.host.send(Load(version="fair", weights=str(weights(folder, 5))))
+    talk.until(1)
+    behind = talk.ask("fair", image=large, background=True)
+    live = [talk.ask("fair") for _ in range(4)]
+    assert [answer.id for answer in talk.until(5) if isinstance(answer, Prediction)] == [*live, behind]
+
+    behind = talk.ask("fair", image=large, background=True)
+    for _ in range(40):
+        talk.ask("fair")
+    talk.host.send(Hurry(id=behind))
+    order = [answer.id for answer in talk.until(41) if isinstance(answer, Prediction)]
+    assert order.index(behind) < 39
 
 
 def test_what_cannot_be_read_or_loaded_is_answered_and_the_host_goes_on(talk: Talk, folder: Path) -> None:

@@ -3,15 +3,16 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from configs.errors import NotFoundError
 from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Candidate, Experiment, Image, Lease
 from infra.adapters.catalog.tables.base import now
 from tasks.rounds.count import notify
-from tasks.selection.next_image import next_image
-from tests.builders import World, build, notice, start_loop
+from tasks.selection.next_image import next_image, upcoming
+from tasks.selection.scores import keep_score
+from tests.builders import World, add_version, build, notice, start_loop
 
 
 def _next(catalog: Catalog, world: World, holder: str = "ann", strategy: str | None = None) -> Image:
@@ -111,3 +112,43 @@ def test_every_fifth_image_is_of_a_patient_whom_the_hash_sends_to_evaluation(cat
 
     assert given[:4] == world.images[:4]
     assert given[4] in world.images[17:]
+
+
+def test_what_comes_next_is_known_ahead_and_leased_to_nobody(catalog: Catalog) -> None:
+    world = build(catalog, images=20, evaluation_from=17)
+    start_loop(catalog, world)
+    with catalog.write() as session:
+        session.get_one(Experiment, world.experiment).strategy = "first"
+    _next(catalog, world)
+    for _ in range(4):
+        with catalog.read() as session:
+            ahead = upcoming(session, world.dataset, count=2)
+            leased = session.scalars(select(Lease.image_id)).all()
+        assert not {image.id for image in ahead} & set(leased)
+        assert _next(catalog, world).id == ahead[0].id
+    assert ahead[0].id in world.images[17:], "the fifth is for evaluation"
+
+
+def test_each_method_that_scores_orders_by_its_own_scores(catalog: Catalog) -> None:
+    world = build(catalog, images=3)
+    start_loop(catalog, world)
+    with catalog.write() as session:
+        for image, entropy in zip(world.images, (0.1, 0.2, 0.3), strict=True):
+            assert keep_score(session, world.version, image, "entropy", entropy)
+            assert keep_score(session, world.version, image, "epistemic", 1 - entropy)
+
+    assert _next(catalog, world, strategy="epistemic").id == world.images[0]
+    assert _next(catalog, world, strategy="entropy").id == world.images[2]
+
+
+def test_a_score_replaces_the_one_before_and_comes_too_late_after_a_new_version(catalog: Catalog) -> None:
+    world = build(catalog, images=2)
+    with catalog.write() as session:
+        for score in (0.9, 0.1):
+            assert keep_score(session, world.version, world.images[0], "entropy", score)
+        assert [row.score for row in session.scalars(select(Candidate))] == [0.1]
+    newer = add_version(catalog, world, 1)
+    with catalog.write() as session:
+        session.get_one(Experiment, world.experiment).published_version = newer
+        assert not keep_score(session, world.version, world.images[1], "entropy", 0.5)
+        assert keep_score(session, newer, world.images[1], "entropy", 0.5)

@@ -128,7 +128,7 @@ def _next_image(
     asked = NextImageSpecs.model_validate(specs)
     wanted = NextImage(experiment_id=asked.experiment, strategy=asked.strategy, client_id=asked.client_id)
     image = images.take_next(parts, caller, dataset_id, wanted)
-    later.add_task(inference.prefetch, parts, caller, asked.experiment, image)
+    later.add_task(inference.prefetch, parts, caller, wanted, image)
     return DatasetJobAnswer(image=image.key, meta=image.meta or {"labels": []})
 
 
