@@ -60,6 +60,8 @@ class Side(StrEnum):
 
 TERMINAL = frozenset({JobStatus.DONE, JobStatus.ERROR, JobStatus.CANCELED})
 OPEN = frozenset(JobStatus) - TERMINAL
+# A job of these has its experiment's turn to train.
+TRAINING = frozenset({JobStatus.RUNNING, JobStatus.PAUSING, JobStatus.CANCELING})
 
 JOB_CHANGES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.PENDING: frozenset(

@@ -64,13 +64,18 @@ def user_id_of(subject: str) -> str:
     return str(uuid5(_NOBODY, subject))
 
 
+def may(caller: Caller, right: Right) -> bool:
+    """Say whether the caller's role has this right."""
+    return right in RIGHTS[caller.role]
+
+
 def allow(caller: Caller, right: Right) -> None:
     """Let the caller go on.
 
     Raises:
         ForbiddenError: If the caller's role has not got this right.
     """
-    if right in RIGHTS[caller.role]:
+    if may(caller, right):
         return
     able = ", ".join(role for role, rights in RIGHTS.items() if right in rights)
     msg = f"A key with the role {caller.role!s} may not {right!s}: use one with the role {able}"

@@ -1,13 +1,14 @@
 """Starting and cancelling flow runs. Each may run twice: the orchestrator knows the key, and claims are fenced."""
 
 from pydantic import BaseModel
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from configs.states import TERMINAL, AttemptState
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.outbox import Entry
 from infra.adapters.catalog.tables import Attempt, Job, Slot
 from infra.wiring import Parts
+from tasks.rounds.turns import others_turn
 
 ROUND = "continual-learning-round/default"
 SLOT = "realtime-inference/default"
@@ -50,6 +51,9 @@ def _start_attempt(parts: Parts, job_id: str, n: int) -> None:
     with parts.catalog.read() as session:
         job = session.get(Job, job_id)
         attempt = jobs.attempt(session, job_id, n)
+        waits = session.scalar(select(others_turn()).where(Job.id == job_id).select_from(Job))
+    if waits:
+        return  # whoever has the turn passes it on
     if job is None or attempt is None or job.status in TERMINAL:
         return
     if job.current_attempt != n or attempt.state != AttemptState.QUEUED or attempt.flow_run_id is not None:

@@ -16,6 +16,7 @@ from infra.wiring import Parts
 from tasks.reconcile import orphans
 from tasks.rounds.attempts import end_asked, lose
 from tasks.rounds.cancel import cancel
+from tasks.rounds.turns import others_turn
 
 IN_PREFECT = "a person, in Prefect"
 STALE_EVERY_S = 10.0
@@ -39,7 +40,7 @@ def unstarted(parts: Parts) -> int:
     """Queue the start of an attempt that nobody has been asked to start: a safety net, expected never to find any."""
     asked = exists().where(Outbox.kind == OutboxKind.START_FLOW, Outbox.ref == Attempt.job_id, Outbox.done_at.is_(None))
     old = Attempt.created_at < now() - ENDING_S
-    query = _open_attempts(AttemptState.QUEUED).where(Attempt.flow_run_id.is_(None), old, ~asked)
+    query = _open_attempts(AttemptState.QUEUED).where(Attempt.flow_run_id.is_(None), old, ~asked, ~others_turn())
     with parts.catalog.read() as session:
         found = session.scalars(query).all()
     for attempt in found:

@@ -15,12 +15,14 @@ from configs.states import TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.tables import Attempt, Job
 from infra.adapters.catalog.tables.base import now
+from tasks.rounds import turns
 from tasks.rounds.count import open_round_if_due
 
 Leaving = Callable[..., None]
 WITHOUT_PROGRESS = 3
 STOPPED = "its worker was stopped"
 PAUSED = "it was paused"
+_NO_FAILURE = (STOPPED, PAUSED, turns.WAITED)
 BACK_OFF_S = (0.0, 10.0, 60.0)
 _CLAIMABLE = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.RESUMING)
 _END_OF: dict[str, JobStatus] = {JobStatus.CANCELING: JobStatus.CANCELED, JobStatus.PAUSING: JobStatus.PAUSED}
@@ -40,10 +42,15 @@ def claim(
 ) -> bool:
     """Take attempt *n* of a job, if it is the current one and nobody has; say whether it worked.
 
-    The claim notes its flow run itself: whoever started the run may have died before noting it.
+    While another training of the experiment has its turn, the job waits for its own with the next attempt. The claim
+    notes its flow run itself: whoever started the run may have died before noting it.
     """
     job = jobs.locked(session, job_id)
     if job.current_attempt != n or job.status not in _CLAIMABLE:
+        return False
+    attempt = jobs.attempt(session, job_id, n)
+    if attempt is not None and attempt.state == AttemptState.QUEUED and not turns.has_turn(session, job):
+        turns.wait(session, job, attempt)
         return False
     taken = session.execute(
         update(Attempt)
@@ -178,8 +185,8 @@ def _end(session: Session, job: Job, attempt: Attempt, status: JobStatus, messag
     job.status, job.message = status, message
     if status == JobStatus.PAUSED:
         attempt.error = attempt.error or PAUSED
-        return
-    if job.parent_id is None:
+    turns.pass_on(session, job.experiment_id)
+    if job.parent_id is None or status == JobStatus.PAUSED:
         return
     loop = jobs.locked(session, job.parent_id)
     if status == JobStatus.ERROR and loop.status not in TERMINAL:
@@ -193,7 +200,7 @@ def _end(session: Session, job: Job, attempt: Attempt, status: JobStatus, messag
 def _without_progress(session: Session, job_id: str, n: int) -> int:
     """Count the attempts up to *n* since the last that got further; a stopped or paused one counts only if it did."""
     counted = and_(
-        Attempt.job_id == job_id, Attempt.n <= n, or_(Attempt.error.not_in((STOPPED, PAUSED)), Attempt.progress > 0)
+        Attempt.job_id == job_id, Attempt.n <= n, or_(Attempt.error.not_in(_NO_FAILURE), Attempt.progress > 0)
     )
     progress = session.scalars(select(Attempt.progress).where(counted).order_by(Attempt.n.desc())).all()
     for idle, steps in enumerate(progress):

@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 from configs.states import TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.tables import Job
+from tasks.rounds import turns
 from tasks.rounds.count import open_round_if_due
 
 
@@ -34,6 +35,7 @@ def _cancel_one(session: Session, job: Job, actor: str) -> None:
     if job.action == "annotation" or current is None or current.state != AttemptState.CLAIMED:
         # No process of ours works on it, so nobody has to be waited for.
         job.status = JobStatus.CANCELED
+        turns.pass_on(session, job.experiment_id)
         if job.tracking_run is not None or jobs.last_round_no(session, job.id):
             outbox.enqueue(session, outbox.OutboxKind.TRACKING, job.id)
     else:

@@ -9,9 +9,10 @@ from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.tables import Decision, Job, ModelVersion, Publication
 from infra.wiring import Parts
 from tasks.publishing.gate import Verdict
-from tasks.rounds import attempts
+from tasks.rounds import attempts, turns
 from tasks.rounds.count import open_round_if_due
 from tasks.rounds.evaluate import Evaluation, read_evaluation
+from tasks.rounds.judged import earlier_results, judged
 from tasks.rounds.result import RoundResult
 from tasks.rounds.snapshot import Snapshot
 from tasks.rounds.train import STEP as FINE_TUNE
@@ -43,6 +44,7 @@ def finish(parts: Parts, held: Claim, snapshot_sha256: str, evaluation_sha256: s
             _note_version(session, trained.version, result, evaluation_sha256)
         if job.parent_id is not None:
             _close_or_continue(session, jobs.locked(session, job.parent_id), result)
+        turns.pass_on(session, job.experiment_id)
         outbox.enqueue(session, outbox.OutboxKind.TRACKING, job.id)
 
 
@@ -64,20 +66,10 @@ def _result(
     if trained is None or evaluation is None:
         reason = "no label is on the training side yet: they are kept for evaluation"
         return result.model_copy(update={"decision": "skipped", "reason": reason})
-    kind, cases = evaluation.metric(min_cases)
-    # A challenger has trained on prequential cases: there only the published version's number means anything.
-    measured = evaluation.challenger_scores if kind == "holdout" else evaluation.published_scores
-    published = evaluation.summary(evaluation.published, evaluation.published_scores, cases)
-    challenger = evaluation.summary(evaluation.challenger, evaluation.challenger_scores, cases)
     decision, verdict = _decision(session, job.id)
-    shown = challenger if kind == "holdout" else published
     return result.model_copy(
         update={
-            "metric_kind": kind,
-            "metric_cases": len(cases),
-            "key_metric": shown.mean if measured else None,
-            "published": published,
-            "challenger": challenger if kind == "holdout" else None,
+            **judged(evaluation, min_cases, earlier_results(session, job)),
             "verdict": verdict,
             "decision": decision,
             "reason": verdict.reason if verdict else "",
@@ -115,7 +107,9 @@ def _end(session: Session, job: Job, held: Claim, result: RoundResult) -> None:
 def _note_version(session: Session, version_id: str, result: RoundResult, evaluation: str | None) -> None:
     version = session.get_one(ModelVersion, version_id)
     version.results = evaluation
-    version.metrics = result.model_dump(mode="json", include={"key_metric", "metric_kind", "metric_cases"})
+    version.metrics = result.model_dump(
+        mode="json", include={"key_metric", "metric_kind", "metric_name", "metric_cases"}
+    )
 
 
 def _close_or_continue(session: Session, loop: Job, result: RoundResult) -> None:

@@ -8,6 +8,7 @@ from configs.errors import InvalidRequestError
 from configs.states import TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.tables import Attempt, Job
+from tasks.rounds import turns
 from tasks.rounds.attempts import PAUSED
 from tasks.rounds.count import open_round_if_due
 from tasks.rounds.start import count_again
@@ -38,6 +39,7 @@ def pause(session: Session, job_id: str) -> Job:
     if current is not None and current.state == AttemptState.QUEUED:
         current.state, current.error = AttemptState.ENDED, PAUSED
         outbox.enqueue(session, outbox.OutboxKind.CANCEL_FLOW, job.id, {"attempt": current.n})
+        turns.pass_on(session, job.experiment_id)
     return job
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from configs.errors import ConflictError, InvalidRequestError
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError
 from configs.specs.annotation import AnnotationSpec
 from configs.specs.round import RoundSpec
 from configs.states import TERMINAL, JobStatus, LabelState
@@ -48,6 +48,7 @@ def start_annotation(
     session.flush()
     count_again(session, loop)
     open_round_if_due(session, loop)
+    require_alive(session, experiment.id)
     return loop
 
 
@@ -60,9 +61,10 @@ def start_train(
     name: str = "",
     request: dict[str, Any] | None = None,
 ) -> Job:
-    """Start one training on all labels so far. While one of the experiment waits to start, that one is returned.
+    """Start one training on all labels so far, or join one of the experiment that waits to train the same way.
 
-    A loop's round that waits is another matter: it publishes and is cancelled as the loop's owner said.
+    A waiting one that publishes nothing publishes as the one who joins it says. A loop's round that waits is another
+    matter: it publishes and is cancelled as the loop's owner said.
 
     Args:
         session: A unit.
@@ -76,14 +78,7 @@ def start_train(
         InvalidRequestError: If the experiment does not have exactly one training data set.
     """
     dataset = hold_training_data(session, experiment)
-    waiting = session.scalar(
-        select(Job).where(
-            Job.experiment_id == experiment.id,
-            Job.action == "train",
-            Job.status == JobStatus.PENDING,
-            Job.parent_id.is_(None),
-        )
-    )
+    waiting = _same_that_waits(session, experiment, spec)
     if waiting is not None:
         return waiting
     job = _job(experiment, dataset, "train", JobStatus.PENDING, actor=actor, name=name, request=request)
@@ -93,7 +88,42 @@ def start_train(
     session.flush()
     session.add(Attempt(job_id=job.id, n=1))
     outbox.enqueue(session, outbox.OutboxKind.START_FLOW, job.id, {"attempt": 1})
+    require_alive(session, experiment.id)
     return job
+
+
+def require_alive(session: Session, experiment_id: str) -> None:
+    """Keep the experiment from being deleted until the unit ends: its deletion then meets the job made here.
+
+    Raises:
+        NotFoundError: If it was deleted meanwhile.
+    """
+    query = select(Experiment).where(Experiment.id == experiment_id, Experiment.deleted_at.is_(None))
+    if session.scalar(lock(session, query)) is None:
+        raise NotFoundError("experiment", experiment_id)
+
+
+def _same_that_waits(session: Session, experiment: Experiment, spec: RoundSpec) -> Job | None:
+    """Return a training that waits and does what *spec* says; one of the two may have had nothing to publish."""
+    waiting = session.scalars(
+        select(Job.id)
+        .where(
+            Job.experiment_id == experiment.id,
+            Job.action == "train",
+            Job.status == JobStatus.PENDING,
+            Job.parent_id.is_(None),
+        )
+        .order_by(Job.id)
+    ).all()
+    for job_id in waiting:
+        job = jobs.locked(session, job_id)
+        found = RoundSpec.model_validate(job.spec)
+        asked = {found.publish, spec.publish} - {"none"}
+        same = found.model_copy(update={"publish": spec.publish}) == spec
+        if job.status == JobStatus.PENDING and same and len(asked) <= 1:
+            job.spec = {**job.spec, "publish": next(iter(asked), "none")}
+            return job
+    return None
 
 
 def count_again(session: Session, loop: Job) -> None:

@@ -87,17 +87,17 @@ def test_a_training_that_runs_is_asked_to_leave_and_is_paused_once_it_has(parts:
     held = _claimed(parts, training)
     asked, killed = Event(), Event()
 
-    with (
-        pytest.raises(SupersededError, match="is paused"),
-        work.Lease(hurried, held) as lease,
-        lease.calls(killed.set, on_pause=asked.set),
-    ):
-        assert _pause(parts, training) == JobStatus.PAUSING
-        assert asked.wait(10)
-        with parts.catalog.write() as session:
-            attempts.fence(session, training, 1, pausing=True)
-            with pytest.raises(SupersededError):
-                attempts.fence(session, training, 1)
+    def train() -> None:
+        with work.Lease(hurried, held) as lease, lease.calls(killed.set, on_pause=asked.set):
+            assert _pause(parts, training) == JobStatus.PAUSING
+            assert asked.wait(10)
+            with parts.catalog.write() as session:
+                attempts.fence(session, training, 1, pausing=True)
+                with pytest.raises(SupersededError):
+                    attempts.fence(session, training, 1)
+
+    with pytest.raises(SupersededError, match="is paused"):
+        train()
     hurried.close()
     with parts.catalog.write() as session:
         attempts.end_asked(session, training, 1)

@@ -5,19 +5,20 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from configs.states import TERMINAL, AttemptState, JobStatus
+from configs.states import TERMINAL, TRAINING, AttemptState, JobStatus
 from infra.adapters.catalog.tables.base import HASH, ID, NAME, STATE, Base, new_id, now
 
 _OPEN = f"status NOT IN ({', '.join(repr(str(status)) for status in sorted(TERMINAL))})"
 _OPEN_ROUND = text(f"{_OPEN} AND parent_id IS NOT NULL")
 _OPEN_LOOP = text(f"{_OPEN} AND action = 'annotation'")
+_TRAINS = text(f"status IN ({', '.join(repr(str(status)) for status in sorted(TRAINING))}) AND action = 'train'")
 
 
 class Job(Base):
     """One request to do work. A round is a `train` job with `parent_id` and `round_no`.
 
     The unique constraints hold what the rules promise, whatever the code does: a round number happens once, one
-    round of a loop is open at a time, one loop of an experiment is open at a time.
+    round of a loop is open at a time, one loop of an experiment is open at a time, one training of it runs at a time.
     """
 
     __tablename__ = "job"
@@ -25,6 +26,7 @@ class Job(Base):
         UniqueConstraint("parent_id", "round_no"),
         Index("uq_job_open_round", "parent_id", unique=True, sqlite_where=_OPEN_ROUND, postgresql_where=_OPEN_ROUND),
         Index("uq_job_open_loop", "experiment_id", unique=True, sqlite_where=_OPEN_LOOP, postgresql_where=_OPEN_LOOP),
+        Index("uq_job_training", "experiment_id", unique=True, sqlite_where=_TRAINS, postgresql_where=_TRAINS),
         Index("ix_job_experiment", "experiment_id", "created_at"),
         Index("ix_job_status", "status", "action"),
     )

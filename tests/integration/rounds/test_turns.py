@@ -1,0 +1,200 @@
+"""One training of an experiment at a time; the same request twice is one training."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from configs.errors import NotFoundError
+from configs.specs.annotation import PublishPolicy
+from configs.specs.round import RoundSpec
+from configs.specs.train import TrainSpec
+from configs.states import JobStatus
+from infra.adapters.catalog import experiments
+from infra.adapters.catalog.session import Catalog
+from infra.adapters.catalog.tables import Experiment, Job, Outbox
+from infra.adapters.catalog.tables.base import now
+from infra.adapters.orchestration.base import RunState
+from infra.services import jobs as service
+from infra.services.callers import Caller, Role
+from infra.wiring import Parts
+from tasks.delivery.dispatch import deliver_due
+from tasks.reconcile.attempts import ended_runs, unstarted
+from tasks.rounds import attempts, work
+from tasks.rounds.cancel import cancel
+from tasks.rounds.count import notify
+from tasks.rounds.pause import pause, resume
+from tasks.rounds.start import start_train
+from tests.builders import ORG, World, build, job, notice, start_loop
+from tests.runs_in_memory import RunsInMemory
+
+
+@pytest.fixture
+def world(parts: Parts) -> World:
+    """Images and an experiment."""
+    return build(parts.catalog)
+
+
+def _train(parts: Parts, world: World, *, publish: PublishPolicy = "none", actor: str = "ann", **spec: object) -> str:
+    with parts.catalog.write() as session:
+        asked = RoundSpec(train=TrainSpec.model_validate(spec), publish=publish)
+        return start_train(session, session.get_one(Experiment, world.experiment), asked, actor=actor).id
+
+
+def _round(parts: Parts, world: World) -> str:
+    loop = start_loop(parts.catalog, world, round_size=1)
+    with parts.catalog.write() as session:
+        notify(session, world.dataset, [notice(world.images[0])], "ann")
+        return session.scalars(select(Job.id).where(Job.parent_id == loop)).one()
+
+
+def _deliver_all(parts: Parts) -> None:
+    with parts.catalog.write() as session:
+        session.execute(update(Outbox).values(due_at=0.0))
+    deliver_due(parts)
+
+
+def _started(runs: RunsInMemory, job_id: str) -> list[int]:
+    return [asked["attempt"] for asked in runs.parameters.values() if asked["job_id"] == job_id]
+
+
+def test_while_one_trains_the_next_is_not_started_and_follows_when_it_ends(
+    parts: Parts, runs: RunsInMemory, world: World
+) -> None:
+    round_ = _round(parts, world)
+    assert work.claim(parts, round_, 1) is not None
+    single = _train(parts, world)
+
+    _deliver_all(parts)
+    assert _started(runs, single) == []
+    assert unstarted(parts) == 0, "it waits for its turn; nobody forgot it"
+    assert work.claim(parts, single, 1) is None, "not even by hand"
+
+    with parts.catalog.write() as session:
+        cancel(session, round_, "ann")
+        attempts.end_asked(session, round_, 1)
+    _deliver_all(parts)
+    assert _started(runs, single) == [2]
+    assert work.claim(parts, single, 2) is not None
+
+
+def test_of_two_that_start_at_once_one_trains_and_the_other_loses_no_attempt_by_it(
+    parts: Parts, runs: RunsInMemory, world: World
+) -> None:
+    started = [_round(parts, world), _train(parts, world)]
+    _deliver_all(parts)
+    gate = Barrier(2)
+
+    def claim(job_id: str) -> bool:
+        gate.wait()
+        return work.claim(parts, job_id, 1) is not None
+
+    with ThreadPoolExecutor(2) as pool:
+        won = list(pool.map(claim, started))
+
+    assert sorted(won) == [False, True]
+    waits = started[won.index(False)]
+    for run in list(runs.found):
+        runs.goes(run, RunState.RUNNING if runs.parameters[run]["job_id"] != waits else RunState.COMPLETED)
+    assert ended_runs(parts) == 0
+    assert (job(parts.catalog, waits).status, job(parts.catalog, waits).current_attempt) == (JobStatus.PENDING, 2)
+
+
+def test_two_trainings_of_one_experiment_cannot_run_whatever_the_code_does(parts: Parts, world: World) -> None:
+    both = [_train(parts, world), _train(parts, world, epochs=2)]
+
+    with pytest.raises(IntegrityError), parts.catalog.write() as session:
+        session.execute(update(Job).where(Job.id.in_(both)).values(status=JobStatus.RUNNING))
+
+
+def test_a_paused_training_gives_its_turn_away_and_waits_for_it_when_it_goes_on(
+    parts: Parts, runs: RunsInMemory, world: World
+) -> None:
+    first, second = _train(parts, world), _train(parts, world, epochs=2)
+    assert work.claim(parts, first, 1) is not None
+    assert work.claim(parts, second, 1) is None
+    with parts.catalog.write() as session:
+        pause(session, first)
+        attempts.end_asked(session, first, 1)
+
+    _deliver_all(parts)
+    assert _started(runs, second) == [2]
+    assert work.claim(parts, second, 2) is not None
+    with parts.catalog.write() as session:
+        resume(session, first)
+    _deliver_all(parts)
+
+    assert _started(runs, first) == []
+    assert job(parts.catalog, first).status == JobStatus.RESUMING
+
+
+def test_the_same_request_joins_the_one_that_waits_and_publishes_if_it_says_so(parts: Parts, world: World) -> None:
+    running = _train(parts, world)
+    assert work.claim(parts, running, 1) is not None
+
+    waiting = _train(parts, world)
+    assert waiting != running, "labels may have come since that one gathered"
+    assert _train(parts, world, publish="gate") == waiting
+    assert _train(parts, world) == waiting
+    assert job(parts.catalog, waiting).spec["publish"] == "gate"
+
+    assert _train(parts, world, epochs=2) != waiting, "what somebody asked for is not dropped in silence"
+
+
+@pytest.mark.parametrize(
+    ("role", "stops_round"), [(Role.ANNOTATOR, False), (Role.REVIEWER, False), (Role.ENGINEER, True)]
+)
+def test_only_an_engineer_stops_a_loops_round_by_stopping_the_training(
+    parts: Parts, world: World, role: Role, *, stops_round: bool
+) -> None:
+    round_ = _round(parts, world)
+    mine, others = _train(parts, world, actor="me"), _train(parts, world, epochs=2, actor="somebody")
+    caller = Caller(org=ORG, subject="me", name="Me", role=role)
+
+    stopped = service.stop_training(parts, caller, world.experiment)
+
+    assert set(stopped) == ({mine, others, round_} if stops_round else {mine})
+    assert (job(parts.catalog, round_).status == JobStatus.CANCELED) == stops_round
+
+
+def test_no_job_starts_in_an_experiment_that_is_being_deleted(postgresql_url: str) -> None:
+    catalog = Catalog(postgresql_url)
+    world = build(catalog)
+    with catalog.read() as session:
+        seen = session.get_one(Experiment, world.experiment)
+
+    def start() -> None:
+        with catalog.write() as session:
+            session.execute(text("SET LOCAL lock_timeout = '200ms'"))
+            start_train(session, seen, RoundSpec(), actor="ann")
+
+    with catalog.write() as deleting:
+        found = experiments.get(deleting, ORG, world.experiment, for_change=True)
+        assert not experiments.open_jobs(deleting, found.id)
+        found.deleted_at = deleting.scalar(select(now()))
+        deleting.flush()
+        with pytest.raises(OperationalError, match="lock timeout"):
+            start()
+    with pytest.raises(NotFoundError, match="experiment"):
+        start()
+    with catalog.read() as session:
+        assert session.scalars(select(Job.id)).all() == []
+    catalog.close()
+
+
+def test_an_experiment_is_not_deleted_while_a_job_of_it_starts(postgresql_url: str) -> None:
+    catalog = Catalog(postgresql_url)
+    world = build(catalog)
+
+    def delete() -> None:
+        with catalog.write() as session:
+            session.execute(text("SET LOCAL lock_timeout = '200ms'"))
+            experiments.get(session, ORG, world.experiment, for_change=True)
+
+    with catalog.write() as starting:
+        start_train(starting, starting.get_one(Experiment, world.experiment), RoundSpec(), actor="ann")
+        with pytest.raises(OperationalError, match="lock timeout"):
+            delete()
+    catalog.close()
