@@ -27,9 +27,12 @@ class Parts:
     Args:
         settings: What differs between machines.
         orchestrator: Used instead of Prefect, by tests of what is not about Prefect.
+        hosts: Used instead of processes, by tests of what is not about bundles.
     """
 
-    def __init__(self, settings: Settings, *, orchestrator: Orchestrator | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, orchestrator: Orchestrator | None = None, hosts: BundleHosts | None = None
+    ) -> None:
         self.settings = settings
         self.catalog = Catalog(settings.catalog_url)
         self.blobs: Artifacts = Blobs(settings.artifacts_dir)
@@ -38,7 +41,7 @@ class Parts:
         self.vault = Vault(settings.key_path, redactor=self.redactor)
         self.egress = EgressPolicy(settings.egress_allow, loopback=settings.single_machine)
         self.slots = SlotClient()
-        self._orchestrator = orchestrator
+        self._orchestrator, self._hosts = orchestrator, hosts
 
     @cached_property
     def orchestrator(self) -> Orchestrator:
@@ -59,7 +62,7 @@ class Parts:
     @cached_property
     def hosts(self) -> BundleHosts:
         """What starts bundle hosts, in the strongest cage that works here."""
-        return ProcessHosts(silence_s=self.settings.host_silence_s)
+        return self._hosts or ProcessHosts(silence_s=self.settings.host_silence_s, warm=self.settings.warm_socket)
 
     def close(self) -> None:
         """Return connections."""
