@@ -1,7 +1,7 @@
 """Delivers the outbox: one handler per kind. A handler may run twice and must not mind."""
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from configs.errors import TeachbackError
 from infra.adapters.catalog import outbox
@@ -9,6 +9,9 @@ from infra.adapters.catalog.outbox import Entry, OutboxKind
 from infra.wiring import Parts
 from tasks.delivery.flows import cancel_flow, start_flow
 from tasks.delivery.tracking import track
+from tasks.delivery.webhooks import DELAYS_S as DELAYS_OF_WEBHOOKS_S
+from tasks.delivery.webhooks import deliver, take_in_arrival
+from tasks.labels.upload import store_label
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +27,18 @@ HANDLERS: dict[OutboxKind, Handler] = {
     OutboxKind.CANCEL_FLOW: cancel_flow,
     OutboxKind.SLOT_HINT: hint_slots,
     OutboxKind.TRACKING: track,
+    OutboxKind.STORE_LABEL: store_label,
+    OutboxKind.WEBHOOK: deliver,
+    OutboxKind.ARRIVAL: take_in_arrival,
 }
-# Two lanes: an MLflow that is slow to say that it is down holds up no round.
+# A lane each: an MLflow, or an image store, that is slow to say that it is down holds up no round.
 FLOWS = frozenset({OutboxKind.START_FLOW, OutboxKind.CANCEL_FLOW, OutboxKind.SLOT_HINT})
 RECORDS = frozenset({OutboxKind.TRACKING})
+LABELS = frozenset({OutboxKind.STORE_LABEL})
+# A third one for webhooks: nobody waits for a receiver that is slow.
+HOOKS = frozenset({OutboxKind.WEBHOOK, OutboxKind.ARRIVAL})
+# Seconds before each further try, of kinds that are given up one day; all others are tried for ever.
+DELAYS_S: dict[OutboxKind, Sequence[float]] = {OutboxKind.WEBHOOK: DELAYS_OF_WEBHOOKS_S}
 
 
 def deliver_due(parts: Parts, kinds: Collection[OutboxKind] = tuple(HANDLERS)) -> int:
@@ -63,5 +74,11 @@ def _deliver(parts: Parts, entry: Entry) -> bool:
 
 def _put_back(parts: Parts, entry: Entry, error: str) -> None:
     log.warning("%s for %s did not work, try %d: %s", entry.kind, entry.ref, entry.tries, error)
+    delays = DELAYS_S.get(entry.kind)
     with parts.catalog.write() as session:
-        outbox.failed(session, entry, error)
+        if delays is None:
+            outbox.failed(session, entry, error)
+        elif entry.tries <= len(delays):
+            outbox.failed(session, entry, error, delay_s=delays[entry.tries - 1])
+        else:
+            outbox.given_up(session, entry, error)

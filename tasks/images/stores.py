@@ -48,6 +48,12 @@ def image_of(parts: Parts, store: ImageStore, image: Image, cache: Cache | None 
     return local_image(store, cache or parts.cache, image.key, image.fingerprint)
 
 
+def credentials_for(parts: Parts, dataset_id: str) -> Credentials | None:
+    """Return what a data set's store asks of us; for that store's origin only."""
+    with parts.catalog.read() as session:
+        return _credentials(parts, session, session.get_one(Dataset, dataset_id))
+
+
 def _credentials(parts: Parts, session: Session, dataset: Dataset) -> Credentials | None:
     if dataset.secret_id is None:
         return None

@@ -7,9 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from configs.errors import MismatchError
 from tasks.images.geometry import Geometry
-from tasks.images.volume import Volume, write_nifti
+from tasks.images.volume import Volume, read_volume, write_nifti
 from tasks.labels.label_map import map_label, marked_values
 from tasks.labels.read import read_label
+from tasks.labels.seg import segment_names
 
 
 class CheckedLabel(BaseModel):
@@ -24,6 +25,21 @@ class CheckedLabel(BaseModel):
     empty: bool = Field(default=False, description="Whether it marks no voxel of the experiment's labels.")
     automatic: bool = Field(default=False, description="Whether the file says that a program made all of it.")
     quarantine: str | None = Field(default=None, description="Why it cannot be learnt from; None = it can.")
+
+
+def check_readable(path: Path) -> CheckedLabel:
+    """Say that a label's bytes can be read, where its image cannot be: nothing is known of its grid and values yet.
+
+    Raises:
+        InvalidRequestError: If the bytes cannot be read at all.
+    """
+    try:
+        if path.name.endswith(".dcm"):
+            return CheckedLabel(names=dict(segment_names(path)))
+        read_volume(path)
+    except MismatchError as error:
+        return CheckedLabel(warnings=[str(error)])
+    return CheckedLabel()
 
 
 def check_label(

@@ -29,6 +29,7 @@ class CheckedNotice(BaseModel):
     annotated: list[str] | None = None
     names: dict[str, str] = {}
     person: str = Field(default="", description="Who says it, where that is not who calls.")
+    author_name: str = ""
     tool: str = ""
     base_version: str | None = None
     params: dict[str, object] = {}

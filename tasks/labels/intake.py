@@ -123,7 +123,7 @@ def _write(label: Label, notice: CheckedNotice, actor: str) -> None:
     label.imported, label.unedited = notice.imported, notice.unedited
     label.annotated, label.names, label.warnings = notice.annotated, dict(notice.names), list(notice.warnings)
     label.author, label.tool, label.base_version = notice.person or actor, notice.tool, notice.base_version
-    label.params = dict(notice.params)
+    label.author_name, label.params = notice.author_name, dict(notice.params)
 
 
 def _several(rules: DatasetSpec) -> int:

@@ -28,6 +28,8 @@ def ending_of(head: bytes) -> str | None:
         return ".nrrd"
     if head[128:132] == b"DICM":
         return ".dcm"
+    if head.lstrip()[:1] == b"{":
+        return ".json"
     if head[344:347] == b"n+1" or head[4:7] == b"n+2":
         return ".nii"
     return None

@@ -1,32 +1,46 @@
 """A label comes in by being saved: kept whole, checked, and counted in one unit.
 
-The bytes are durable before the unit; the unit is what acknowledges. The id follows from the content, so a client
-that repeats its request after a lost answer finds its label there, counted once.
+The bytes are durable before the unit; the unit is what acknowledges. The id follows from the content and what is said
+of it, so a client that repeats its request after a lost answer finds its label there, counted once.
+
+A store that does not answer stops nobody: the label is kept and written there later (`tasks/labels/upload.py`). It
+counts at once where the image is on this host, so that the label could be compared with it; else when it can be.
 """
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 
-from configs.errors import ConflictError, InvalidRequestError, ReadOnlyStoreError, StoreError
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError, StoreError
 from configs.failpoints import fail_point
 from configs.specs.dataset import DatasetSpec
-from infra.adapters.catalog import images, labels
-from infra.adapters.catalog.tables import Dataset, Image
-from infra.adapters.images.base import ImageStore, LabelToStore, StoredLabel
+from configs.states import LabelState
+from infra.adapters.catalog import images, labels, outbox
+from infra.adapters.catalog.outbox import OutboxKind
+from infra.adapters.catalog.tables import Dataset, Image, Label
+from infra.adapters.images.base import StoredLabel
 from infra.wiring import Parts
 from tasks.images.geometry import Geometry
 from tasks.images.stores import image_of, store_of
-from tasks.images.volume import Volume, read_geometry
-from tasks.labels.check import CheckedLabel, check_label
+from tasks.images.volume import read_geometry
+from tasks.labels.check import CheckedLabel, check_label, check_readable
+from tasks.labels.checked import LabelKind
 from tasks.labels.names import names_on
-from tasks.labels.read import HEAD_BYTES, ending_of, read_label
-from tasks.labels.series import series_headers
-from tasks.labels.write import Origin, write_seg
+from tasks.labels.place import WAITS, Said, Written, write_label
+from tasks.labels.read import HEAD_BYTES, ending_of
+from tasks.labels.structured import faults, kind_of, read_structured, unknown_classes
+from tasks.labels.write import Origin
 from tasks.rounds.count import CheckedNotice, notify
+
+UNCHECKED = "Its image could not be read now: the label is compared with it, and counted, when the store is back."
+NOT_LEARNT = "Kept, and not learnt from: the experiments here learn from masks."
+PREDICTIONS = "original"
+"""The tag under which clients save a model's output that nobody has looked at."""
 
 
 class LabelParams(BaseModel):
@@ -40,7 +54,13 @@ class LabelParams(BaseModel):
     base_version: str | None = Field(default=None, max_length=36, description="Model version that was corrected.")
     unedited: bool = Field(default=False, description="The model's own output, saved as it was.")
     tool: str = Field(default="", max_length=200)
+    author_name: str = Field(default="", max_length=200, description="What people call who saves; default: their id.")
     sent: dict[str, object] = Field(default_factory=dict, description="All that the client sent, kept with the label.")
+
+    @property
+    def prediction(self) -> bool:
+        """Whether a program saves what a model made."""
+        return self.tag == PREDICTIONS
 
 
 class SavedLabel(BaseModel):
@@ -51,9 +71,11 @@ class SavedLabel(BaseModel):
     image: str
     label: str = Field(description="Its id in `notify`.")
     label_id: str
+    version: int = 1
     warnings: list[str]
     counted: bool
     quarantined: bool
+    pending_upload: bool = False
 
 
 def save_label(
@@ -65,126 +87,194 @@ def save_label(
         parts: The adapters.
         dataset_id: The data set.
         image_key: The image's id in it.
-        source: The label's bytes: NIfTI, NRRD or DICOM SEG; the name does not matter.
+        source: The label's bytes: NIfTI, NRRD, DICOM SEG, or JSON of a class or boxes; the name does not matter.
         params: What the client says of it.
         actor: Who saves.
 
     Raises:
         NotFoundError: If there is no such image.
         InvalidRequestError: If the bytes cannot be read; everything readable is kept.
-        StoreError: If the image cannot be read to compare the label with it.
     """
+    params = params.model_copy(update={"author_name": params.author_name or actor})
     with parts.catalog.read() as session:
         image = images.by_key(session, dataset_id, image_key)
         spec = DatasetSpec.model_validate(session.get_one(Dataset, dataset_id).spec)
         known = names_on(session, dataset_id)
-    store = store_of(parts, dataset_id)
-    geometry = read_geometry(image_of(parts, store, image).path)
     with tempfile.TemporaryDirectory(prefix="label-") as folder:
-        file = _named(source, Path(folder))
-        checked = check_label(geometry, file, known, names=params.names or None, annotated=params.annotated)
+        file = named_copy(source, Path(folder))
+        geometry, lost = grid_of(parts, dataset_id, image)
+        kind, checked = check_saved(file, geometry, known, params)
+        if lost:
+            checked = checked.model_copy(update={"quarantine": lost, "warnings": [*checked.warnings, lost]})
         blob = parts.blobs.put_file(file)
-        label_id = str(uuid5(NAMESPACE_URL, f"{dataset_id}/{image.id}/{params.tag}/{blob}"))
-        key, fingerprint, note = f"home/{label_id}", blob, ""
-        if spec.labels_to == "store" and checked.quarantine is None:
-            stored = _to_store(store, image, label_id, file, geometry, known, params, actor)
-            if isinstance(stored, StoredLabel):
-                key, fingerprint = stored.key, stored.fingerprint
-            else:
-                note = stored
-    notice = _notice(image, key, fingerprint, blob, params, checked, [*checked.warnings, *filter(None, [note])])
+        label_id = _id_of(dataset_id, image, blob, params, actor if spec.annotators_per_image > 1 else "")
+        written = _written(parts, spec, image, file, geometry, checked, label_id, params)
+    notice = _notice(image, label_id, blob, kind, params, checked, written, unchecked=geometry is None and not lost)
     with parts.catalog.write() as session:
         changed = notify(session, dataset_id, [notice], actor)
-        row = labels.find(session, dataset_id, image.id, key, fingerprint)
-        row_id = row.id if row is not None else label_id
+        row = session.get(Label, label_id) or labels.find(
+            session, dataset_id, image.id, notice.store_key, notice.fingerprint
+        )
+        if row is None:
+            raise InvalidRequestError("The label could not be kept: save it again")
+        if notice.place != "home" and not notice.upload_pending:
+            row.store_key, row.fingerprint, row.place = notice.store_key, notice.fingerprint, notice.place
+            row.upload_pending = False
+        _ask_for_upload(session, row)
+        saved = _saved(image_key, row, notice, counted=bool(changed))
     fail_point(parts.settings, "label-committed")
-    return SavedLabel(
-        image=image_key,
-        label=key,
-        label_id=row_id,
-        warnings=notice.warnings,
-        counted=bool(changed) and not notice.quarantined,
-        quarantined=notice.quarantined,
-    )
+    return saved
 
 
-def _named(source: Path, folder: Path) -> Path:
-    """Copy the upload under a name with the ending that its bytes have."""
+def named_copy(source: Path, folder: Path) -> Path:
+    """Copy an upload under a name with the ending that its bytes have.
+
+    Raises:
+        InvalidRequestError: If it is in none of the formats that we read.
+    """
     with source.open("rb") as file:
         ending = ending_of(file.read(HEAD_BYTES))
     if ending is None:
-        raise InvalidRequestError("The label's bytes are no NIfTI, NRRD or DICOM SEG: send one of those.")
+        raise InvalidRequestError("The label's bytes are no NIfTI, NRRD, DICOM SEG or JSON: send one of those.")
     target = folder / f"label{ending}"
     shutil.copyfile(source, target)
     return target
 
 
-def _to_store(
-    store: ImageStore,
-    image: Image,
-    label_id: str,
-    file: Path,
-    geometry: Geometry,
-    names: dict[int, str],
-    params: LabelParams,
-    actor: str,
-) -> StoredLabel | str:
-    """Write the label to the image's own store; where that fails it stays with us, and the answer says why.
-
-    A DICOMweb server always gets a SEG of our writing: a client's may refer to another series or reuse an old UID.
-    """
+def grid_of(parts: Parts, dataset_id: str, image: Image) -> tuple[Geometry | None, str]:
+    """Return the image's grid; without one, why there will be none: empty = the store may give it later."""
     try:
-        headers = series_headers(store, image.key)
-        if headers is not None:
-            label = read_label(file, geometry)
-            file = Path(tempfile.mkdtemp(dir=file.parent)) / "label.dcm"
-            write_seg(
-                Volume(label.array, geometry.affine),
-                params.names or label.names or names,
-                headers,
-                file,
-                label_id=label_id,
-                author=actor,
-                origin=_origin(params),
-                model=params.base_version or "",
-            )
-        return store.put_label(image.key, LabelToStore(id=label_id, path=file))
-    except ReadOnlyStoreError:
-        return "The image store is read-only: the label is kept here."
+        return read_geometry(image_of(parts, store_of(parts, dataset_id), image).path), ""
     except StoreError:
-        return "The image store could not be written now: the label is kept here."
-    except (InvalidRequestError, ConflictError) as error:
-        return f"The image store cannot hold this label, so it is kept here: {error}"
+        return None, ""
+    except (NotFoundError, ConflictError, InvalidRequestError):
+        return None, "The image is no longer in its store as it was listed, so the label cannot be compared with it."
 
 
-def _origin(params: LabelParams) -> Origin:
-    if params.unedited:
+def check_saved(
+    file: Path, geometry: Geometry | None, known: dict[int, str], params: LabelParams
+) -> tuple[LabelKind, CheckedLabel]:
+    """Say what a saved file holds; without the image's grid only whether it can be read.
+
+    Raises:
+        InvalidRequestError: If the bytes cannot be read.
+    """
+    if file.suffix == ".json":
+        label = read_structured(file)
+        wrong = faults(label, geometry) if geometry is not None else None
+        said = [NOT_LEARNT, *unknown_classes(label, known), *filter(None, [wrong])]
+        return kind_of(label), CheckedLabel(quarantine=wrong, warnings=said)
+    if geometry is None:
+        return "mask", check_readable(file)
+    return "mask", check_label(geometry, file, known, names=params.names or None, annotated=params.annotated)
+
+
+def origin_of(*, unedited: bool, base_version: str | None, prediction: bool = False) -> Origin:
+    """Return what a SEG says of who made it."""
+    if unedited or prediction:
         return "AUTOMATIC"
-    return "SEMIAUTOMATIC" if params.base_version else "MANUAL"
+    return "SEMIAUTOMATIC" if base_version else "MANUAL"
+
+
+def _written(
+    parts: Parts,
+    spec: DatasetSpec,
+    image: Image,
+    file: Path,
+    geometry: Geometry | None,
+    checked: CheckedLabel,
+    label_id: str,
+    params: LabelParams,
+) -> Written:
+    """Write the label to its place, unless it stands there already, or does not belong there."""
+    with parts.catalog.read() as session:
+        row = session.get(Label, label_id)
+        names = names_on(session, image.dataset_id)
+    stays = spec.labels_to == "home" or (params.prediction and not spec.write_predictions)
+    if row is not None and row.place != "home" and not row.upload_pending:
+        stored = StoredLabel(image=image.key, key=row.store_key, fingerprint=row.fingerprint, automatic=False)
+        return Written(stored, "store" if row.place == "store" else "elsewhere")
+    if checked.quarantine is not None or stays:
+        return Written()
+    if geometry is None:
+        return Written(place="store" if spec.labels_to == "store" else "elsewhere", note=WAITS, waits=True)
+    said = Said(
+        label_id=label_id,
+        author=params.author_name,
+        origin=origin_of(unedited=params.unedited, base_version=params.base_version, prediction=params.prediction),
+        names=params.names or checked.names or names,
+        model=params.base_version or "",
+    )
+    return write_label(parts, image.dataset_id, image.key, file, geometry, said)
+
+
+def _id_of(dataset_id: str, image: Image, blob: str, params: LabelParams, person: str) -> str:
+    """Return the id that this content has, said so; the tag is no part of it: several may point to one version."""
+    said = [
+        sorted(params.names.items()),
+        params.annotated,
+        params.base_version,
+        params.unedited,
+        params.prediction,
+        person,
+    ]
+    return str(uuid5(NAMESPACE_URL, f"{dataset_id}/{image.id}/{blob}/{json.dumps(said)}"))
 
 
 def _notice(
     image: Image,
-    key: str,
-    fingerprint: str,
+    label_id: str,
     blob: str,
+    kind: LabelKind,
     params: LabelParams,
     checked: CheckedLabel,
-    warnings: list[str],
+    written: Written,
+    *,
+    unchecked: bool,
 ) -> CheckedNotice:
+    stored = written.stored
+    told = [*checked.warnings, *filter(None, [written.note, UNCHECKED if unchecked else ""])]
+    names = params.names or checked.names
     return CheckedNotice(
         kind="added",
         image_id=image.id,
-        store_key=key,
-        fingerprint=fingerprint,
+        store_key=stored.key if stored else f"home/{label_id}",
+        fingerprint=stored.fingerprint if stored else blob,
+        label_id=label_id,
+        label_kind=kind,
         blob=blob,
         tag=params.tag,
         unedited=params.unedited,
-        annotated=params.annotated,
-        names={str(value): name for value, name in (params.names or checked.names).items()},
+        annotated=params.annotated or list(params.names.values()) or None,
+        names={str(value): name for value, name in names.items()},
         tool=params.tool,
+        author_name=params.author_name,
         base_version=params.base_version,
         params=params.sent,
-        warnings=warnings,
+        warnings=told,
+        place=written.place,
+        upload_pending=written.waits,
+        saved=True,
         quarantined=checked.quarantine is not None,
+        unchecked=unchecked,
+        prediction=params.prediction,
+    )
+
+
+def _ask_for_upload(session: Session, row: Label) -> None:
+    waits = row.upload_pending or row.state == LabelState.PENDING_UPLOAD
+    if waits and not outbox.undelivered(session, OutboxKind.STORE_LABEL, row.id):
+        outbox.enqueue(session, OutboxKind.STORE_LABEL, row.id)
+
+
+def _saved(image_key: str, row: Label, notice: CheckedNotice, *, counted: bool) -> SavedLabel:
+    return SavedLabel(
+        image=image_key,
+        label=row.store_key,
+        label_id=row.id,
+        version=row.version,
+        warnings=notice.warnings,
+        counted=counted and row.state == LabelState.ACTIVE and row.kind == "mask",
+        quarantined=row.state == LabelState.QUARANTINED,
+        pending_upload=row.upload_pending or row.state == LabelState.PENDING_UPLOAD,
     )

@@ -14,7 +14,7 @@ from configs.errors import TeachbackError
 from infra.adapters.catalog import loops
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
-from tasks.delivery.dispatch import FLOWS, RECORDS, deliver_due
+from tasks.delivery.dispatch import FLOWS, HOOKS, LABELS, RECORDS, deliver_due
 from tasks.reconcile.checks import Named, checks
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,8 @@ def run(parts: Parts, stop: threading.Event) -> None:
     lanes = [
         threading.Thread(target=_deliver_flows, args=(parts, stop), name="deliver-flows", daemon=True),
         threading.Thread(target=_deliver_records, args=(parts, stop), name="deliver-records", daemon=True),
+        threading.Thread(target=_deliver_hooks, args=(parts, stop), name="deliver-hooks", daemon=True),
+        threading.Thread(target=_deliver_labels, args=(parts, stop), name="deliver-labels", daemon=True),
     ]
     for lane in lanes:
         lane.start()
@@ -121,6 +123,18 @@ def _deliver_flows(parts: Parts, stop: threading.Event) -> None:
 def _deliver_records(parts: Parts, stop: threading.Event) -> None:
     while not stop.is_set():
         _at_edge("tracking", lambda: deliver_due(parts, RECORDS))
+        stop.wait(RECORDS_IDLE_S)
+
+
+def _deliver_hooks(parts: Parts, stop: threading.Event) -> None:
+    while not stop.is_set():
+        _at_edge("webhooks", lambda: deliver_due(parts, HOOKS))
+        stop.wait(RECORDS_IDLE_S)
+
+
+def _deliver_labels(parts: Parts, stop: threading.Event) -> None:
+    while not stop.is_set():
+        _at_edge("labels", lambda: deliver_due(parts, LABELS))
         stop.wait(RECORDS_IDLE_S)
 
 

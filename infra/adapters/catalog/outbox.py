@@ -29,6 +29,7 @@ class OutboxKind(StrEnum):
     TRACKING = "tracking"
     SLOT_HINT = "slot_hint"
     WEBHOOK = "webhook"
+    ARRIVAL = "arrival"
     STORE_LABEL = "store_label"
 
 
@@ -80,15 +81,21 @@ def done(session: Session, entry: Entry) -> bool:
     return _settle(session, entry, done_at=now(), claimed_until=None, error="")
 
 
-def failed(session: Session, entry: Entry, error: str) -> bool:
+def given_up(session: Session, entry: Entry, error: str) -> bool:
+    """Mark *entry* as one that nobody tries again."""
+    return _settle(session, entry, done_at=now(), claimed_until=None, error=error[:500])
+
+
+def failed(session: Session, entry: Entry, error: str, *, delay_s: float | None = None) -> bool:
     """Put *entry* back: due again after 1, 2, 4 … seconds, at most 5 minutes.
 
     Args:
         session: A unit.
         entry: As claimed.
         error: What went wrong, without secrets or patient identifiers; shown in the status.
+        delay_s: Seconds until the next try, where the kind has delays of its own.
     """
-    delay = min(FIRST_DELAY_S * 2.0 ** min(entry.tries - 1, 16), LONGEST_DELAY_S)
+    delay = min(FIRST_DELAY_S * 2.0 ** min(entry.tries - 1, 16), LONGEST_DELAY_S) if delay_s is None else delay_s
     return _settle(session, entry, due_at=now() + delay, claimed_until=None, error=error[:500])
 
 
@@ -103,6 +110,12 @@ def undelivered(session: Session, kind: OutboxKind, ref: str) -> bool:
     return session.scalar(select(exists().where(Outbox.done_at.is_(None), Outbox.kind == kind, Outbox.ref == ref))) or (
         False
     )
+
+
+def waiting(session: Session, kind: OutboxKind) -> bool:
+    """Say whether an entry of *kind* waits after a failure."""
+    late = and_(Outbox.done_at.is_(None), Outbox.kind == kind, Outbox.tries > 0, Outbox.due_at > now())
+    return session.scalar(select(exists().where(late))) or False
 
 
 def stuck(session: Session, *, limit: int = 100) -> Sequence[Outbox]:

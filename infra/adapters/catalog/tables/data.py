@@ -93,6 +93,7 @@ class Label(Base):
     annotated: Mapped[list[Any] | None] = mapped_column(default=None)  # label names it speaks about; NULL = all
     names: Mapped[dict[str, Any]] = mapped_column(default=dict)  # value in the file -> name
     author: Mapped[str] = mapped_column(NAME, default="")
+    author_name: Mapped[str] = mapped_column(NAME, default="")  # what people call them; a SEG's ContentCreatorName
     tool: Mapped[str] = mapped_column(NAME, default="")
     base_version: Mapped[str | None] = mapped_column(ID)
     params: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -529,6 +529,7 @@ def _label() -> None:
         sa.Column("annotated", _json()),
         sa.Column("names", _json(), nullable=False),
         sa.Column("author", sa.String(length=512), nullable=False),
+        sa.Column("author_name", sa.String(length=512), nullable=False),
         sa.Column("tool", sa.String(length=512), nullable=False),
         sa.Column("base_version", sa.String(length=36)),
         sa.Column("params", _json(), nullable=False),

@@ -1,0 +1,120 @@
+"""Where a saved label is written besides our own copy, and in which form."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from configs.errors import ConflictError, InvalidRequestError, ReadOnlyStoreError, StoreError
+from configs.specs.dataset import DatasetSpec
+from infra.adapters.catalog.tables import Dataset
+from infra.adapters.images.base import LabelToStore, StoredLabel
+from infra.adapters.images.places import LabelPlace, open_place
+from infra.wiring import Parts
+from tasks.images.geometry import Geometry
+from tasks.images.stores import credentials_for, store_of
+from tasks.images.volume import Volume
+from tasks.labels.checked import Place
+from tasks.labels.read import read_label
+from tasks.labels.series import series_headers
+from tasks.labels.write import Origin, write_seg
+
+READ_ONLY = "The image store is read-only: the label is kept here."
+WAITS = "The image store does not answer now: the label is kept here, and is written there when it is back."
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a written label says of itself besides its voxels."""
+
+    label_id: str
+    author: str
+    origin: Origin
+    names: Mapping[int, str]
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a label went. `note`: what its author is told; `waits`: the place did not answer."""
+
+    stored: StoredLabel | None = None
+    place: Place = "home"
+    note: str = ""
+    waits: bool = False
+
+
+def write_label(parts: Parts, dataset_id: str, image_key: str, file: Path, geometry: Geometry, said: Said) -> Written:
+    """Write a label to where its data set wants labels; what cannot be written stays with us, and the answer says why.
+
+    A DICOMweb server gets a SEG of our writing: a client's may refer to another series or reuse an old UID.
+    """
+    with parts.catalog.read() as session:
+        spec = DatasetSpec.model_validate(session.get_one(Dataset, dataset_id).spec)
+    if spec.labels_to == "home":
+        return Written()
+    place: Place = "store" if spec.labels_to == "store" else "elsewhere"
+    try:
+        with tempfile.TemporaryDirectory(prefix="seg-") as folder:
+            ready = _in_form(parts, dataset_id, spec, image_key, file, Path(folder), geometry, said)
+            if isinstance(ready, str):
+                return Written(note=ready)
+            target = _open(parts, dataset_id, spec)
+            stored = target.put_label(image_key, LabelToStore(id=said.label_id, path=ready))
+    except ReadOnlyStoreError:
+        return Written(note=READ_ONLY)
+    except StoreError:
+        return Written(place=place, note=WAITS, waits=True)
+    except (InvalidRequestError, ConflictError) as error:
+        return Written(note=f"The image store cannot hold this label, so it is kept here: {error}")
+    return Written(stored, place)
+
+
+def _open(parts: Parts, dataset_id: str, spec: DatasetSpec) -> LabelPlace:
+    if spec.labels_to == "store":
+        return store_of(parts, dataset_id)
+    web = spec.labels_to.startswith("http")
+    same = web and _origin_of(spec.labels_to) == _origin_of(spec.url)
+    session = None
+    if web:
+        session = (parts.egress.trusting(spec.labels_to) if spec.by_admin else parts.egress).session()
+    credentials = credentials_for(parts, dataset_id) if same else None  # for the origin that they were given for
+    return open_place(spec.labels_to, credentials=credentials, session=session)
+
+
+def _origin_of(url: str) -> tuple[str, str]:
+    parsed = urlsplit(url)
+    return parsed.scheme, parsed.netloc
+
+
+def _in_form(
+    parts: Parts,
+    dataset_id: str,
+    spec: DatasetSpec,
+    image_key: str,
+    file: Path,
+    folder: Path,
+    geometry: Geometry,
+    said: Said,
+) -> Path | str:
+    """Return the file that the place takes: as it was saved, or a SEG; or why there is none."""
+    to_web = spec.kind == "dicomweb" if spec.labels_to == "store" else spec.labels_to.startswith("http")
+    if file.suffix == ".json":
+        return "A DICOMweb server keeps no JSON: the label is kept here." if to_web else file
+    headers = series_headers(store_of(parts, dataset_id), image_key)
+    if headers is None:
+        return "A DICOMweb server keeps labels of DICOM images only: the label is kept here." if to_web else file
+    label = read_label(file, geometry)
+    target = folder / "label.dcm"
+    write_seg(
+        Volume(label.array, geometry.affine),
+        said.names or label.names,
+        headers,
+        target,
+        label_id=said.label_id,
+        author=said.author,
+        origin=said.origin,
+        model=said.model,
+    )
+    return target

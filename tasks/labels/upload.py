@@ -1,0 +1,114 @@
+"""A label that its store could not take is checked, counted and written there when the store is back.
+
+Checking and counting is one unit, writing another: each may be done and then repeated. The SEG's UIDs and the file's
+name follow from the label's id, so a process that dies between the store and the row makes no second one.
+"""
+
+import tempfile
+from pathlib import Path
+
+from sqlalchemy import update
+
+from configs.errors import InvalidRequestError, StoreError
+from configs.failpoints import fail_point
+from configs.states import LabelState
+from infra.adapters.catalog import outbox
+from infra.adapters.catalog.outbox import Entry, OutboxKind
+from infra.adapters.catalog.tables import Image, Label
+from infra.wiring import Parts
+from tasks.images.geometry import Geometry
+from tasks.labels.check import CheckedLabel
+from tasks.labels.intake import activate
+from tasks.labels.names import names_on
+from tasks.labels.place import Said, write_label
+from tasks.labels.save import LabelParams, check_saved, grid_of, named_copy, origin_of
+from tasks.rounds.count import count_image, hold, open_round_if_due
+
+_DONE = frozenset({LabelState.REMOVED, LabelState.QUARANTINED})
+
+
+def store_label(parts: Parts, entry: Entry) -> None:
+    """Check, count and write a label that waits for its store.
+
+    Raises:
+        StoreError: If the store still cannot be read or written: it is tried again.
+    """
+    with parts.catalog.read() as session:
+        row = session.get(Label, entry.ref)
+        image = session.get(Image, row.image_id) if row is not None else None
+        known = names_on(session, row.dataset_id) if row is not None else {}
+    if row is None or image is None or row.blob is None or row.state in _DONE:
+        return
+    with tempfile.TemporaryDirectory(prefix="upload-") as folder:
+        file = named_copy(parts.blobs.path(row.blob), Path(folder))
+        geometry, lost = grid_of(parts, row.dataset_id, image)
+        if geometry is None and not lost:
+            raise StoreError("The image store does not answer yet")
+        if row.state == LabelState.PENDING_UPLOAD:
+            checked = _checked(file, geometry, known, row, lost)
+            if not _settle(parts, row, checked):
+                return
+        if row.upload_pending and geometry is not None:
+            _write(parts, row, image, file, geometry, known)
+
+
+def store_is_back(parts: Parts) -> None:
+    """Have what waits for a store tried now."""
+    with parts.catalog.read() as session:
+        if not outbox.waiting(session, OutboxKind.STORE_LABEL):
+            return
+    with parts.catalog.write() as session:
+        outbox.hasten(session, [OutboxKind.STORE_LABEL])
+
+
+def _checked(file: Path, geometry: Geometry | None, known: dict[int, str], row: Label, lost: str) -> CheckedLabel:
+    if geometry is None:
+        return CheckedLabel(quarantine=lost, warnings=[lost])
+    params = LabelParams(names={int(value): str(name) for value, name in row.names.items()}, annotated=row.annotated)
+    try:
+        return check_saved(file, geometry, known, params)[1]
+    except InvalidRequestError as error:
+        return CheckedLabel(quarantine=str(error), warnings=[str(error)])
+
+
+def _settle(parts: Parts, row: Label, checked: CheckedLabel) -> bool:
+    """Count a label that has been compared with its image, or put it into quarantine; say whether it fits."""
+    with parts.catalog.write() as session:
+        dataset, loops = hold(session, row.dataset_id)
+        label = session.get_one(Label, row.id)
+        if label.state != LabelState.PENDING_UPLOAD:
+            return label.state not in _DONE  # replaced or taken out meanwhile
+        label.warnings = list(checked.warnings)
+        if checked.quarantine is not None:
+            label.state, label.upload_pending = LabelState.QUARANTINED, False
+            session.flush()
+            count_image(session, dataset, loops, label.image_id, new=False)
+            return False
+        if not label.names:
+            label.names = {str(value): name for value, name in checked.names.items()}
+        activate(session, dataset, label, "added", label.author)
+        count_image(session, dataset, loops, label.image_id, new=label.kind == "mask")
+        for loop in loops:
+            open_round_if_due(session, loop)
+    return True
+
+
+def _write(parts: Parts, row: Label, image: Image, file: Path, geometry: Geometry, known: dict[int, str]) -> None:
+    said = Said(
+        label_id=row.id,
+        author=row.author_name or row.author,
+        origin=origin_of(unedited=row.unedited, base_version=row.base_version),
+        names={int(value): str(name) for value, name in row.names.items()} or known,
+        model=row.base_version or "",
+    )
+    written = write_label(parts, row.dataset_id, image.key, file, geometry, said)
+    if written.waits:
+        raise StoreError("The image store could not be written yet")
+    fail_point(parts.settings, "label-stored")
+    values: dict[str, object] = {"upload_pending": False, "place": written.place}
+    if written.stored is not None:
+        values |= {"store_key": written.stored.key, "fingerprint": written.stored.fingerprint}
+    elif written.note:
+        values |= {"warnings": [*row.warnings, written.note]}
+    with parts.catalog.write() as session:
+        session.execute(update(Label).where(Label.id == row.id).values(values))
