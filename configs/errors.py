@@ -11,6 +11,8 @@ TeachbackError
 ├── BusyError              try again soon                                     503
 ├── UpstreamError          a system we depend on failed                       502
 │   ├── StoreError           an image store
+│   │   ├── AccessError        it does not take our credentials
+│   │   ├── DamagedImageError  it answers, but cannot give this image
 │   │   └── ReadOnlyStoreError it does not let us write
 │   ├── OrchestratorError    Prefect
 │   └── TrackingError        MLflow
@@ -104,6 +106,14 @@ class UpstreamError(TeachbackError):
 
 class StoreError(UpstreamError):
     """An image store could not be read or written."""
+
+
+class AccessError(StoreError):
+    """An image store refuses our credentials: they are wrong, or have expired."""
+
+
+class DamagedImageError(StoreError):
+    """An image store answers, but does not give this one image whole."""
 
 
 class ReadOnlyStoreError(StoreError):

@@ -4,12 +4,15 @@ A store is the user's: images are only read, labels are only added. Keys come fr
 before it touches anything. Messages of `StoreError` name no patient, path or UID: they may reach a log.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydicom.dataset import Dataset
+
+from configs.specs.dataset import OnGap
 
 
 class Credentials(BaseModel):
@@ -33,6 +36,7 @@ class StoredImage(BaseModel):
     name: str = Field(description="What a person calls it: the file's name, or the series description.")
     meta: dict[str, str] = Field(description="What `nextimage` answers besides the key.")
     fingerprint: str = Field(description="Changes when the content does; cheap enough to be listed.")
+    skipped: str = Field(default="", description="Why nobody can annotate it, where the listing alone tells.")
 
 
 class StoredLabel(BaseModel):
@@ -45,6 +49,7 @@ class StoredLabel(BaseModel):
     fingerprint: str = Field(description="Two labels with one key and one fingerprint are the same content.")
     automatic: bool = Field(description="Whether a program made all of it: not a label to learn from.")
     ours: bool = Field(default=False, description="Whether this system wrote it.")
+    mark: str = Field(default="", description="Tells a later listing that this content was seen; cheap.")
     changed: datetime | None = Field(default=None, description="When it was written, in UTC, where the store knows.")
 
 
@@ -77,15 +82,28 @@ class ImageStore(Protocol):
     def identity(self) -> str:
         """Hex name of this store's place: two stores with one identity hold the same images under the same keys."""
 
+    @property
+    def on_gap(self) -> OnGap:
+        """What is to become of DICOM series that are no regular grid."""
+
     def images(self) -> Iterator[StoredImage]:
-        """List the images, in no promised order.
+        """List the images, in no promised order; also what stands among them and is none, as `skipped`.
 
         Raises:
             StoreError: If the store cannot be listed.
         """
 
-    def labels(self) -> Iterator[StoredLabel]:
-        """List the labels whose image is in the store, in no promised order.
+    def headers(self, key: str) -> list[Dataset] | None:
+        """Return the headers of a DICOM image, as far as they say what it is and where it lies; None for a file.
+
+        Raises:
+            NotFoundError: If there is none.
+            DamagedImageError: If the store cannot tell of this image alone.
+            StoreError: If the store cannot be read.
+        """
+
+    def labels(self, seen: Collection[str] = ()) -> Iterator[StoredLabel]:
+        """List the labels whose image is in the store, in no promised order, but for those whose `mark` was seen.
 
         Raises:
             StoreError: If the store cannot be listed.
@@ -104,7 +122,8 @@ class ImageStore(Protocol):
 
         Raises:
             NotFoundError: If there is none.
-            StoreError: If the store cannot be read, or gives less than it promised.
+            DamagedImageError: If the store answers, but gives nothing that can be read, or less than it promised.
+            StoreError: If the store cannot be read.
         """
 
     def label(self, image: str, key: str) -> StoredLabel:

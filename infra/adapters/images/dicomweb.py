@@ -7,11 +7,7 @@ import base64
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from http import HTTPStatus
-from io import BytesIO
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -19,19 +15,41 @@ import pydicom
 import requests
 from dicomweb_client.api import DICOMwebClient
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
-from configs.errors import ConflictError, InvalidRequestError, NotFoundError, ReadOnlyStoreError, StoreError
+from configs.errors import ConflictError, DamagedImageError, InvalidRequestError, NotFoundError, StoreError
+from configs.specs.dataset import OnGap
 from infra.adapters.images.base import Credentials, FetchedImage, LabelToStore, StoredImage, StoredLabel
+from infra.adapters.images.seg import OUR_SERIES, describe_seg, encode, hash_lines, newest, read_seg, referenced_series
+from infra.adapters.images.web_errors import translated
 from infra.adapters.security.egress import OnlyTo
 
 NOT_IMAGES = frozenset({"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "DOC"})
 PAGE = 500
 UNKNOWN = "UNK"
-OUR_SERIES = "Teachback"
 _UID, _UID_LENGTH = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+"), 64
 _CONNECT_S, _READ_S = 10, 120
-_REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+_AS_STORED = (("application/dicom", "*"),)
+"""Any transfer syntax: a server that has to decode may do it wrongly, and sends more."""
+_HEADERS = frozenset(
+    {
+        "00080008",  # ImageType
+        "00080016",  # SOPClassUID
+        "00080060",  # Modality
+        "00180050",  # SliceThickness
+        "00200013",  # InstanceNumber
+        "00200032",  # ImagePositionPatient
+        "00200037",  # ImageOrientationPatient
+        "00200100",  # TemporalPositionIdentifier
+        "00280002",  # SamplesPerPixel
+        "00280004",  # PhotometricInterpretation
+        "00280008",  # NumberOfFrames
+        "00280010",  # Rows
+        "00280011",  # Columns
+        "00280030",  # PixelSpacing
+        "52009229",  # SharedFunctionalGroupsSequence
+        "52009230",  # PerFrameFunctionalGroupsSequence
+    }
+)
 _FIELDS = (
     "StudyInstanceUID",
     "SeriesInstanceUID",
@@ -53,6 +71,7 @@ class DicomWebStore:
         filters: QIDO query string that every listed image has to match, such as `Modality=CT&StudyDate=20260101-`.
         credentials: User and password, or a bearer token; sent to this server only.
         session: What carries the requests; a caller with rules for outgoing addresses gives its own.
+        on_gap: What is to become of series that are no regular grid.
         page: Series asked for at once.
 
     Raises:
@@ -66,9 +85,11 @@ class DicomWebStore:
         filters: str = "",
         credentials: Credentials | None = None,
         session: requests.Session | None = None,
+        on_gap: OnGap = "refuse",
         page: int = PAGE,
     ) -> None:
         self._page = page
+        self.on_gap = on_gap
         self._root = url.rstrip("/")
         try:
             self._filters = dict(parse_qsl(filters.lstrip("?"), strict_parsing=bool(filters)))
@@ -87,19 +108,32 @@ class DicomWebStore:
         return hashlib.sha256(f"dicomweb:{self._root}".encode()).hexdigest()
 
     def images(self) -> Iterator[StoredImage]:
-        """List the series that are images, page by page."""
+        """List the series page by page; those that are no images say so, and SEGs of ours are left out."""
         for series in self._series(self._filters):
-            if series.get("Modality", "") not in NOT_IMAGES:
+            modality = str(series.get("Modality", "") or "")
+            ours = modality == "SEG" and str(series.get("SeriesDescription", "") or "").startswith(OUR_SERIES)
+            if not ours:
                 yield self._describe(series)
 
-    def labels(self) -> Iterator[StoredLabel]:
-        """List the SEG series that speak about a series, reading each one's metadata."""
+    def headers(self, key: str) -> list[Dataset] | None:
+        """Return what the series' metadata says of its kind and geometry."""
+        series = self._image_series(key)
+        with translated(one_image=True):
+            found = self._client.retrieve_series_metadata(series.StudyInstanceUID, series.SeriesInstanceUID)
+            told = [{tag: value for tag, value in instance.items() if tag in _HEADERS} for instance in found]
+            return [Dataset.from_json(instance, bulk_data_uri_handler=lambda *_: b"") for instance in told]
+
+    def labels(self, seen: Collection[str] = ()) -> Iterator[StoredLabel]:
+        """List the SEG series that speak about a series; only those that were not seen cost a request each."""
         narrowed = {key: value for key, value in self._filters.items() if key not in {"Modality", "00080060"}}
         for series in self._series({**narrowed, "Modality": "SEG"}):
+            mark = self._mark(series)
+            if mark in seen:
+                continue
             metadata = self._metadata(series.StudyInstanceUID, series.SeriesInstanceUID)
-            referenced = _referenced_series(metadata)
+            referenced = referenced_series(metadata)
             if referenced is not None:
-                yield _describe_label(referenced, metadata)
+                yield describe_seg(referenced, metadata).model_copy(update={"mark": mark})
 
     def image(self, key: str) -> StoredImage:
         """Return the series as it is now."""
@@ -114,15 +148,26 @@ class DicomWebStore:
         promised = series.get("NumberOfSeriesRelatedInstances")
         if not hashes or (promised is not None and len(hashes) < int(promised)):
             msg = f"The DICOMweb server sent {len(hashes)} of {promised} instances of the series: ask again"
-            raise StoreError(msg)
-        return FetchedImage(paths=[folder], sha256=_hash_lines(hashes), meta=self._meta(series))
+            raise DamagedImageError(msg)
+        return FetchedImage(paths=[folder], sha256=hash_lines(hashes), meta=self._meta(series))
 
     def label(self, image: str, key: str) -> StoredLabel:
         """Return the SEG series as it is now."""
         metadata = self._seg_metadata(key)
-        if _referenced_series(metadata) != image:
+        if referenced_series(metadata) != image:
             raise NotFoundError(f"SEG series of the image {image}", key)
-        return _describe_label(image, metadata)
+        return describe_seg(image, metadata)
+
+    def arrived(self, key: str) -> StoredImage | StoredLabel | None:
+        """Return the image or label that a series is; None if there is none, or it is neither."""
+        series = self._find(key)
+        if series is None or series.SeriesInstanceUID != key:
+            return None
+        if series.get("Modality") == "SEG":
+            metadata = self._metadata(series.StudyInstanceUID, key)
+            image = referenced_series(metadata)
+            return describe_seg(image, metadata) if image else None
+        return None if series.get("Modality", "") in NOT_IMAGES else self._describe(series)
 
     def fetch_label(self, key: str, into: Path) -> Path:
         """Write the SEG; of several in one series the one whose content is newest."""
@@ -133,21 +178,28 @@ class DicomWebStore:
         folder.mkdir(parents=True)
         if not self._save_series(series, folder):
             raise StoreError("The DICOMweb server sent no instance of the SEG series: ask again")
-        return max(folder.iterdir(), key=lambda path: _newest(pydicom.dcmread(path, stop_before_pixels=True)))
+        return max(folder.iterdir(), key=lambda path: newest(pydicom.dcmread(path, stop_before_pixels=True)))
 
     def put_label(self, image: str, source: LabelToStore) -> StoredLabel:
         """Store the SEG as its new series in the image's study."""
         series = self._image_series(image)
-        seg = _read_seg(source.path)
-        if _referenced_series([seg]) != image or seg.StudyInstanceUID != series.StudyInstanceUID:
-            raise InvalidRequestError("The SEG does not refer to the image's series and study: write it for this image")
-        wanted = _describe_label(image, [seg])
+        seg = read_seg(source.path)
+        if seg.StudyInstanceUID != series.StudyInstanceUID:
+            raise InvalidRequestError("The SEG does not refer to the image's study: write it for this image")
+        return self.add_seg(image, source)
+
+    def add_seg(self, image: str, source: LabelToStore) -> StoredLabel:
+        """Store the SEG as its new series, whether or not the server has the image; repeating it changes nothing."""
+        seg = read_seg(source.path)
+        if referenced_series([seg]) != image:
+            raise InvalidRequestError("The SEG does not refer to the image's series: write it for this image")
+        wanted = describe_seg(image, [seg])
         if (found := self._find(seg.SeriesInstanceUID)) is not None:
-            stored = _describe_label(image, self._metadata(found.StudyInstanceUID, found.SeriesInstanceUID))
+            stored = describe_seg(image, self._metadata(found.StudyInstanceUID, found.SeriesInstanceUID))
             if stored.fingerprint != wanted.fingerprint:
                 raise ConflictError("The SEG's SeriesInstanceUID is taken by other content: give it a new one")
             return stored
-        with _translated(writing=True):
+        with translated(writing=True):
             answer = self._client.store_instances([seg], study_instance_uid=seg.StudyInstanceUID)
         if answer.get("FailedSOPSequence"):
             reason = answer.FailedSOPSequence[0].get("FailureReason", 0)
@@ -156,14 +208,14 @@ class DicomWebStore:
         return wanted
 
     def _save_series(self, series: Dataset, folder: Path) -> list[str]:
-        """Write every instance of the series; return a line `<SOP Instance UID> <sha256>` for each."""
+        """Write every instance of the series as it is stored; return a line `<SOP Instance UID> <sha256>` for each."""
         hashes = set()
-        with _translated():
-            instances = self._client.iter_series(series.StudyInstanceUID, series.SeriesInstanceUID)
-            for number, instance in enumerate(instances):
+        with translated(one_image=True):
+            uids = series.StudyInstanceUID, series.SeriesInstanceUID
+            for number, instance in enumerate(self._client.iter_series(*uids, media_types=_AS_STORED)):
                 if instance.get("SeriesInstanceUID") != series.SeriesInstanceUID:
-                    raise StoreError("The DICOMweb server sent an instance of another series: ask again")
-                content = _encode(instance)
+                    raise DamagedImageError("The DICOMweb server sent an instance of another series: ask again")
+                content = encode(instance)
                 hashes.add(f"{instance.SOPInstanceUID} {hashlib.sha256(content).hexdigest()}")
                 (folder / f"{number:06d}.dcm").write_bytes(content)
         return sorted(hashes)
@@ -187,7 +239,7 @@ class DicomWebStore:
         ]
         # Not by the client: it writes the wildcard as %2A, which Orthanc does not decode.
         query = urlencode(asked, quote_via=quote, safe="*-\\")
-        with _translated():
+        with translated():
             answer = self._session.get(
                 f"{self._root}/series?{query}",
                 headers={"Accept": "application/dicom+json"},
@@ -221,12 +273,16 @@ class DicomWebStore:
         return self._metadata(series.StudyInstanceUID, series.SeriesInstanceUID)
 
     def _metadata(self, study: str, series: str) -> list[Dataset]:
-        with _translated():
+        with translated():
             found = self._client.retrieve_series_metadata(study, series)
             return [Dataset.from_json(instance, bulk_data_uri_handler=lambda *_: b"") for instance in found]
 
+    def _mark(self, series: Dataset) -> str:
+        # Hashing the instances' UIDs would cost a request per series: a listing has to be cheap.
+        return hash_lines([series.SeriesInstanceUID, str(series.get("NumberOfSeriesRelatedInstances", ""))])
+
     def _describe(self, series: Dataset) -> StoredImage:
-        count = series.get("NumberOfSeriesRelatedInstances", "")
+        modality = str(series.get("Modality", "") or "")
         issuer = str(series.get("IssuerOfPatientID", "") or "")
         patient = str(series.get("PatientID", "") or "")
         return StoredImage(
@@ -235,8 +291,8 @@ class DicomWebStore:
             study=series.StudyInstanceUID,
             name=str(series.get("SeriesDescription", "") or "") or str(series.get("Modality", UNKNOWN)),
             meta=self._meta(series),
-            # Hashing the instances' UIDs would cost a request per series: a listing has to be cheap.
-            fingerprint=_hash_lines([series.SeriesInstanceUID, str(count)]),
+            fingerprint=self._mark(series),
+            skipped=f"no image: it is {modality}" if modality in NOT_IMAGES else "",
         )
 
     def _meta(self, series: Dataset) -> dict[str, str]:
@@ -256,89 +312,3 @@ def _session(root: str, session: requests.Session | None, credentials: Credentia
         said = base64.b64encode(f"{credentials.username}:{password}".encode()).decode()
         session.auth = OnlyTo(root, f"Basic {said}")
     return session
-
-
-def _encode(instance: Dataset) -> bytes:
-    with BytesIO() as buffer:
-        instance.preamble = b"\0" * 128  # without it a file has no DICM prefix and nobody reads it back
-        pydicom.dcmwrite(buffer, instance, enforce_file_format=True)
-        return buffer.getvalue()
-
-
-def _read_seg(path: Path) -> Dataset:
-    try:
-        seg = pydicom.dcmread(path)
-    except (InvalidDicomError, OSError):
-        raise InvalidRequestError("A DICOMweb server keeps labels as DICOM SEG, and this is no DICOM file") from None
-    if seg.get("Modality") != "SEG":
-        raise InvalidRequestError("A DICOMweb server keeps labels as DICOM SEG, and this is another DICOM object")
-    seg.preamble = b"\0" * 128
-    return seg
-
-
-def _referenced_series(instances: Sequence[Dataset]) -> str | None:
-    """Return the one series that all the SEGs refer to, or None."""
-    found = {
-        str(reference.SeriesInstanceUID)
-        for instance in instances
-        for reference in instance.get("ReferencedSeriesSequence", None) or ()
-    }
-    return found.pop() if len(found) == 1 else None
-
-
-def _describe_label(image: str, instances: Sequence[Dataset]) -> StoredLabel:
-    types = {
-        segment.get("SegmentAlgorithmType", "")
-        for instance in instances
-        for segment in instance.get("SegmentSequence", None) or ()
-    }
-    newest = max(instances, key=_newest)
-    return StoredLabel(
-        image=image,
-        key=str(newest.SeriesInstanceUID),
-        fingerprint=_hash_lines(sorted(str(instance.SOPInstanceUID) for instance in instances)),
-        automatic=types == {"AUTOMATIC"},
-        ours=str(newest.get("Manufacturer", "")) == OUR_SERIES,
-        changed=_changed(newest),
-    )
-
-
-def _newest(instance: Dataset) -> tuple[str, str, int]:
-    date, time = str(instance.get("ContentDate", "") or ""), str(instance.get("ContentTime", "") or "")
-    return date, time, int(instance.get("InstanceNumber", 0) or 0)
-
-
-def _changed(instance: Dataset) -> datetime | None:
-    date, time, _ = _newest(instance)
-    try:
-        return datetime.strptime(date + (time[:6] or "000000"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    except ValueError:
-        return None
-
-
-def _hash_lines(lines: Sequence[str]) -> str:
-    digest = hashlib.sha256("\n".join(lines).encode())
-    return f"sha256:{digest.hexdigest()}"
-
-
-@contextmanager
-def _translated(*, writing: bool = False) -> Iterator[None]:
-    """Turn the client's failures into ours, without the address: it holds UIDs."""
-    try:
-        yield
-    except requests.HTTPError as error:
-        status = error.response.status_code if error.response is not None else 0
-        msg = f"The DICOMweb server answered {status}"
-        if writing and status in {HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}:
-            raise ReadOnlyStoreError(f"{msg} to a new label: it lets us read only") from None
-        if status in _REFUSED:
-            raise StoreError(f"{msg}: check the data set's credentials") from None
-        raise StoreError(f"{msg}: check its log and the data set's address") from None
-    except requests.JSONDecodeError:
-        raise StoreError("The DICOMweb server did not answer with JSON: check the data set's address") from None
-    except requests.RequestException as error:
-        msg = f"The DICOMweb server could not be reached ({type(error).__name__}): check that it runs and its address"
-        raise StoreError(msg) from None
-    except (InvalidDicomError, ValueError, TypeError, KeyError, AttributeError, EOFError) as error:
-        msg = f"The DICOMweb server's answer is no DICOM that can be read ({type(error).__name__}): see its log"
-        raise StoreError(msg) from None

@@ -11,7 +11,7 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -23,6 +23,7 @@ from configs.errors import (
     ReadOnlyStoreError,
     StoreError,
 )
+from configs.specs.dataset import OnGap
 from infra.adapters.images.base import FetchedImage, LabelToStore, StoredImage, StoredLabel
 from infra.adapters.images.files import copy_hashed, create_exclusively, hash_file
 
@@ -48,6 +49,8 @@ class FolderStore:
         StoreError: If the folder is not there.
     """
 
+    on_gap: OnGap = "refuse"
+
     def __init__(self, root: Path, patient_regex: str = FIRST_FOLDER) -> None:
         try:
             self._patient = re.compile(patient_regex)
@@ -72,20 +75,26 @@ class FolderStore:
             for folder, entry, ending in self._walk(PurePosixPath(), IMAGE_ENDINGS):
                 yield self._describe(folder / entry.name.removesuffix(ending), entry.stat())
 
-    def labels(self) -> Iterator[StoredLabel]:
-        """List the user's labels, then ours from the oldest to the newest."""
+    def headers(self, key: str) -> None:
+        """Return None: a file says where it lies when it is read."""
+
+    def labels(self, seen: Collection[str] = ()) -> Iterator[StoredLabel]:
+        """List the user's labels, then ours from the oldest to the newest; only those not seen are read."""
         with _translated("list"):
             for folder, entry, ending in self._walk(_THEIRS, LABEL_ENDINGS):
                 image = (folder / entry.name.removesuffix(ending)).relative_to(_THEIRS)
-                if self._find(str(image)) is not None:
-                    yield self._describe_label(str(image), folder / entry.name)
-            ours = [
-                (entry.stat().st_mtime_ns, folder / entry.name) for folder, entry, _ in self._walk(_OURS, LABEL_ENDINGS)
-            ]
-            for _, path in sorted(ours):
-                image = path.parent.relative_to(_OURS)
-                if self._find(str(image)) is not None:
-                    yield self._describe_label(str(image), path)
+                yield from self._unseen(str(image), folder / entry.name, entry.stat(), seen)
+            ours = [(entry.stat(), folder / entry.name) for folder, entry, _ in self._walk(_OURS, LABEL_ENDINGS)]
+            for stat, path in sorted(ours, key=lambda found: (found[0].st_mtime_ns, found[1])):
+                yield from self._unseen(str(path.parent.relative_to(_OURS)), path, stat, seen)
+
+    def _unseen(
+        self, image: str, key: PurePosixPath, stat: os.stat_result, seen: Collection[str]
+    ) -> Iterator[StoredLabel]:
+        content = f"{key} {_stat_fingerprint(stat)}"
+        mark = f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+        if mark not in seen and self._find(image) is not None:
+            yield self._describe_label(image, key).model_copy(update={"mark": mark})
 
     def image(self, key: str) -> StoredImage:
         """Return the image as it is now."""

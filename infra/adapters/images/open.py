@@ -26,4 +26,4 @@ def open_store(
     """
     if spec.kind == "folder":
         return FolderStore(Path(spec.url), spec.patient_regex)
-    return DicomWebStore(spec.url, filters=spec.filters, credentials=credentials, session=session)
+    return DicomWebStore(spec.url, filters=spec.filters, credentials=credentials, session=session, on_gap=spec.on_gap)
