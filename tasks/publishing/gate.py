@@ -18,7 +18,10 @@ Rule = Literal["paired evidence", "weak evidence", "unproven", "auto", "review",
 
 
 class CaseScore(BaseModel):
-    """One version on one case. Dice from 0 to 1 by label name; None where reference and prediction both lack it."""
+    """One version on one case.
+
+    The bundle's key metric (else Dice) from 0 to 1 by label name; None where reference and prediction both lack it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,6 +29,7 @@ class CaseScore(BaseModel):
     mean: float | None
     empty: bool = False
     finite: bool = True
+    metric: str = "mean_dice"
 
     @property
     def sound(self) -> bool:

@@ -1,12 +1,14 @@
 """Gather: which labels this round trains on and is judged by, written down before anything else happens."""
 
+import json
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from configs.states import Side
-from infra.adapters.catalog import jobs, labels
+from infra.adapters.catalog import jobs
 from infra.adapters.catalog.session import lock
 from infra.adapters.catalog.tables import (
     Dataset,
@@ -19,10 +21,14 @@ from infra.adapters.catalog.tables import (
     PendingImage,
 )
 from infra.wiring import Parts
+from tasks.labels.learnt import learnable, structured
 from tasks.labels.read import HEAD_BYTES, ending_of
+from tasks.labels.staple import derive_labels
 from tasks.rounds import attempts
+from tasks.rounds.cohorts import cohort_of
+from tasks.rounds.seen import seen_images
 from tasks.rounds.sides import give_sides, sides, validates
-from tasks.rounds.snapshot import Snapshot, SnapshotRow
+from tasks.rounds.snapshot import OtherLabel, Snapshot, SnapshotRow
 from tasks.rounds.work import Claim, Work, mark_step, open_work, step_done
 
 STEP = "gather"
@@ -44,6 +50,11 @@ def gather(parts: Parts, held: Claim) -> str:
     with parts.catalog.write() as session:
         _close_window(session, work)
     with parts.catalog.read() as session:
+        job = jobs.get(session, held.job_id)
+        windows = [(dataset, _to_seq(session, work, job, dataset)) for dataset, _ in _datasets(session, work)]
+    for dataset, to_seq in windows:
+        derive_labels(parts, dataset, to_seq, work.labels)
+    with parts.catalog.read() as session:
         snapshot = _snapshot(parts, session, work)
     sha256 = parts.blobs.put_bytes(snapshot.model_dump_json().encode())
     with parts.catalog.write() as session:
@@ -64,7 +75,7 @@ def _close_window(session: Session, work: Work) -> None:
         session.execute(update(Job).where(Job.id == job.parent_id).values(pending=0))
     lineage = session.get_one(Experiment, work.experiment_id).lineage
     for dataset_id, decided in _datasets(session, work):
-        found = labels.active_up_to(session, dataset_id, _to_seq(session, work, job, dataset_id))
+        found = learnable(session, dataset_id, _to_seq(session, work, job, dataset_id), work.labels)
         give_sides(session, lineage, (image for _, image in found), decided=decided)
 
 
@@ -88,11 +99,14 @@ def _snapshot(parts: Parts, session: Session, work: Work) -> Snapshot:
     job = jobs.get(session, work.claim.job_id)
     experiment = session.get_one(Experiment, work.experiment_id)
     side_of = sides(session, experiment.lineage)
-    trained_to = jobs.trained_to(session, experiment.id)
-    rows = []
+    seen = seen_images(parts, session, experiment)
+    rows, others = [], list[OtherLabel]()
     for dataset_id, _ in _datasets(session, work):
-        for row in labels.active_up_to(session, dataset_id, _to_seq(session, work, job, dataset_id)):
-            found = _row(parts, row, side_of, trained_to, own=dataset_id == work.dataset_id)
+        cohort = cohort_of(session.get_one(Dataset, dataset_id))
+        to_seq = _to_seq(session, work, job, dataset_id)
+        others += [_other(parts, label, side_of, session) for label in structured(session, dataset_id, to_seq)]
+        for row in learnable(session, dataset_id, to_seq, work.labels):
+            found = _row(parts, row, side_of, seen, cohort, own=dataset_id == work.dataset_id)
             if found is not None:
                 rows.append(found)
     base = _start_version(session, work, experiment)
@@ -109,12 +123,20 @@ def _snapshot(parts: Parts, session: Session, work: Work) -> Snapshot:
         seed=work.spec.train.seed,
         code=_version("teachback"),
         environment={name: _version(name) for name in _DECISIVE},
+        seen=sorted(seen),
+        others=others,
         rows=sorted(_with_validation(rows, experiment.lineage), key=lambda row: row.image),
     )
 
 
 def _row(
-    parts: Parts, found: Row[Label, Image], side_of: dict[str, str], trained_to: int, *, own: bool
+    parts: Parts,
+    found: tuple[Label, Image],
+    side_of: dict[str, str],
+    seen: set[int],
+    cohort: Callable[[Image], str],
+    *,
+    own: bool,
 ) -> SnapshotRow | None:
     label, image = found
     side = side_of.get(image.patient_key)
@@ -135,8 +157,16 @@ def _row(
         patient=image.patient_key,
         names={str(value): str(name) for value, name in label.names.items()},
         annotated=label.annotated,
-        fresh=own and label.seq > trained_to,
+        fresh=side == Side.TRAIN and image.id not in seen and not label.unedited,
+        cohort=cohort(image),
     )
+
+
+def _other(parts: Parts, label: Label, side_of: dict[str, str], session: Session) -> OtherLabel:
+    image = session.get_one(Image, label.image_id)
+    said = json.loads(parts.blobs.read_bytes(label.blob)) if label.blob is not None else {}
+    side = side_of.get(image.patient_key)
+    return OtherLabel(dataset=image.dataset_id, image=image.id, label=label.id, kind=label.kind, said=said, side=side)
 
 
 def _with_validation(rows: list[SnapshotRow], lineage: str) -> list[SnapshotRow]:
@@ -150,10 +180,12 @@ def _with_validation(rows: list[SnapshotRow], lineage: str) -> list[SnapshotRow]
 
 
 def _start_version(session: Session, work: Work, experiment: Experiment) -> ModelVersion | None:
-    """Return the version to start from: none (the bundle's own weights), or the published one."""
+    """Return the version to start from: the experiment's first (None = the bundle's own weights), or the published."""
     start = work.spec.train.start_from
     if start == "base" or (start == "auto" and work.weights_policy != "random"):
-        return None
+        first = select(ModelVersion).where(ModelVersion.experiment_id == experiment.id, ModelVersion.number == 0)
+        version = session.scalar(first)
+        return version if version is not None and version.weights is not None else None
     return session.get(ModelVersion, experiment.published_version or "")
 
 

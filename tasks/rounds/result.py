@@ -10,7 +10,7 @@ MetricKind = Literal["holdout", "prequential"]
 
 
 class VersionScores(BaseModel):
-    """One model version on the round's cases. Dice from 0 to 1; None where nothing was measured."""
+    """One model version on the round's cases, from 0 to 1; None where nothing was measured."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -19,20 +19,51 @@ class VersionScores(BaseModel):
     per_label: dict[str, float | None] = {}
 
 
+class CohortResult(BaseModel):
+    """One cohort's evaluation cases.
+
+    Forgetting is the best value that any published version had on the cohort, in this round or an earlier one, minus
+    the challenger's now; what is negative was gained. Source: Chaudhry et al., "Riemannian Walk for Incremental
+    Learning", ECCV 2018, section 3, with published versions in place of tasks.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    cohort: str
+    cases: int
+    published: VersionScores
+    challenger: VersionScores
+    best_earlier: float | None = None
+    forgetting: float | None = None
+    forgetting_per_label: dict[str, float] = {}
+
+
 class RoundResult(BaseModel):
-    """A round, in the end. `labels` are those of the data set that is annotated, whichever side they are on."""
+    """A round, in the end. `labels` are those of the data set that is annotated, whichever side they are on.
+
+    `metric_name` is the bundle's key metric, `mean_dice` where that is none of ours; `metric_cases` counts the cases
+    of `key_metric`. `prequential_mean` is over all rounds so far, each new label once. `forgetting` is the largest of
+    the cohorts'. `scores_reused` were measured in an earlier round and not run again.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     labels: int = 0
     training_cases: int = 0
     metric_kind: MetricKind | None = None
+    metric_name: str = ""
     metric_cases: int = 0
     key_metric: float | None = None
     published: VersionScores | None = None
     challenger: VersionScores | None = None
+    cohorts: list[CohortResult] = []
+    forgetting: float | None = None
+    prequential_mean: float | None = None
+    prequential_cases: int = 0
+    scores_reused: int = 0
+    head_rebuilt: bool = False
     verdict: Verdict | None = None
-    decision: Literal["published", "kept_back", "review", "skipped"] | None = None
+    decision: Literal["published", "kept_back", "review", "declined", "skipped"] | None = None
     reason: str = ""
     epoch: int = 0
     max_epoch: int = 0

@@ -22,13 +22,26 @@ class SnapshotRow(BaseModel):
     patient: str = Field(description="Keyed hash.")
     names: dict[str, str] = {}
     annotated: list[str] | None = Field(default=None, description="As the author said; None = what the file names.")
-    fresh: bool = Field(default=False, description="No finished round has trained on this image yet.")
+    fresh: bool = Field(default=False, description="To train for the first time, and drawn by a person.")
     cohort: str = Field(default="", description="Results are also given for each cohort.")
 
     @property
     def case(self) -> str:
         """What a bundle host knows it by."""
         return str(self.image)
+
+
+class OtherLabel(BaseModel):
+    """A label that is no mask, as it was saved: a class, or boxes in world mm, LPS. No segmentation trains on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    image: int = Field(description="Catalog id.")
+    label: str = Field(description="Catalog id.")
+    kind: str
+    said: dict[str, Any]
+    side: str | None = Field(description="train, evaluate; None = no mask of this patient was met yet.")
 
 
 class Snapshot(BaseModel):
@@ -49,7 +62,9 @@ class Snapshot(BaseModel):
     seed: int
     code: str = Field(description="Version of this software.")
     environment: dict[str, Any] = Field(description="Versions of the libraries that decide the arithmetic.")
+    seen: list[int] = Field(default=[], description="Images that the rounds before this one trained on.")
     rows: list[SnapshotRow]
+    others: list[OtherLabel] = Field(default=[], description="Labels that are no masks.")
 
     def side(self, *sides: str) -> list[SnapshotRow]:
         """Return the rows of these sides."""

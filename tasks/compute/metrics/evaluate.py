@@ -20,7 +20,8 @@ from tasks.compute.loader.config import Bundle, Config
 from tasks.compute.loader.network import build_network, load_state
 from tasks.compute.loader.pipeline import LABEL, Pipeline
 from tasks.compute.loader.tier import tier_of
-from tasks.compute.metrics.dice import dice, mean
+from tasks.compute.metrics.dice import mean
+from tasks.compute.metrics.key_metric import KeyMetric, key_metric_of
 
 # Predicted and reference label map of one case, both with the experiment's label indices on one grid.
 Compared = tuple[Tensor, Tensor]
@@ -44,17 +45,23 @@ def run(request: EvaluateRequest, control: Control) -> None:
     )
     compare = _on_validation(bundle, config, channels, predictor, cache) if by_validation else _on_images(predictor)
     network.eval()
+    metric = key_metric_of(training, exclusive=channels.exclusive)
     for version, weights in request.versions.items():
+        asked = request.cases if request.asked is None else _named(request.cases, request.asked.get(version, []))
+        if not asked:
+            continue
         if weights:
             load_state(network, Path(weights))
         else:
             network.load_state_dict(start)
-        for case in request.cases:
-            control.say(judge(case, version, network, compare, request.labels))
+        for case in asked:
+            control.say(judge(case, version, network, compare, request.labels, metric))
 
 
-def judge(case: Case, version: str, network: nn.Module, compare: Comparison, labels: dict[int, str]) -> CaseResult:
-    """Return one version's Dice on one case, for the labels that its annotator drew."""
+def judge(
+    case: Case, version: str, network: nn.Module, compare: Comparison, labels: dict[int, str], metric: KeyMetric
+) -> CaseResult:
+    """Return one version's score on one case, for the labels that its annotator drew."""
     drawn = {i: name for i, name in labels.items() if i and (case.annotated is None or name in case.annotated)}
     try:
         predicted, reference = compare(network, case)
@@ -62,22 +69,29 @@ def judge(case: Case, version: str, network: nn.Module, compare: Comparison, lab
         return CaseResult(
             case=case.id,
             version=version,
+            metric=metric.name,
             per_label=dict.fromkeys(drawn.values(), 0.0),
             mean=0.0,
             empty=False,
             finite=False,
         )
-    per_label = {name: dice(reference == index, predicted == index) for index, name in drawn.items()}
+    per_label = {name: metric.overlap(reference == index, predicted == index) for index, name in drawn.items()}
     indices = torch.tensor(list(drawn), dtype=reference.dtype)
     empty = bool(torch.isin(reference, indices).any()) and not bool(torch.isin(predicted, indices).any())
     return CaseResult(
         case=case.id,
         version=version,
+        metric=metric.name,
         per_label=per_label,
         mean=mean(list(per_label.values())),
         empty=empty,
         finite=True,
     )
+
+
+def _named(cases: list[Case], names: list[str]) -> list[Case]:
+    wanted = set(names)
+    return [case for case in cases if case.id in wanted]
 
 
 def _on_validation(
