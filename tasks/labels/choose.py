@@ -50,6 +50,17 @@ def chosen(active: Sequence[Label], rules: DatasetSpec) -> list[Label]:
     return people_s(active, rules) or found[:1]
 
 
+def choices(session: Session, dataset_id: str, to_seq: int) -> list[list[Label]]:
+    """Return what trains of each image of a data set, in the order of the labels' numbers, up to *to_seq*."""
+    rules = rules_of(session, dataset_id)
+    of_image: dict[int, list[Label]] = {}
+    for label, _image in labels.active_up_to(session, dataset_id, to_seq):
+        if label.kind == "mask":
+            of_image.setdefault(label.image_id, []).append(label)
+    found = [chosen(active, rules) for active in of_image.values()]
+    return sorted((each for each in found if each), key=lambda each: each[0].seq)
+
+
 def layer_of(session: Session, image_id: int, person: str, annotators: int) -> int:
     """Return the layer of a person's label: the one they have, else the one they lease, else the lowest free one."""
     if annotators == 1:

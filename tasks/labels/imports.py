@@ -10,7 +10,6 @@ from infra.adapters.catalog.tables import Dataset
 from infra.adapters.images.base import ImageStore, StoredLabel
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
-from tasks.images.volume import read_geometry
 from tasks.labels.check import check_label
 from tasks.rounds.count import CheckedNotice, notify
 
@@ -49,7 +48,7 @@ def _checked(parts: Parts, store: ImageStore, dataset_id: str, stored: StoredLab
                 return None
         with tempfile.TemporaryDirectory(prefix="import-") as folder:
             path = store.fetch_label(stored.key, Path(folder))
-            found = check_label(read_geometry(image_of(parts, store, image).path), path, {})
+            found = check_label(image_of(parts, store, image).geometry(), path, {})
             if found.quarantine is not None:
                 return None
             blob = parts.blobs.put_file(path)

@@ -34,7 +34,9 @@ def take_in(session: Session, dataset: Dataset, notice: CheckedNotice, actor: st
         return None
     before = known.state if known is not None else None
     rules = DatasetSpec.model_validate(dataset.spec)
-    label = known or Label(dataset_id=dataset.id, image_id=notice.image_id, version=_next_version(session, notice))
+    label = known or Label(
+        dataset_id=dataset.id, image_id=notice.image_id, version=next_version(session, notice.image_id)
+    )
     _write(label, notice, actor)
     label.layer = SOURCE_LAYER if notice.imported else layer_of(session, notice.image_id, label.author, _several(rules))
     session.add(label)
@@ -130,6 +132,7 @@ def _several(rules: DatasetSpec) -> int:
     return rules.annotators_per_image
 
 
-def _next_version(session: Session, notice: CheckedNotice) -> int:
-    query = select(func.max(Label.version)).where(Label.image_id == notice.image_id)
+def next_version(session: Session, image_id: int) -> int:
+    """Return the number of an image's next label."""
+    query = select(func.max(Label.version)).where(Label.image_id == image_id)
     return (session.scalar(query) or 0) + 1

@@ -12,7 +12,6 @@ from infra.adapters.catalog.tables import Image, Label
 from infra.adapters.images.base import ImageStore
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
-from tasks.images.volume import read_geometry
 from tasks.labels.check import check_label
 from tasks.labels.names import names_on
 from tasks.rounds.count import CheckedNotice, NoticeKind
@@ -81,7 +80,7 @@ def _check(parts: Parts, store: ImageStore, dataset_id: str, notice: Notice) -> 
         raise InvalidRequestError("all of it was made by a program: correct or confirm it first")
     with tempfile.TemporaryDirectory(prefix="notice-") as folder:
         path = store.fetch_label(stored.key, Path(folder))
-        found = check_label(read_geometry(image_of(parts, store, image).path), path, names)
+        found = check_label(image_of(parts, store, image).geometry(), path, names)
         if found.quarantine is not None:
             raise InvalidRequestError(found.quarantine)
         blob = parts.blobs.put_file(path)

@@ -27,7 +27,6 @@ from infra.adapters.images.base import StoredLabel
 from infra.wiring import Parts
 from tasks.images.geometry import Geometry
 from tasks.images.stores import image_of, store_of
-from tasks.images.volume import read_geometry
 from tasks.labels.check import CheckedLabel, check_label, check_readable
 from tasks.labels.checked import LabelKind
 from tasks.labels.names import names_on
@@ -144,7 +143,7 @@ def named_copy(source: Path, folder: Path) -> Path:
 def grid_of(parts: Parts, dataset_id: str, image: Image) -> tuple[Geometry | None, str]:
     """Return the image's grid; without one, why there will be none: empty = the store may give it later."""
     try:
-        return read_geometry(image_of(parts, store_of(parts, dataset_id), image).path), ""
+        return image_of(parts, store_of(parts, dataset_id), image).geometry(), ""
     except StoreError:
         return None, ""
     except (NotFoundError, ConflictError, InvalidRequestError):

@@ -57,6 +57,7 @@ def read_seg(path: Path, image: Geometry) -> LabelMap:
         if kind not in {"BINARY", "LABELMAP"}:
             raise MismatchError(f"The SEG is {kind}: save it as BINARY or LABELMAP")
         _check_size(seg, image, len(names))
+        _check_frame_of_reference(seg, image)
         frames = list(_frames(seg, image))
     except _DAMAGE:
         raise InvalidRequestError(_UNREADABLE) from None
@@ -76,6 +77,14 @@ def _check_size(seg: Dataset, image: Geometry, segments: int) -> None:
     pixels = int(seg.Rows) * int(seg.Columns) * int(seg.NumberOfFrames)
     if pixels > int(np.prod(image.shape)) * max(segments, 1):
         msg = f"The SEG has {pixels} pixels for an image of {image.describe()}: save it on the image's grid"
+        raise MismatchError(msg)
+
+
+def _check_frame_of_reference(seg: Dataset, image: Geometry) -> None:
+    """Refuse a SEG whose millimetres are counted from elsewhere: its numbers may fit the image by chance."""
+    own = str(seg.get("FrameOfReferenceUID", "") or "")
+    if own and image.frame_of_reference and own != image.frame_of_reference:
+        msg = "The SEG lies in another frame of reference than its image: segment the image itself, or register it"
         raise MismatchError(msg)
 
 

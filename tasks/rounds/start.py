@@ -13,6 +13,7 @@ from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.session import lock
 from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, ExperimentDataset, Job, Label
 from infra.adapters.catalog.tables.base import now
+from tasks.labels.choose import images_to_learn
 from tasks.rounds.count import add_pending, open_round_if_due
 
 
@@ -162,11 +163,12 @@ def _labelled_since(session: Session, dataset: str, seq: int) -> list[int]:
             Label.state == LabelState.ACTIVE,
             Label.seq > seq,
             Label.imported.is_(False),
+            Label.kind == "mask",
         )
         .group_by(Label.image_id)
         .order_by(func.min(Label.seq))
     )
-    return list(session.scalars(query))
+    return images_to_learn(session, dataset, session.scalars(query).all())
 
 
 def _job(experiment: Experiment, dataset: str, action: str, status: JobStatus, **shown: Any) -> Job:
