@@ -29,10 +29,12 @@ class Geometry:
     Args:
         shape: Voxels along i, j and k.
         affine: 4 x 4, index (i, j, k, 1) → LPS mm of the voxel's centre.
+        frame_of_reference: What its coordinates refer to, as DICOM says it; empty if it is not known.
     """
 
     shape: tuple[int, int, int]
     affine: Affine
+    frame_of_reference: str = ""
 
     def describe(self) -> str:
         """Say size and spacing; says nothing of a patient."""

@@ -3,18 +3,25 @@
 import gzip
 import shutil
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+from pydicom.dataset import Dataset
 
 from configs.errors import ConflictError, InvalidRequestError
+from configs.specs.dataset import OnGap
 from infra.adapters.cache.disk import Cache
 from infra.adapters.images.base import ImageStore
-from tasks.images.volume import read_volume, write_nifti
+from tasks.images.dicom import volume_from
+from tasks.images.geometry import Geometry
+from tasks.images.slices import read_instances
+from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
 
-FORMAT = "nii-1"
+FORMAT = "nii-2"
 """Part of the cache's key: changes when what is written here does."""
 _CHUNK_BYTES = 2**20
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
 class LocalImage(BaseModel):
@@ -24,9 +31,22 @@ class LocalImage(BaseModel):
 
     path: Path
     sha256: str
+    headers: Path | None = Field(default=None, description="Folder of a DICOM image's instances without their pixels.")
+    frame_of_reference: str = Field(default="", description="FrameOfReferenceUID, if it has one; never logged.")
+
+    def geometry(self) -> Geometry:
+        """Return its grid, and what its coordinates refer to.
+
+        Raises:
+            InvalidRequestError: If it cannot be read.
+        """
+        grid = read_geometry(self.path)
+        return Geometry(grid.shape, grid.affine, self.frame_of_reference)
 
 
-def local_image(store: ImageStore, cache: Cache, key: str, fingerprint: str) -> LocalImage:
+def local_image(
+    store: ImageStore, cache: Cache, key: str, fingerprint: str, *, on_fetch: Callable[[], None] | None = None
+) -> LocalImage:
     """Return the image as an uncompressed `.nii` of this host's cache, and the sha256 of what the store holds.
 
     Args:
@@ -34,11 +54,13 @@ def local_image(store: ImageStore, cache: Cache, key: str, fingerprint: str) -> 
         cache: This host's cache; a pin of it where the file is used for longer than a moment.
         key: The image's key in the store.
         fingerprint: The image's fingerprint when it was listed.
+        on_fetch: Called when the store gave the image, before it is converted; not if the cache had it.
 
     Raises:
         NotFoundError: If the store has no such image any more.
         ConflictError: If the store's image has changed since it was listed.
         InvalidRequestError: If it is no volume; the reason may be shown and logged.
+        DamagedImageError: If the store answers, but cannot give this image.
         StoreError: If the store cannot be read.
     """
 
@@ -48,18 +70,49 @@ def local_image(store: ImageStore, cache: Cache, key: str, fingerprint: str) -> 
         fetched = store.fetch(key, source)
         if store.image(key).fingerprint != fingerprint:
             raise ConflictError("The image has changed in the store since it was listed: list the data set again")
+        if on_fetch is not None:
+            on_fetch()
         [path] = fetched.paths
-        _convert(path, folder / "image.nii")
+        if path.is_dir():
+            _convert_series(path, folder, store.on_gap)
+        else:
+            _convert(path, folder / "image.nii")
         (folder / "sha256").write_text(fetched.sha256)
         shutil.rmtree(source)
 
     folder = cache.get("raw", cache_key(store, key, fingerprint), fill)
-    return LocalImage(path=folder / "image.nii", sha256=(folder / "sha256").read_text())
+    headers, frame = folder / "headers", folder / "frame"
+    return LocalImage(
+        path=folder / "image.nii",
+        sha256=(folder / "sha256").read_text(),
+        headers=headers if headers.is_dir() else None,
+        frame_of_reference=frame.read_text() if frame.exists() else "",
+    )
 
 
 def cache_key(store: ImageStore, key: str, fingerprint: str) -> str:
     """Return the key under which `local_image` keeps this image, for dropping it."""
-    return f"{FORMAT}\n{store.identity}\n{key}\n{fingerprint}"
+    return f"{FORMAT}\n{store.identity}\n{store.on_gap}\n{key}\n{fingerprint}"
+
+
+def _convert_series(source: Path, folder: Path, on_gap: OnGap) -> None:
+    """Write the volume, and beside it what a label has to know of the series."""
+    instances = read_instances(source)
+    write_nifti(Volume(*volume_from(instances, on_gap)), folder / "image.nii")
+    frames = {str(instance.get("FrameOfReferenceUID", "") or "") for instance in instances}
+    if len(frames) == 1:
+        (folder / "frame").write_text(frames.pop())
+    _keep_headers(instances, folder / "headers")
+
+
+def _keep_headers(instances: Sequence[Dataset], folder: Path) -> None:
+    folder.mkdir()
+    for number, instance in enumerate(instances):
+        for name in _PIXELS:
+            if name in instance:
+                delattr(instance, name)
+        instance.remove_private_tags()
+        instance.save_as(folder / f"{number:06d}.dcm", enforce_file_format=True)
 
 
 def _convert(source: Path, target: Path) -> None:

@@ -3,7 +3,7 @@
 import requests
 from sqlalchemy.orm import Session
 
-from configs.errors import NotFoundError
+from configs.errors import AccessError, DamagedImageError, InvalidRequestError, NotFoundError
 from configs.specs.dataset import DatasetSpec
 from infra.adapters.cache.disk import Cache
 from infra.adapters.catalog.tables import Dataset, Image, VaultValue
@@ -11,6 +11,7 @@ from infra.adapters.images.base import Credentials, ImageStore
 from infra.adapters.images.open import open_store
 from infra.adapters.security.vault import Sealed
 from infra.wiring import Parts
+from tasks.images import health, poison
 from tasks.images.prepare import LocalImage, local_image
 
 
@@ -43,9 +44,28 @@ def session_of(parts: Parts, spec: DatasetSpec) -> requests.Session:
 def image_of(parts: Parts, store: ImageStore, image: Image, cache: Cache | None = None) -> LocalImage:
     """Return the image as a file of this host; through a pin of the cache where it has to stay.
 
+    How the store did is noted: in the data set's state, and in the image's failures, which in the end skip it. Call it
+    outside a unit.
+
     Raises: as `tasks.images.prepare.local_image`.
     """
-    return local_image(store, cache or parts.cache, image.key, image.fingerprint)
+    try:
+        local = local_image(
+            store,
+            cache or parts.cache,
+            image.key,
+            image.fingerprint,
+            on_fetch=lambda: health.recovered(parts, image.dataset_id),
+        )
+    except AccessError as error:
+        health.degrade(parts, image.dataset_id, error)
+        raise
+    except (DamagedImageError, InvalidRequestError) as error:
+        poison.failed(parts, image.id, image.fingerprint, error)
+        raise
+    if image.failures:
+        poison.succeeded(parts, image.id)
+    return local
 
 
 def credentials_for(parts: Parts, dataset_id: str) -> Credentials | None:

@@ -1,10 +1,12 @@
 """What a store holds, as rows: new images come in, changed ones are noted, vanished ones are closed."""
 
+import math
 import random
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -12,9 +14,11 @@ from infra.adapters.catalog.tables import Dataset, Image
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.images.base import StoredImage
 from infra.wiring import Parts
+from tasks.images.examine import Examined, examine
+from tasks.images.health import degraded_by
 from tasks.images.stores import store_of
 from tasks.selection.leases import reopen
-from tasks.selection.skip import GONE, SYSTEM
+from tasks.selection.skip import GONE, SYSTEM, skip
 
 BATCH = 500
 HELD_OUT_PERCENT = 20
@@ -29,31 +33,61 @@ class SyncReport(BaseModel):
     added: int
     changed: int
     gone: int
+    complete: bool = Field(default=True, description="Whether the whole store was listed in the time that was given.")
 
 
-def sync_dataset(parts: Parts, dataset_id: str) -> SyncReport:
+def sync_dataset(parts: Parts, dataset_id: str, *, within_s: float = math.inf) -> SyncReport:
     """List the data set's store and bring the image rows up to date, in small units.
+
+    Args:
+        parts: The adapters.
+        dataset_id: The data set.
+        within_s: Seconds after which no further batch is begun; the next pass goes on where this one stopped.
 
     Raises:
         NotFoundError: If there is no such data set.
-        StoreError: If the store cannot be listed; what was listed before that is kept.
+        StoreError: If the store cannot be listed; the data set is degraded, what was listed before that is kept.
     """
+    with degraded_by(parts, dataset_id):
+        return _sync(parts, dataset_id, time.monotonic() + within_s)
+
+
+def _sync(parts: Parts, dataset_id: str, until: float) -> SyncReport:
     store = store_of(parts, dataset_id)
     with parts.catalog.read() as session:
         org = session.get_one(Dataset, dataset_id).org
     seen, added, changed = set[str](), 0, 0
     for batch in _batches(store.images()):
+        if time.monotonic() > until:
+            return SyncReport(images=len(seen), added=added, changed=changed, gone=0, complete=False)
+        examined = examine(store, _unknown(parts, dataset_id, batch))
         with parts.catalog.write() as session:
-            new, different = _take_in(parts, session, org, dataset_id, batch)
+            new, different = _take_in(parts, session, org, dataset_id, batch, examined)
         seen.update(image.key for image in batch)
         added, changed = added + new, changed + different
     with parts.catalog.write() as session:
         gone = _close_gone(session, dataset_id, seen)
-        session.execute(update(Dataset).where(Dataset.id == dataset_id).values(synced_at=now(), state="ready"))
+        session.execute(update(Dataset).where(Dataset.id == dataset_id).values(synced_at=now()))
     return SyncReport(images=len(seen), added=added, changed=changed, gone=gone)
 
 
-def _take_in(parts: Parts, session: Session, org: str, dataset_id: str, batch: list[StoredImage]) -> tuple[int, int]:
+def _unknown(parts: Parts, dataset_id: str, batch: list[StoredImage]) -> list[StoredImage]:
+    """Return the images that are new or have changed: only they cost a look at their headers."""
+    keys = [image.key for image in batch]
+    query = select(Image.key, Image.fingerprint).where(Image.dataset_id == dataset_id, Image.key.in_(keys))
+    with parts.catalog.read() as session:
+        known = {row.key: row.fingerprint for row in session.execute(query)}
+    return [image for image in batch if known.get(image.key) != image.fingerprint]
+
+
+def _take_in(
+    parts: Parts,
+    session: Session,
+    org: str,
+    dataset_id: str,
+    batch: list[StoredImage],
+    examined: Mapping[str, Examined],
+) -> tuple[int, int]:
     keys = [image.key for image in batch]
     known = {
         image.key: image
@@ -62,25 +96,28 @@ def _take_in(parts: Parts, session: Session, org: str, dataset_id: str, batch: l
     added = changed = 0
     back: list[int] = []
     for stored in batch:
-        row = known.get(stored.key)
+        row, found = known.get(stored.key), examined.get(stored.key, Examined())
         if row is None:
-            session.add(_row(parts, org, dataset_id, stored))
+            session.add(_row(parts, org, dataset_id, stored, found))
             added += 1
             continue
         different = row.fingerprint != stored.fingerprint
         if different:
-            row.fingerprint, row.meta = stored.fingerprint, dict(stored.meta)
+            row.fingerprint, row.meta, row.failures = stored.fingerprint, _meta(stored, found), 0
             changed += 1
         elsewhere = row.skipped_by == SYSTEM and (different or row.skipped_reason == GONE)
         if elsewhere:
             row.skipped_reason, row.skipped_by = "", ""
+        if found.skipped:
+            skip(session, row, found.skipped)
+        elif elsewhere:
             back.append(row.id)
     session.flush()
     reopen(session, back)
     return added, changed
 
 
-def _row(parts: Parts, org: str, dataset_id: str, stored: StoredImage) -> Image:
+def _row(parts: Parts, org: str, dataset_id: str, stored: StoredImage, found: Examined) -> Image:
     # A patient is known here only as a keyed hash: of the patient, else of the study, else of the image.
     identity = stored.patient or stored.study or stored.key
     patient_key = parts.vault.keyed_hash(org, identity)
@@ -91,9 +128,16 @@ def _row(parts: Parts, org: str, dataset_id: str, stored: StoredImage) -> Image:
         patient_key=patient_key,
         held_out=is_held_out(patient_key),
         fingerprint=stored.fingerprint,
-        meta=dict(stored.meta),
+        meta=_meta(stored, found),
+        open=not found.skipped,
+        skipped_reason=found.skipped,
+        skipped_by=SYSTEM if found.skipped else "",
         shuffle=random.random(),  # noqa: S311 - an order, no secret
     )
+
+
+def _meta(stored: StoredImage, found: Examined) -> dict[str, str]:
+    return {**stored.meta, **({"Resampled": found.resampled} if found.resampled else {})}
 
 
 def is_held_out(patient_key: str) -> bool:

@@ -26,7 +26,6 @@ from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder
 from tasks.images.geometry import Geometry
 from tasks.images.stores import image_of, store_of
-from tasks.images.volume import read_geometry
 from tasks.labels.check import CheckedLabel, check_label
 from tasks.rounds import attempts
 from tasks.rounds.snapshot import Snapshot, SnapshotRow
@@ -234,7 +233,7 @@ def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> lis
             log.warning("image %s is left out: %s", row.image, type(error).__name__)
             continue
         target = folder / f"{row.label_sha256}-{row.image}.nii"
-        found = _in_our_words(parts, work, row, read_geometry(local.path), target)
+        found = _in_our_words(parts, work, row, local.geometry(), target)
         if found.quarantine is not None:
             # It fitted when it was saved, for another experiment's names perhaps; here it cannot be learnt from.
             log.warning("label %s is left out: %s", row.label, found.quarantine)

@@ -48,7 +48,7 @@ def clear(session: Session, image: Image) -> bool:
         raise ConflictError("The image is no longer in its store: put it back and list the data set again")
     if not image.skipped_reason:
         return False
-    image.skipped_reason, image.skipped_by = "", ""
+    image.skipped_reason, image.skipped_by, image.failures = "", "", 0
     session.flush()
     reopen(session, [image.id])
     return True

@@ -1,8 +1,9 @@
 """The catalog's tables, a module per noun. Importing this package registers all of them."""
 
 from infra.adapters.catalog.tables.base import Base
-from infra.adapters.catalog.tables.data import Dataset, Image, Label, LabelEvent, LabelTag, Lease
+from infra.adapters.catalog.tables.data import Dataset, Image, Label, LabelEvent, LabelTag, Lease, SeenLabel
 from infra.adapters.catalog.tables.edge import Audit, IdempotencyKey, LoopLease, Outbox
+from infra.adapters.catalog.tables.hooks import Hook, HookMessage
 from infra.adapters.catalog.tables.jobs import Attempt, Decision, Job, PatientSide, PendingImage, StepMark
 from infra.adapters.catalog.tables.models import (
     Bundle,
@@ -29,6 +30,8 @@ __all__ = [
     "Decision",
     "Experiment",
     "ExperimentDataset",
+    "Hook",
+    "HookMessage",
     "IdempotencyKey",
     "Image",
     "Job",
@@ -43,6 +46,7 @@ __all__ = [
     "PatientSide",
     "PendingImage",
     "Publication",
+    "SeenLabel",
     "Slot",
     "StepMark",
     "VaultValue",

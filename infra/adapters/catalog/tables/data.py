@@ -57,7 +57,18 @@ class Image(Base):
     open: Mapped[bool] = mapped_column(default=True)  # free to be given: not labelled, leased, skipped or gone
     skipped_reason: Mapped[str] = mapped_column(Text, default="")
     skipped_by: Mapped[str] = mapped_column(NAME, default="")
+    failures: Mapped[int] = mapped_column(default=0)  # times in a row that its bytes could not be read
     added_at: Mapped[float] = mapped_column(default=now())
+
+
+class SeenLabel(Base):
+    """A label found at the source that was looked at and needs no second look: taken in, or left for good."""
+
+    __tablename__ = "seen_label"
+
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"), primary_key=True)
+    mark: Mapped[str] = mapped_column(String(128), primary_key=True)
+    at: Mapped[float] = mapped_column(default=now())
 
 
 class Label(Base):

@@ -274,6 +274,7 @@ def _image() -> None:
         sa.Column("open", sa.Boolean(), nullable=False),
         sa.Column("skipped_reason", sa.Text(), nullable=False),
         sa.Column("skipped_by", sa.String(length=512), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("added_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name="fk_image_dataset_id_dataset"),
         sa.PrimaryKeyConstraint("id", name="pk_image"),
@@ -478,6 +479,7 @@ def _candidate() -> None:
         sa.Column("method", sa.String(length=16), nullable=False),
         sa.Column("dataset_id", sa.String(length=36), nullable=False),
         sa.Column("score", sa.Double(), nullable=False),
+        sa.Column("by", sa.String(length=16), nullable=False),
         sa.Column("version_id", sa.String(length=36), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name="fk_candidate_dataset_id_dataset"),
@@ -654,6 +656,17 @@ def _label_tag() -> None:
     op.create_index("ix_label_tag_label_id", "label_tag", ["label_id"])
 
 
+def _seen_label() -> None:
+    op.create_table(
+        "seen_label",
+        sa.Column("dataset_id", sa.String(length=36), nullable=False),
+        sa.Column("mark", sa.String(length=128), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name="fk_seen_label_dataset_id_dataset"),
+        sa.PrimaryKeyConstraint("dataset_id", "mark", name="pk_seen_label"),
+    )
+
+
 TABLES = {
     "audit": _audit,
     "bundle": _bundle,
@@ -685,4 +698,5 @@ TABLES = {
     "step_mark": _step_mark,
     "label_event": _label_event,
     "label_tag": _label_tag,
+    "seen_label": _seen_label,
 }

@@ -1,0 +1,53 @@
+"""A data set whose store does not answer, or refuses us, says so and why; one that answers again says nothing."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import or_, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from configs.errors import StoreError
+from infra.adapters.catalog.tables import Dataset
+from infra.wiring import Parts
+
+READY, DEGRADED = "ready", "degraded"
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def degraded_by(parts: Parts, dataset_id: str) -> Iterator[None]:
+    """Note how the data set's store did: degraded with the reason if a `StoreError` leaves the block, else ready.
+
+    Raises:
+        StoreError: The one that left the block.
+    """
+    try:
+        yield
+    except StoreError as error:
+        degrade(parts, dataset_id, error)
+        raise
+    recovered(parts, dataset_id)
+
+
+def recovered(parts: Parts, dataset_id: str) -> None:
+    """Say that the data set's store does what is asked of it."""
+    _note(parts, dataset_id, READY, "")
+
+
+def degrade(parts: Parts, dataset_id: str, error: StoreError) -> None:
+    """Say that the data set's store fails, and how."""
+    if _note(parts, dataset_id, DEGRADED, str(error)):
+        log.warning("data set %s is degraded: %s", dataset_id, error)
+
+
+def _note(parts: Parts, dataset_id: str, state: str, reason: str) -> bool:
+    """Write the state if it is another, and say whether it was."""
+    news = or_(Dataset.state != state, Dataset.state_reason != reason)
+    change = update(Dataset).where(Dataset.id == dataset_id, news).values(state=state, state_reason=reason)
+    try:
+        with parts.catalog.write() as session:
+            return session.execute(change.returning(Dataset.id)).first() is not None
+    except SQLAlchemyError as error:  # who reads an image while the catalog is away gets it all the same
+        log.warning("data set %s: its state could not be noted: %s", dataset_id, type(error).__name__)
+        return False
