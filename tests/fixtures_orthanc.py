@@ -1,9 +1,10 @@
 """A real DICOMweb server: Debian's Orthanc (`apt-get install orthanc orthanc-dicomweb`), in a folder of its own."""
 
 import json
+import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -60,8 +61,14 @@ def locked_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc
 
 
 @contextmanager
-def running_orthanc(folder: Path, *, auth: tuple[str, str] | None = None) -> Iterator[Orthanc]:
-    """Run an empty Orthanc in *folder* until the block ends."""
+def running_orthanc(
+    folder: Path,
+    *,
+    auth: tuple[str, str] | None = None,
+    more: Mapping[str, object] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Orthanc]:
+    """Run an empty Orthanc in *folder* until the block ends, with *more* settings and environment."""
     binary = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
     if binary is None or not PLUGIN.exists():
         skip_or_fail("Orthanc is not installed here: apt-get install orthanc orthanc-dicomweb.")
@@ -79,13 +86,21 @@ def running_orthanc(folder: Path, *, auth: tuple[str, str] | None = None) -> Ite
         "HttpThreadsCount": 8,
         "OverwriteInstances": True,
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "StudiesMetadata": "Full", "SeriesMetadata": "Full"},
+        **(more or {}),
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))
     with (folder / "log.txt").open("w") as log:
         command = [str(binary), str(folder / "orthanc.json")]
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
+        )
     try:
-        server = Orthanc(f"http://127.0.0.1:{port}", auth)
+        server = Orthanc(f"http://127.0.0.1:{settings['HttpPort']}", auth)
         wait_until(lambda: process.poll() is not None or server.answers(), "Orthanc to answer")
         assert process.poll() is None, (folder / "log.txt").read_text()[-2000:]
         yield server

@@ -30,6 +30,8 @@ class Right(StrEnum):
     PUBLISH = "publish and roll back model versions"
     MANAGE_KEYS = "manage keys"
     MANAGE_BUNDLES = "register bundles"
+    MANAGE_HOOKS = "manage webhooks"
+    READ_LOGS = "read the system's logs"
 
 
 _ANNOTATOR = frozenset({Right.READ, Right.ANNOTATE})
@@ -40,7 +42,7 @@ RIGHTS: dict[Role, frozenset[Right]] = {
     Role.ANNOTATOR: _ANNOTATOR,
     Role.REVIEWER: _REVIEWER,
     Role.ENGINEER: _ENGINEER,
-    Role.ADMIN: _ENGINEER | {Right.MANAGE_KEYS, Right.MANAGE_BUNDLES},
+    Role.ADMIN: _ENGINEER | {Right.MANAGE_KEYS, Right.MANAGE_BUNDLES, Right.MANAGE_HOOKS, Right.READ_LOGS},
 }
 
 

@@ -20,6 +20,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from infra.adapters.catalog import news
+
 _Columns = TypeVarTuple("_Columns")
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -39,6 +41,7 @@ class Catalog:
         )
         self._read_session = sessionmaker(self._reader, expire_on_commit=False)
         self._write_session = sessionmaker(self._writer, expire_on_commit=False)
+        news.install(self._write_session)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -94,8 +97,9 @@ def one_by_one(session: Session, name: str) -> None:
 
 def _engine(url: str, is_sqlite: bool, begin: str) -> Engine:
     if not is_sqlite:
-        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
-    engine = create_engine(url, connect_args={"timeout": 10}, pool_size=20, max_overflow=40)
+        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
+    # An error's text reaches logs: it names the statement, never the values in it.
+    engine = create_engine(url, connect_args={"timeout": 10}, pool_size=20, max_overflow=40, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

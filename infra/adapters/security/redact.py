@@ -16,6 +16,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b(authorization|proxy-authorization|cookie|set-cookie|x-api-key)(['\"]?\s*[:=]\s*).+"), r"\1\2"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), r"\1 "),
     (re.compile(r"\btbt?_[\w-]{16,}"), ""),
+    (re.compile(r"\bwhsec_[\w+/=-]{16,}"), ""),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), ""),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+"), ""),
     (re.compile(r"(?i)\b((?:\w*(?:secret|password|passwd|token|api_?key))['\"]?\s*[:=]\s*)['\"]?[^\s'\",&}]+"), r"\1"),

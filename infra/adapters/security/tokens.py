@@ -3,12 +3,14 @@
 Both hold 256 random bits, so a plain SHA-256 is enough: there is nothing to guess and nothing to slow down.
 """
 
+import base64
 import hashlib
 import hmac
 import secrets
 
 KEY_PREFIX = "tb_"
 TOKEN_PREFIX = "tbt_"  # noqa: S105 - what a token looks like, not a token
+WEBHOOK_PREFIX = "whsec_"
 TOKEN_LIFE_S = 24 * 3600
 MAX_SECRET_CHARS = 1000
 
@@ -21,6 +23,11 @@ def new_key() -> str:
 def new_token() -> str:
     """Return a fresh bearer or slot token, `tbt_` and 256 bits in URL-safe base 64."""
     return TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
+def new_webhook_secret() -> str:
+    """Return a fresh signing secret of Standard Webhooks: `whsec_` and 256 bits in base 64."""
+    return WEBHOOK_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def hash_secret(secret: str) -> str:

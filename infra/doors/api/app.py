@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 
 from configs.errors import UnauthorizedError
 from infra.adapters.security.redact import guard
-from infra.doors.api import errors, health, pages
+from infra.doors.api import errors, health, hooks, pages
 from infra.doors.api.browser import login, mlflow, prefect, proxy, session
 from infra.doors.api.guard import Guard, hosts_of
 from infra.doors.api.logins import FailedLogins
@@ -49,6 +49,7 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
     errors.install(app)
     pages.install(app)
     app.include_router(health.router)
+    app.include_router(hooks.router)
     for router in (*monai_cloud.routers(), monai_label.router(), native.router()):
         app.include_router(router)
     app.add_exception_handler(UnauthorizedError, session.not_logged_in)

@@ -27,6 +27,7 @@ NOUNS: dict[str, _Noun] = {
     "jobs": _Noun("jobs", "Trainings and annotation loops; cancel one.", False),
     "rounds": _Noun("rounds", "What each round learned, and whether it was published.", False),
     "models": _Noun("models", "Model versions, and which one is served.", False),
+    "hooks": _Noun("hooks", "Webhooks: who is told, and which PACS tells us.", False),
     "bundles": _Noun("bundles", "MONAI bundles that experiments can use.", False),
     "sample": _Noun("sample", "Write sample cases made from real anatomy.", True),
     "keys": _Noun("keys", "API keys: create, list, revoke.", True),

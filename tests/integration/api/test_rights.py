@@ -19,6 +19,7 @@ ORDER = [Role.ANNOTATOR, Role.REVIEWER, Role.ENGINEER, Role.ADMIN]
 ID = "11111111-2222-4333-8444-555555555555"
 ANNOTATION: dict[str, object] = {"action": "annotation", "specs": {"round_size": 1}}
 ANYBODY = {
+    "/hooks/{hook_id}",  # signed: tests/integration/api/test_hooks.py
     "/api/v1/login",
     "/api/v1/health",
     "/api/v1/health/liveness",
@@ -70,12 +71,17 @@ OURS: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("GET", f"/api/teachback/v1/rounds?experiment={ID}", None, Role.ANNOTATOR),
     ("GET", f"/api/teachback/v1/models?experiment={ID}", None, Role.ANNOTATOR),
     ("POST", "/api/teachback/v1/models:publish", dict(PUBLISH), Role.ENGINEER),
+    ("POST", "/api/teachback/v1/models:decline", dict(PUBLISH), Role.ENGINEER),
     ("POST", "/api/teachback/v1/models:rollback", {"experiment": ID}, Role.ENGINEER),
     ("GET", "/api/teachback/v1/bundles", None, Role.ANNOTATOR),
     ("POST", "/api/teachback/v1/bundles", {"folder": "/nowhere"}, Role.ADMIN),
     ("GET", "/api/teachback/v1/keys", None, Role.ADMIN),
     ("POST", "/api/teachback/v1/keys", {"name": "x", "role": "annotator"}, Role.ADMIN),
     ("DELETE", f"/api/teachback/v1/keys/{ID}", None, Role.ADMIN),
+    ("GET", "/api/teachback/v1/hooks", None, Role.ADMIN),
+    ("POST", "/api/teachback/v1/hooks", {"dataset": ID}, Role.ADMIN),
+    ("POST", f"/api/teachback/v1/hooks/{ID}:rotate", None, Role.ADMIN),
+    ("DELETE", f"/api/teachback/v1/hooks/{ID}", None, Role.ADMIN),
     ("POST", f"/api/teachback/v1/datasets/{ID}:sync", None, Role.ANNOTATOR),
     ("GET", f"/api/teachback/v1/datasets/{ID}/skipped", None, Role.ANNOTATOR),
     ("POST", f"/api/teachback/v1/datasets/{ID}/images:skip", {"image": "x", "reason": "y"}, Role.ANNOTATOR),

@@ -4,6 +4,7 @@ from infra.adapters.catalog.tables.base import Base
 from infra.adapters.catalog.tables.data import Dataset, Image, Label, LabelEvent, LabelTag, Lease, SeenLabel
 from infra.adapters.catalog.tables.edge import Audit, IdempotencyKey, LoopLease, Outbox
 from infra.adapters.catalog.tables.hooks import Hook, HookMessage
+from infra.adapters.catalog.tables.hooks import Hook, HookMessage
 from infra.adapters.catalog.tables.jobs import Attempt, Decision, Job, PatientSide, PendingImage, StepMark
 from infra.adapters.catalog.tables.models import (
     Bundle,
@@ -30,6 +31,8 @@ __all__ = [
     "Decision",
     "Experiment",
     "ExperimentDataset",
+    "Hook",
+    "HookMessage",
     "Hook",
     "HookMessage",
     "IdempotencyKey",

@@ -26,6 +26,7 @@ class ApiKey(Base):
     role: Mapped[str] = mapped_column(STATE)
     secret_hash: Mapped[str] = mapped_column(HASH, unique=True)
     created_at: Mapped[float] = mapped_column(default=now())
+    used_at: Mapped[float | None]  # to the hour: a row that every request writes would be in every request's way
     revoked_at: Mapped[float | None]
 
 
