@@ -19,37 +19,28 @@ from tasks.rounds.tasks import (
 )
 from tasks.selection.tasks import refresh_strategy_scores
 
-ExperimentName = Annotated[
-    str,
-    Field(title="Experiment", description="Name or id of the experiment to train; `teachback experiments` lists them."),
-]
-Publish = Annotated[
-    PublishPolicy,
-    Field(
-        title="What happens with the result",
-        description="gate: published if it is better on the held-out patients. auto: published in any case. "
-        "review: kept until a person publishes it. none: kept.",
-    ),
-]
-Training = Annotated[
-    TrainSpec | None,
-    Field(title="Training", description="How to train; left out, the bundle's own way, for an hour at most."),
-]
-Reason = Annotated[str, Field(title="Reason", description="Why, for the record; shown as the job's name.")]
-
 
 @flow(name="continual-learning-round", retries=0, persist_result=False, validate_parameters=True)
 def continual_learning_round(
-    experiment: ExperimentName = "",
-    publish: Publish = "gate",
-    train_spec: Training = None,
-    reason: Reason = "",
-    job_id: Annotated[str, Field(title="Job", description="Set by the system; leave it empty.")] = "",
-    attempt: Annotated[int, Field(title="Attempt", description="Set by the system; leave it at 1.", ge=1)] = 1,
+    experiment: str = "",
+    publish: PublishPolicy = "gate",
+    train_spec: TrainSpec | None = None,
+    reason: str = "",
+    job_id: str = "",
+    attempt: Annotated[int, Field(ge=1)] = 1,
 ) -> None:
     """Train a challenger on all labels so far and publish it if it is good enough.
 
     Give an experiment to start a round by hand; the system itself gives `job_id` and `attempt`.
+
+    Args:
+        experiment: Name or id of the experiment to train; `teachback experiments` lists them.
+        publish: What happens with the result. gate: published if it is better on the held-out patients; auto:
+            published in any case; review: kept until a person publishes it; none: kept.
+        train_spec: How to train; left out, the bundle's own way, for an hour at most.
+        reason: Why, for the record; shown as the job's name.
+        job_id: Set by the system; leave it empty.
+        attempt: Set by the system; leave it at 1.
     """
     carry_out(job_id or adopt(experiment, publish, train_spec, reason), attempt)
 

@@ -13,7 +13,9 @@ class RunsInMemory:
 
     def __init__(self) -> None:
         self.up = True
-        self.deployments = {"continual-learning-round/default", "realtime-inference/default"}
+        self.deployments = {
+            f"{flow}/default" for flow in ("continual-learning-round", "realtime-inference", "batch-inference")
+        }
         self.found: dict[str, FlowRun] = {}
         self.parameters: dict[str, dict[str, Any]] = {}
         self._by_key: dict[str, str] = {}

@@ -40,4 +40,5 @@ def arch_of(bundle_name: str) -> str:
 
 def actions_of(bundle: Bundle) -> list[str]:
     """Return what jobs an experiment with this bundle can run: tiers A and B train, C only infers."""
-    return ["train", "inference", "annotation"] if bundle.tier in _TRAINABLE else ["inference"]
+    every = ["inference", "batchinfer"]
+    return ["train", "annotation", *every] if bundle.tier in _TRAINABLE else every

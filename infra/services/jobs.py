@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError
 from configs.specs.annotation import AnnotationSpec
+from configs.specs.batch import BatchSpec
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
 from configs.states import TERMINAL
@@ -24,6 +25,7 @@ from infra.services.callers import Caller, Right, allow, may
 from infra.services.listing import Cut, Page, cut
 from infra.services.repeats import Repeat, keep, recall
 from infra.wiring import Parts
+from tasks.batch.start import start_batch
 from tasks.reconcile.loop import wake
 from tasks.rounds import pause as pausing
 from tasks.rounds.cancel import cancel as cancel_job
@@ -81,6 +83,23 @@ def train(parts: Parts, caller: Caller, experiment_id: str, spec: RoundSpec, ask
         return start_train(session, experiment, spec, actor=caller.subject, name=asked.name, request=request)
 
     return _start(parts, caller, experiment_id, "train", asked, start)
+
+
+def batch_infer(parts: Parts, caller: Caller, experiment_id: str, spec: BatchSpec, asked: Asked) -> str:
+    """Have many images predicted and the predictions written as files; return the job's id.
+
+    Raises:
+        ForbiddenError: If the caller may not.
+        NotFoundError: If there is no such experiment, data set, image or version.
+        InvalidRequestError: If the experiment has no model yet, or no data set to predict on.
+    """
+    allow(caller, Right.RUN_JOBS)
+
+    def start(session: Session, experiment: Experiment) -> Job:
+        request = shown_specs(asked.specs)
+        return start_batch(session, experiment, spec, actor=caller.subject, name=asked.name, request=request)
+
+    return _start(parts, caller, experiment_id, "batchinfer", asked, start)
 
 
 def get(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> Job:

@@ -11,6 +11,7 @@ from infra.wiring import Parts
 from tasks.rounds.turns import others_turn
 
 ROUND = "continual-learning-round/default"
+BATCH = "batch-inference/default"
 SLOT = "realtime-inference/default"
 
 
@@ -58,9 +59,10 @@ def _start_attempt(parts: Parts, job_id: str, n: int) -> None:
         return
     if job.current_attempt != n or attempt.state != AttemptState.QUEUED or attempt.flow_run_id is not None:
         return
-    title = f"round {job.round_no}" if job.round_no else "training"
+    batch = job.action == "batchinfer"
+    title = "batch" if batch else f"round {job.round_no}" if job.round_no else "training"
     run = parts.orchestrator.start(
-        ROUND, {"job_id": job_id, "attempt": n}, key=f"{job_id}-{n}", name=f"{title}, attempt {n}"
+        BATCH if batch else ROUND, {"job_id": job_id, "attempt": n}, key=f"{job_id}-{n}", name=f"{title}, attempt {n}"
     )
     with parts.catalog.write() as session:
         session.execute(update(Attempt).where(Attempt.job_id == job_id, Attempt.n == n).values(flow_run_id=run))

@@ -16,9 +16,10 @@ _WAITING = (JobStatus.PENDING, JobStatus.RESUMING)
 
 
 def others_turn() -> ColumnElement[bool]:
-    """Return the condition that a job's experiment is being trained by another job."""
+    """Return the condition that a job trains and its experiment is being trained by another job."""
     other = aliased(Job)
     return exists().where(
+        Job.action == "train",
         other.experiment_id == Job.experiment_id,
         other.id != Job.id,
         other.action == "train",

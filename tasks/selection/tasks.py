@@ -4,13 +4,16 @@ import logging
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
-from configs.errors import TeachbackError
+from configs.errors import TaskFailedError, TeachbackError, UpstreamError
 from configs.settings import Settings
+from configs.specs.score import ScoringMethod
 from infra.wiring import open_parts
 from tasks.rounds.failures import in_our_words
 from tasks.rounds.work import Claim, open_work
 from tasks.selection.refresh import refresh_scores
+from tasks.selection.refresh_all import Refreshed, refresh_all
 
 log = logging.getLogger(__name__)
 
@@ -25,3 +28,29 @@ def refresh_strategy_scores(held: Claim) -> None:
             refresh_scores(parts, work.experiment_id, work.dataset_id)
     except TeachbackError as error:
         log.warning("scores were not refreshed after job %s: %s", held.job_id, error)
+
+
+@task(name="score", cache_policy=NO_CACHE)
+def refresh_all_scores(experiment: str, method: ScoringMethod | None) -> list[Refreshed]:
+    """Score unlabelled images of one experiment or of all, with what each has published."""
+    return refresh_all(open_parts(Settings()), experiment, method)
+
+
+@task(name="report", cache_policy=NO_CACHE)
+def report_scores(done: list[Refreshed]) -> None:
+    """Show in Prefect how many images were scored.
+
+    Raises:
+        TaskFailedError: If an experiment's images could not all be scored.
+    """
+    scored = sum(each.scored for each in done)
+    rows = [each.model_dump() for each in done]
+    try:
+        orchestrator = open_parts(Settings()).orchestrator
+        orchestrator.table("refresh-scores", rows, f"{scored} images were scored.", str(flow_run.get_id()))
+    except UpstreamError:
+        log.warning("the table could not be shown in Prefect")
+    failed = [each for each in done if each.error]
+    if failed:
+        said = f"{len(failed)} experiments could not be scored: {failed[0].error}"
+        raise TaskFailedError("scores", said, passing=True, detail=said)

@@ -4,13 +4,16 @@ The command takes some five seconds per deployment; this takes one for all, and 
 """
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyOptions
+from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
@@ -31,6 +34,13 @@ class _WorkPool(BaseModel):
     job_variables: dict[str, Any] = {}
 
 
+class _Schedule(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    interval: int = Field(gt=0, description="Seconds.")
+    slug: str
+
+
 class _Deployment(BaseModel):
     """The parts of a deployment that our file uses; another one is refused, not overlooked."""
 
@@ -41,6 +51,8 @@ class _Deployment(BaseModel):
     description: str = ""
     tags: list[str] = []
     parameters: dict[str, Any] = {}
+    schedules: list[_Schedule] = []
+    concurrency_limit: ConcurrencyLimitConfig | None = None
     work_pool: _WorkPool
 
 
@@ -111,5 +123,27 @@ def _register(client: SyncPrefectClient, root: Path, content: _PrefectFile, want
         job_variables=wanted.work_pool.job_variables,
         parameter_openapi_schema=parameter_schema(flow).model_dump(exclude_unset=True),
         enforce_parameter_schema=True,
+        # A schedule that a person has paused or changed stays so: it is given once.
+        schedules=None if _is_known(client, f"{flow.name}/{wanted.name}") else [_schedule(s) for s in wanted.schedules],
+        concurrency_limit=wanted.concurrency_limit.limit if wanted.concurrency_limit else None,
+        concurrency_options=_options(wanted.concurrency_limit),
     )
     return f"{flow.name}/{wanted.name}"
+
+
+def _is_known(client: SyncPrefectClient, deployment: str) -> bool:
+    try:
+        client.read_deployment_by_name(deployment)
+    except ObjectNotFound:
+        return False
+    return True
+
+
+def _schedule(wanted: _Schedule) -> DeploymentScheduleCreate:
+    return DeploymentScheduleCreate(
+        schedule=IntervalSchedule(interval=timedelta(seconds=wanted.interval)), slug=wanted.slug
+    )
+
+
+def _options(limit: ConcurrencyLimitConfig | None) -> ConcurrencyOptions | None:
+    return ConcurrencyOptions(collision_strategy=limit.collision_strategy) if limit else None

@@ -157,23 +157,42 @@ def test_pools_are_kept_when_made_again_with_another_limit(prefect_server: Prefe
     assert httpx.get(f"{prefect_server.url}/work_pools/rounds", auth=auth).json()["concurrency_limit"] == 1
 
 
-def test_our_own_file_registers_both_flows_with_their_forms_and_may_be_registered_again(
+def test_our_own_file_registers_every_flow_with_its_form_and_may_be_registered_again(
     prefect_server: PrefectServer,
 ) -> None:
-    names = ["continual-learning-round/default", "realtime-inference/default"]
+    flows = ["continual-learning-round", "train", "batch-inference", "refresh-scores", "realtime-inference"]
+    names = [f"{flow}/default" for flow in flows]
     for _ in range(2):
         assert deploy(prefect_server.url, prefect_server.auth, REPOSITORY) == names
     auth = ("teachback", prefect_server.auth.get_secret_value().split(":")[1])
     shown = [httpx.get(f"{prefect_server.url}/deployments/name/{name}", auth=auth).json() for name in names]
-    assert [each["work_pool_name"] for each in shown] == ["rounds", "realtime"]
-    assert {"job_id", "attempt", "experiment", "reason"} <= set(shown[0]["parameter_openapi_schema"]["properties"])
-    assert set(shown[1]["parameter_openapi_schema"]["properties"]) == {"slot_id"}
+    assert [each["work_pool_name"] for each in shown] == ["rounds"] * 4 + ["realtime"]
+    forms = [each["parameter_openapi_schema"]["properties"] for each in shown]
+    assert {"job_id", "attempt", "experiment", "reason"} <= set(forms[0])
+    assert set(forms[4]) == {"slot_id"}
+    assert all(field["description"] for form in forms[:4] for field in form.values())
+    assert forms[0]["publish"]["enum"] == ["gate", "auto", "review", "none"]
+    training = shown[0]["parameter_openapi_schema"]["definitions"]["TrainSpec"]["properties"]
+    assert all(field["description"] for field in training.values())
+    assert [schedule["schedule"]["interval"] for schedule in shown[3]["schedules"]] == [3600]
     assert str(REPOSITORY) not in json.dumps(shown), "nothing registered names this machine"
+
+
+def test_a_schedule_that_a_person_paused_stays_paused_when_we_start_again(prefect_server: PrefectServer) -> None:
+    deploy(prefect_server.url, prefect_server.auth, REPOSITORY)
+    auth = ("teachback", prefect_server.auth.get_secret_value().split(":")[1])
+    with httpx.Client(base_url=prefect_server.url, auth=auth) as client:
+        (schedule,) = client.get("/deployments/name/refresh-scores/default").json()["schedules"]
+        path = f"/deployments/{schedule['deployment_id']}/schedules/{schedule['id']}"
+        client.patch(path, json={"active": False}).raise_for_status()
+        deploy(prefect_server.url, prefect_server.auth, REPOSITORY)
+        (now,) = client.get("/deployments/name/refresh-scores/default").json()["schedules"]
+    assert (now["active"], now["id"]) == (False, schedule["id"])
 
 
 def test_a_deployment_file_with_an_unknown_field_is_refused(prefect_server: PrefectServer, tmp_path: Path) -> None:
     (tmp_path / "infra" / "deploy").mkdir(parents=True)
-    content = _FILE.replace("description: For tests.", "schedules: [hourly]")
+    content = _FILE.replace("description: For tests.", "paused: true")
     (tmp_path / "infra" / "deploy" / "prefect.yaml").write_text(content)
-    with pytest.raises(OrchestratorError, match="schedules"):
+    with pytest.raises(OrchestratorError, match="paused"):
         deploy(prefect_server.url, prefect_server.auth, tmp_path)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from configs.errors import InvalidRequestError
 from configs.specs.annotation import AnnotationSpec, GateSpec, PublishPolicy, StopCriteria
+from configs.specs.batch import BatchResult, BatchSpec, Which
 from configs.specs.infer import InferSpec
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
@@ -67,6 +68,25 @@ class TrainSpecs(BaseModel):
     def to_spec(self) -> RoundSpec:
         """Return what the service is asked for."""
         return RoundSpec(train=TrainSpec.from_request(_checked(self.model_extra or {})), publish=self.publish)
+
+
+class BatchSpecs(BaseModel):
+    """What `batchinfer` is told; without a data set, the experiment's for inference. Overrides are not taken."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    dataset_id: str | None = None
+    inference_dataset: str | None = None
+    train_job_id: str | None = None
+    images: list[str] = Field(default_factory=list)
+    which: Which = "all"
+    write_predictions: bool = False
+    output: str = ""
+
+    def to_spec(self) -> BatchSpec:
+        """Return what the service is asked for."""
+        said = self.model_dump(exclude={"inference_dataset"})
+        return BatchSpec.model_validate({**said, "dataset_id": self.dataset_id or self.inference_dataset})
 
 
 class InferenceSpecs(BaseModel):
@@ -137,7 +157,7 @@ class JobResult(BaseModel):
             max_epoch=result.max_epoch,
             key_metric=_NO_METRIC_YET if metric is None else metric,
             message=job.message,
-            stats=result.model_dump(mode="json", exclude_none=True) if job.result else {},
+            stats=_stats(job),
             metric_kind=result.metric_kind,
             metric_cases=result.metric_cases,
             decision=result.decision,
@@ -194,6 +214,13 @@ class Message(BaseModel):
     """A sentence."""
 
     message: str
+
+
+def _stats(job: Job) -> dict[str, Any]:
+    if not job.result:
+        return {}
+    kind = BatchResult if job.action == "batchinfer" else RoundResult
+    return kind.model_validate(job.result).model_dump(mode="json", exclude_none=True)
 
 
 def _checked(specs: dict[str, Any]) -> dict[str, Any]:

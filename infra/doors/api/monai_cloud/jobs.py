@@ -12,6 +12,7 @@ from configs.errors import InvalidRequestError, NotFoundError
 from infra.doors.api.deps import CallerDep, PageDep, PartsDep, RepeatDep
 from infra.doors.api.monai_cloud.job_schemas import (
     AnnotationSpecs,
+    BatchSpecs,
     InferenceSpecs,
     JobList,
     JobRequest,
@@ -28,7 +29,7 @@ from infra.services.repeats import Repeat
 from infra.wiring import Parts
 
 router = APIRouter(prefix="/experiments/{experiment_id}/jobs", tags=["jobs"])
-NOT_OFFERED = frozenset({"batchinfer", "auto3dseg", "generate", "evaluate", "export", "prune", "retrain"})
+NOT_OFFERED = frozenset({"auto3dseg", "generate", "evaluate", "export", "prune", "retrain"})
 
 
 class ResumeRequest(BaseModel):
@@ -54,7 +55,7 @@ class ResumeRequest(BaseModel):
 def create_job(
     experiment_id: ExperimentId, body: JobRequest, parts: PartsDep, caller: CallerDep, repeat: RepeatDep
 ) -> str | Response:
-    """Run `annotation`, `train` or `inference`."""
+    """Run `annotation`, `train`, `inference` or `batchinfer`."""
     run = _ACTIONS.get(body.action)
     if body.action in NOT_OFFERED:
         raise InvalidRequestError(f"Action {body.action!r} is not offered here: use one of {', '.join(_ACTIONS)}")
@@ -135,6 +136,11 @@ def _inference(parts: Parts, caller: Caller, experiment_id: str, body: JobReques
     return MultipartResponse(inference.infer(parts, caller, experiment_id, asked), HTTPStatus.CREATED)
 
 
+def _batch(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest, repeat: Repeat | None) -> str:
+    spec = BatchSpecs.model_validate(body.specs).to_spec()
+    return jobs.batch_infer(parts, caller, experiment_id, spec, _asked(body, repeat))
+
+
 def _asked(body: JobRequest, repeat: Repeat | None) -> Asked:
     return Asked(name=body.name, description=body.description, specs=body.specs, repeat=repeat)
 
@@ -143,4 +149,5 @@ _ACTIONS: dict[str, Callable[[Parts, Caller, str, JobRequest, Repeat | None], st
     "annotation": _annotation,
     "train": _train,
     "inference": _inference,
+    "batchinfer": _batch,
 }

@@ -1,0 +1,1 @@
+"""Predictions of many images at once, written where they were asked for."""

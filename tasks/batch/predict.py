@@ -1,0 +1,266 @@
+"""Predict a batch: one bundle host, one image after the other, each written whole before the next begins.
+
+A line of the batch's list is written after its file: an attempt goes on where the one before it was lost.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+from uuid import NAMESPACE_URL, uuid5
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from configs.errors import (
+    ConflictError,
+    HostDiedError,
+    InvalidRequestError,
+    NotFoundError,
+    ReadOnlyStoreError,
+    TeachbackError,
+)
+from configs.specs.batch import BatchResult, BatchSpec
+from configs.states import AttemptState, JobStatus, LabelState
+from configs.wire.host import Failed, HostMessage, Load, Loaded, Predict, Prediction, Ready, ServeRequest
+from infra.adapters.catalog import jobs
+from infra.adapters.catalog.tables import Experiment, Image, Label, ModelVersion
+from infra.adapters.compute.base import BundleHost
+from infra.adapters.compute.failures import error_of
+from infra.adapters.images.base import ImageStore, LabelToStore
+from infra.wiring import Parts
+from tasks.bundles.catalog import bundle_folder
+from tasks.images.stores import image_of, store_of
+from tasks.images.volume import Volume, read_volume
+from tasks.labels.series import series_headers
+from tasks.labels.write import write_seg
+from tasks.rounds import attempts
+from tasks.rounds.work import Claim, Lease
+from tasks.serving.answers import encode
+
+Said = TypeVar("Said", Ready, Loaded, Prediction)
+_VERSION = "version"
+_PROGRESS_EVERY = 10
+
+
+class CannotWriteError(TeachbackError):
+    """The predictions cannot go where they were asked for; another try would not help."""
+
+
+class Line(BaseModel):
+    """One line of the list beside the predictions."""
+
+    model_config = ConfigDict(frozen=True)
+
+    image: str
+    file: str
+    version: str
+    labels: dict[str, str]
+
+
+def predict_batch(parts: Parts, held: Claim, lease: Lease) -> BatchResult:
+    """Predict what is not predicted yet, and return what there is in the end.
+
+    An image that is gone or cannot be read is left out; the others go on.
+
+    Raises:
+        SupersededError: If the claim was lost, or the job is to pause.
+        HostError: If the bundle fails.
+        StoreError: If the store cannot be read or written.
+    """
+    batch = _Batch(parts, held)
+    left_out = 0
+    todo = [image for image in batch.images() if image.key not in batch.done]
+    if todo:
+        with batch.host(lease) as (host, heard):
+            for number, image in enumerate(todo, start=1):
+                lease.check()
+                left_out += not batch.one(host, heard, image)
+                if number % _PROGRESS_EVERY == 0:
+                    _note_progress(parts, held)
+    return BatchResult(
+        predicted=len(batch.done),
+        left_out=left_out,
+        version=batch.version.id,
+        output=str(batch.folder.relative_to(parts.settings.home)),
+        isolation=parts.hosts.level,
+    )
+
+
+def finish_batch(parts: Parts, held: Claim, result: BatchResult) -> None:
+    """Close the job.
+
+    Raises:
+        SupersededError: If the attempt may no longer write.
+    """
+    with parts.catalog.write() as session:
+        job = attempts.fence(session, held.job_id, held.n)
+        job.status, job.result = JobStatus.DONE, result.model_dump(mode="json")
+        left_out = f", {result.left_out} images could not be read" if result.left_out else ""
+        job.message = f"{result.predicted} predictions are in {result.output} of the home folder{left_out}"
+        ended = jobs.attempt(session, held.job_id, held.n)
+        if ended is not None:
+            ended.state = AttemptState.ENDED
+
+
+class _Batch:
+    """One attempt at one batch."""
+
+    def __init__(self, parts: Parts, held: Claim) -> None:
+        self._parts = parts
+        with parts.catalog.read() as session:
+            job = jobs.get(session, held.job_id)
+            self._spec = BatchSpec.model_validate(job.spec)
+            experiment = session.get_one(Experiment, job.experiment_id)
+            self.version = session.get_one(ModelVersion, self._spec.version_id)
+        self._labels = {int(index): name for index, name in experiment.labels.items()}
+        self._store = store_of(parts, self._spec.dataset_id or "")
+        self._bundle = bundle_folder(parts, self.version.bundle_id)
+        self._work = parts.settings.home / "work" / held.job_id / str(held.n) / "predict"
+        self.folder = parts.settings.home / "predictions" / (self._spec.output or held.job_id)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._list = self.folder / f"{held.job_id}.jsonl"
+        self.done = _read(self._list)
+
+    def images(self) -> list[Image]:
+        with self._parts.catalog.read() as session:
+            return _wanted(session, self._spec)
+
+    @contextmanager
+    def host(self, lease: Lease) -> Iterator[tuple[BundleHost, Iterator[HostMessage]]]:
+        """Give a host with the version loaded, and what it says."""
+        shutil.rmtree(self._work, ignore_errors=True)
+        raw = self._parts.settings.cache_dir / "raw"
+        raw.mkdir(parents=True, exist_ok=True)
+        (self._work / "cache").mkdir(parents=True)
+        request = ServeRequest(
+            bundle=str(self._bundle), labels=self._labels, out=str(self._work / "out"), cache=str(self._work / "cache")
+        )
+        try:
+            with (
+                self._parts.hosts.start(request, work=self._work, bundle=self._bundle, readable=[raw]) as host,
+                lease.calls(host.kill),
+            ):
+                heard = host.messages()
+                _expect(heard, Ready)
+                host.send(Load(version=_VERSION, weights=self._weights()))
+                _expect(heard, Loaded)
+                yield host, heard
+                host.kill()
+        finally:
+            shutil.rmtree(self._work / "cache", ignore_errors=True)
+
+    def one(self, host: BundleHost, heard: Iterator[HostMessage], image: Image) -> bool:
+        """Predict one image and write it; False if it could not be read."""
+        try:
+            with self._parts.cache.pin() as pin:
+                local = image_of(self._parts, self._store, image, pin)
+                host.send(Predict(id=str(image.id), version=_VERSION, image=[str(local.path)], name=f"{image.id}.nii"))
+                answer = _expect(heard, Prediction)
+                label = Path(answer.path)
+                content = encode(label, local.path, "nifti")
+                self._write(image, label, content)
+        except (NotFoundError, InvalidRequestError):
+            return False
+        return True
+
+    def _write(self, image: Image, label: Path, content: bytes) -> None:
+        name = f"{file_of(image)}.nii.gz"
+        target = self.folder / name
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.partial")
+        partial.write_bytes(content)
+        partial.replace(target)
+        if self._spec.write_predictions:
+            _into_store(self._parts, self._store, image, target, read_volume(label), self._labels, self.version)
+        label.unlink()
+        line = Line(
+            image=image.key, file=name, version=self.version.id, labels={str(i): n for i, n in self._labels.items()}
+        )
+        with self._list.open("a") as lines:
+            lines.write(line.model_dump_json() + "\n")
+        self.done.add(image.key)
+
+    def _weights(self) -> str:
+        if not self.version.weights:
+            return ""
+        copy = self._work / "in" / "version.safetensors"
+        shutil.copyfile(self._parts.blobs.path(self.version.weights), copy)
+        return str(copy)
+
+
+def file_of(image: Image) -> str:
+    """Return the path, without ending, under which an image's prediction lies; its key where that only goes down."""
+    path = PurePosixPath(image.key)
+    plain = path.parts and not path.is_absolute() and ".." not in path.parts and "\0" not in image.key
+    return str(path) if plain else f"image-{image.id}"
+
+
+def _into_store(
+    parts: Parts,
+    store: ImageStore,
+    image: Image,
+    file: Path,
+    volume: Volume,
+    names: dict[int, str],
+    version: ModelVersion,
+) -> None:
+    """Add the prediction to the image's store, marked as made by a program: it is no label to learn from."""
+    known = str(uuid5(NAMESPACE_URL, f"prediction/{version.id}/{image.id}"))
+    headers = series_headers(parts, image.dataset_id, image.key)
+    seg = file.with_name(f".{image.id}.dcm")
+    try:
+        if headers is not None:
+            write_seg(volume, names, headers, seg, label_id=known, author="", origin="AUTOMATIC", model=version.id)
+        store.put_label(image.key, LabelToStore(id=known, path=file if headers is None else seg))
+    except ConflictError:
+        return  # the same version has predicted this image before; floating point need not agree to the last bit
+    except ReadOnlyStoreError as error:
+        raise CannotWriteError("The images' store cannot be written: leave write_predictions out.") from error
+    finally:
+        seg.unlink(missing_ok=True)
+
+
+def _wanted(session: Session, spec: BatchSpec) -> list[Image]:
+    query = select(Image).where(Image.dataset_id == spec.dataset_id)
+    labelled = exists().where(Label.image_id == Image.id, Label.state == LabelState.ACTIVE)
+    if spec.images:
+        keys = set(spec.images)
+        return [image for image in session.scalars(query.order_by(Image.id)) if image.key in keys]
+    if spec.which != "all":
+        query = query.where(labelled if spec.which == "labelled" else ~labelled)
+    return list(session.scalars(query.order_by(Image.id)))
+
+
+def _read(lines: Path) -> set[str]:
+    """Return the images of a list whose files are whole; a line that was cut off counts for nothing."""
+    done = set()
+    for text in lines.read_text().splitlines() if lines.exists() else ():
+        try:
+            done.add(Line.model_validate_json(text).image)
+        except ValueError:
+            continue
+    return done
+
+
+def _expect(heard: Iterator[HostMessage], kind: type[Said]) -> Said:
+    """Return the next message, which has to be of this kind.
+
+    Raises:
+        HostDiedError: If the host says something else, or nothing any more.
+        TeachbackError: What a `Failed` stands for.
+    """
+    message = next(heard, None)
+    if isinstance(message, Failed):
+        raise error_of(message)
+    if not isinstance(message, kind):
+        raise HostDiedError("The bundle host answered with something else than it was asked for")
+    return message
+
+
+def _note_progress(parts: Parts, held: Claim) -> None:
+    with parts.catalog.write() as session:
+        attempts.fence(session, held.job_id, held.n)
+        attempts.progressed(session, held.job_id, held.n)
