@@ -17,6 +17,7 @@ from configs.specs.train import TrainSpec
 
 MAX_MESSAGE_BYTES = 2**20
 Tier = Literal["A", "B", "C"]
+ScoredBy = Literal["", "dropout", "flips"]
 FailureCode = Literal["out_of_memory", "not_finite", "bundle_error", "bad_input"]
 
 
@@ -206,11 +207,12 @@ class CaseResult(_Message):
 
 
 class ImageScore(_Message):
-    """One image's score; larger = label it sooner."""
+    """One image's score; larger = label it sooner. `by`: how it was come by, where a method has more than one way."""
 
     kind: Literal["score"] = "score"
     image: str
     score: float
+    by: ScoredBy = ""
 
 
 class CheckResult(_Message):
@@ -232,7 +234,11 @@ class CheckResult(_Message):
 
 
 class TrainResult(_Message):
-    """The trained network's weights (safetensors, in `out`) and how they came about."""
+    """The trained network's weights (safetensors, in `out`) and how they came about.
+
+    `batch_at_once`: memory did not suffice for a batch, so it went through the network in parts of so many items.
+    `ranks`: the processes that trained, one per device.
+    """
 
     kind: Literal["train_result"] = "train_result"
     weights: str
@@ -242,6 +248,9 @@ class TrainResult(_Message):
     best: float | None = None
     val_at_start: float | None = None
     head_rebuilt: bool = False
+    batch_at_once: int | None = Field(default=None, ge=1)
+    precision: str = Field(default="", max_length=20)
+    ranks: int = Field(default=1, ge=1)
 
 
 class Loaded(_Message):
@@ -264,7 +273,7 @@ class Prediction(_Message):
 
 
 class Failed(_Message):
-    """Something failed: the request, or with an `id` this one prediction or load (`id` = version)."""
+    """Something failed: the request, or with an `id` one prediction, load (`id` = version) or image's score."""
 
     kind: Literal["failed"] = "failed"
     id: str | None = None

@@ -4,64 +4,135 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import and_, exists, select
 from sqlalchemy.orm import Session
 
-from configs.errors import InvalidRequestError, NotFoundError
-from configs.specs.score import ScoringMethod
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError
+from configs.specs.score import SCORED, ScoringMethod
 from configs.states import JobStatus
 from configs.wire.host import Case, Failed, ImageScore, ScoreRequest
 from infra.adapters.cache.disk import Pin
-from infra.adapters.catalog.tables import Bundle, Candidate, Experiment, Image, Job, ModelVersion
+from infra.adapters.catalog.tables import Candidate, Experiment, ExperimentDataset, Image, Job, ModelVersion
 from infra.adapters.catalog.tables.base import new_id
+from infra.adapters.compute.failures import error_of
 from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder
 from tasks.images.stores import image_of, store_of
+from tasks.selection.scores import keep_score
+from tasks.selection.skip import skip
 
-MOST = 64
+CHUNK = 64
+MOST_LEFT_OUT = 1000
 
 
-def refresh_scores(parts: Parts, experiment_id: str, dataset_id: str, method: ScoringMethod = "entropy") -> int:
-    """Score the next images in order of use that the published version has not scored; return how many.
+def refresh_experiment(parts: Parts, experiment_id: str, method: ScoringMethod | None = None) -> int:
+    """Score what the published version has not scored in every data set that the experiment's images come from.
 
-    The cost of one call is bounded, and it ends early when a round waits: that one needs our place in the work pool,
-    and scores anew when it is done. Images without a score are ordered at random behind the scored ones.
+    Safe to call at any time and to kill at any time: each score is kept as it comes, and the next call goes on.
+
+    Args:
+        parts: The adapters.
+        experiment_id: The experiment.
+        method: Default the one that its strategy reads; entropy where that reads none.
+
+    Raises: as `refresh_scores`.
+    """
+    with parts.catalog.read() as session:
+        uses = select(ExperimentDataset.dataset_id).where(
+            ExperimentDataset.experiment_id == experiment_id, ExperimentDataset.use.in_(["train", "inference"])
+        )
+        found = session.scalars(uses.distinct()).all()
+    return sum(refresh_scores(parts, experiment_id, dataset_id, method) for dataset_id in sorted(found))
+
+
+def refresh_scores(
+    parts: Parts, experiment_id: str, dataset_id: str, method: ScoringMethod | None = None, *, chunk: int = CHUNK
+) -> int:
+    """Score images in order of use that the published version has not scored, chunk by chunk; return how many.
+
+    It ends early when a round waits, for that needs our place in the work pool and scores anew when it is done; and
+    when another version is published, whose own refresh scores everything anew. Images without a score of any version
+    are ordered at random behind the scored ones.
 
     Raises:
         HostError: If the bundle fails.
         StoreError: If the store cannot be read.
     """
+    scored, left_out = 0, set[int]()
+    while len(left_out) < MOST_LEFT_OUT:
+        shard = _next_shard(parts, experiment_id, dataset_id, method, left_out, chunk)
+        if shard is None:
+            break
+        done, go_on = _score(parts, shard)
+        scored += len(done)
+        if not go_on:
+            break
+        left_out.update({image.id for image in shard.images} - done)
+    return scored
+
+
+class _Shard(NamedTuple):
+    """Some images, and what they are to be scored with."""
+
+    experiment: Experiment
+    version: ModelVersion
+    bundle: Path
+    dataset_id: str
+    method: ScoringMethod
+    images: list[Image]
+
+
+def _next_shard(
+    parts: Parts, experiment_id: str, dataset_id: str, method: ScoringMethod | None, left_out: set[int], chunk: int
+) -> _Shard | None:
     with parts.catalog.read() as session:
         experiment = session.get_one(Experiment, experiment_id)
         version = session.get(ModelVersion, experiment.published_version or "")
-        bundle = bundle_folder(parts, session.get_one(Bundle, experiment.bundle_id).id)
-        images = [] if _round_waits(session) else _unscored(session, experiment, dataset_id, method)
-    if version is None or not images:
-        return 0
-    scored = 0
+        if version is None or _round_waits(session):
+            return None
+        chosen = method or method_of(experiment)
+        images = _unscored(session, experiment, dataset_id, chosen, left_out, chunk)
+    if not images:
+        return None
+    return _Shard(experiment, version, bundle_folder(parts, version.bundle_id), dataset_id, chosen, images)
+
+
+def method_of(experiment: Experiment) -> ScoringMethod:
+    """Return the method whose scores the experiment's strategy reads; entropy where it reads none."""
+    if experiment.strategy not in SCORED:
+        return "entropy"
+    method: ScoringMethod = "epistemic" if experiment.strategy == "epistemic" else "entropy"
+    return method
+
+
+def _score(parts: Parts, shard: _Shard) -> tuple[set[int], bool]:
+    """Score one shard; return which images were, and whether to go on with the next."""
+    scored, go_on = set[int](), True
     with parts.cache.pin() as pin:
-        cases = _cases(parts, dataset_id, images, pin)
+        cases = _cases(parts, shard, pin)
         if not cases:
-            return 0
+            return scored, True
         request = ScoreRequest(
-            bundle=str(bundle),
+            bundle=str(shard.bundle),
             images=cases,
-            labels={int(index): name for index, name in experiment.labels.items()},
-            weights=str(parts.blobs.path(version.weights)) if version.weights else None,
-            method=method,
+            labels={int(index): name for index, name in shard.experiment.labels.items()},
+            weights=str(parts.blobs.path(shard.version.weights)) if shard.version.weights else None,
+            method=shard.method,
         )
         work = parts.settings.home / "work" / f"score-{new_id()}"
-        with _removed_after(work), parts.hosts.start(request, work=work, bundle=bundle) as host:
+        with _removed_after(work), parts.hosts.start(request, work=work, bundle=shard.bundle) as host:
             for message in host.messages():
-                if isinstance(message, Failed):
-                    break
+                if isinstance(message, Failed) and message.id is None:
+                    raise error_of(message)
                 if not isinstance(message, ImageScore):
                     continue
-                if not _keep(parts, experiment, dataset_id, version.id, method, message):
-                    break  # what is published by then, or after the round that waits, is scored by its own refresh
-                scored += 1
-    return scored
+                go_on = _keep(parts, shard, message)
+                if not go_on:
+                    break
+                scored.add(int(message.image))
+    return scored, go_on
 
 
 @contextmanager
@@ -78,50 +149,38 @@ def _round_waits(session: Session) -> bool:
     return bool(session.scalar(select(waiting)))
 
 
-def _unscored(session: Session, experiment: Experiment, dataset_id: str, method: str) -> list[Image]:
-    current = exists().where(
-        Candidate.image_id == Image.id,
-        Candidate.experiment_id == experiment.id,
-        Candidate.method == method,
-        Candidate.version_id == experiment.published_version,
+def _unscored(
+    session: Session, experiment: Experiment, dataset_id: str, method: str, left_out: set[int], most: int
+) -> list[Image]:
+    """Return open images without a score of the published version, those first that would be given first."""
+    mine = and_(Candidate.image_id == Image.id, Candidate.experiment_id == experiment.id, Candidate.method == method)
+    current = and_(Candidate.version_id.is_not(None), Candidate.version_id == experiment.published_version)
+    query = (
+        select(Image)
+        .outerjoin(Candidate, mine)
+        .where(Image.dataset_id == dataset_id, Image.open.is_(True), ~current, Image.id.not_in(left_out))
     )
-    query = select(Image).where(Image.dataset_id == dataset_id, Image.open.is_(True), ~current)
-    return list(session.scalars(query.order_by(Image.shuffle).limit(MOST)))
+    return list(session.scalars(query.order_by(Candidate.score.desc().nulls_last(), Image.shuffle).limit(most)))
 
 
-def _cases(parts: Parts, dataset_id: str, images: list[Image], pin: Pin) -> list[Case]:
-    store, cases = store_of(parts, dataset_id), []
-    for image in images:
+def _cases(parts: Parts, shard: _Shard, pin: Pin) -> list[Case]:
+    store, cases = store_of(parts, shard.dataset_id), []
+    for image in shard.images:
         try:
             local = image_of(parts, store, image, pin)
-        except (NotFoundError, InvalidRequestError):
+        except (NotFoundError, ConflictError):
             continue  # the next listing of the store says so; it only goes unscored here
+        except InvalidRequestError as error:
+            with parts.catalog.write() as session:
+                skip(session, session.get_one(Image, image.id), str(error))
+            continue
         cases.append(Case(id=str(image.id), image=[str(local.path)]))
     return cases
 
 
-def _keep(parts: Parts, experiment: Experiment, dataset_id: str, version: str, method: str, scored: ImageScore) -> bool:
-    """Write one score unless a newer version is out or the image was labelled meanwhile; say whether to go on."""
-    image_id = int(scored.image)
+def _keep(parts: Parts, shard: _Shard, scored: ImageScore) -> bool:
+    """Write one score; false when a newer version is out, or a round waits."""
     with parts.catalog.write() as session:
-        newer = session.get_one(Experiment, experiment.id).published_version != version
-        if newer or _round_waits(session):
+        if _round_waits(session):
             return False
-        if not session.get_one(Image, image_id).open:
-            return True
-        session.execute(
-            delete(Candidate).where(
-                Candidate.experiment_id == experiment.id, Candidate.image_id == image_id, Candidate.method == method
-            )
-        )
-        session.add(
-            Candidate(
-                experiment_id=experiment.id,
-                image_id=image_id,
-                method=method,
-                dataset_id=dataset_id,
-                score=scored.score,
-                version_id=version,
-            )
-        )
-    return True
+        return keep_score(session, shard.version.id, int(scored.image), shard.method, scored.score, by=scored.by)

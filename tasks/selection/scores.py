@@ -6,12 +6,15 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from configs.specs.score import ScoringMethod
+from configs.wire.host import ScoredBy
 from infra.adapters.catalog.tables import Candidate, Experiment, Image, ModelVersion
 from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
 
 
-def keep_score(session: Session, version_id: str, image_id: int, method: ScoringMethod, score: float) -> bool:
+def keep_score(
+    session: Session, version_id: str, image_id: int, method: ScoringMethod, score: float, *, by: ScoredBy = ""
+) -> bool:
     """Keep an image's score in place of an older one; False if its version is no longer the published one.
 
     A score of an image that was labelled, leased or skipped meanwhile is left out.
@@ -27,7 +30,7 @@ def keep_score(session: Session, version_id: str, image_id: int, method: Scoring
     if image is None or not image.open:
         return True
     insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
-    values = {"dataset_id": image.dataset_id, "score": score, "version_id": version_id, "at": now()}
+    values = {"dataset_id": image.dataset_id, "score": score, "by": by, "version_id": version_id, "at": now()}
     row = insert(Candidate).values(experiment_id=experiment.id, image_id=image_id, method=method, **values)
     key = [Candidate.experiment_id, Candidate.image_id, Candidate.method]
     session.execute(row.on_conflict_do_update(index_elements=key, set_=values))

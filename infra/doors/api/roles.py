@@ -93,6 +93,7 @@ ROLES: dict[str, Role | None] = {
     "native.images.list_skipped": Role.ANNOTATOR,
     "native.images.skip": Role.ANNOTATOR,
     "native.images.clear": Role.ENGINEER,
+    "native.scores.list_scores": Role.ANNOTATOR,
 }
 # These pages know a person by the login page's cookie, too; our API takes none.
 BY_COOKIE = frozenset(

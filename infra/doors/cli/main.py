@@ -26,11 +26,13 @@ NOUNS: dict[str, _Noun] = {
     "experiments": _Noun("experiments", "Bundles with their data sets and labels.", False),
     "jobs": _Noun("jobs", "Trainings and annotation loops; cancel one.", False),
     "rounds": _Noun("rounds", "What each round learned, and whether it was published.", False),
+    "scores": _Noun("scores", "How much labelling each image would teach.", False),
     "models": _Noun("models", "Model versions, and which one is served.", False),
     "hooks": _Noun("hooks", "Webhooks: who is told, and which PACS tells us.", False),
     "bundles": _Noun("bundles", "MONAI bundles that experiments can use.", False),
     "sample": _Noun("sample", "Write sample cases made from real anatomy.", True),
     "keys": _Noun("keys", "API keys: create, list, revoke.", True),
+    "vault": _Noun("vault", "Encryption keys of stored credentials: rotate, check.", True),
     "doctor": _Noun("doctor", "Check this machine and this installation.", True),
 }
 

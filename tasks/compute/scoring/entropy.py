@@ -6,7 +6,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tasks.compute.inference.decide import label_map
+from tasks.compute.scoring.subject import Scored, Subject
+
 _DILATION = 5
+
+
+def entropy(subject: Subject) -> Scored:
+    """Score an image by the mean entropy of one prediction."""
+    logits = subject.answer(subject.image)
+    foreground = label_map(logits, subject.channels) > 0
+    return Scored(mean_entropy(logits, foreground, exclusive=subject.channels.exclusive))
 
 
 def mean_entropy(logits: Tensor, foreground: Tensor, *, exclusive: bool) -> float:
@@ -24,14 +34,19 @@ def mean_entropy(logits: Tensor, foreground: Tensor, *, exclusive: bool) -> floa
     """
     if exclusive:
         logs = torch.log_softmax(logits, 0)
-        entropy = -(logs.exp() * logs).sum(0) / math.log(max(2, logits.shape[0]))
+        entropies = -(logs.exp() * logs).sum(0) / math.log(max(2, logits.shape[0]))
     else:
         chance = torch.sigmoid(logits)
         inside = functional.logsigmoid(logits)
         outside = functional.logsigmoid(-logits)
-        entropy = -(chance * inside + (1 - chance) * outside).mean(0) / math.log(2)
+        entropies = -(chance * inside + (1 - chance) * outside).mean(0) / math.log(2)
+    return mean_around(entropies, foreground)
+
+
+def mean_around(values: Tensor, foreground: Tensor) -> float:
+    """Return the mean of values (i, j, k) over the foreground and two voxels around it; if it is empty, over all."""
     if not bool(foreground.any()):
-        return float(entropy.mean())
+        return float(values.mean())
     pool = functional.max_pool3d if foreground.dim() == 3 else functional.max_pool2d  # noqa: PLR2004 (three axes)
     around = pool(foreground[None, None].float(), _DILATION, stride=1, padding=_DILATION // 2)[0, 0] > 0
-    return float(entropy[around].mean())
+    return float(values[around].mean())

@@ -1,21 +1,23 @@
 """Score images with one version, a message each."""
 
 import os
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
 from configs.wire.host import ImageScore, Ready, ScoreRequest
 from tasks.compute.control import Control
+from tasks.compute.failures import BadInputError, NotFiniteError, failed
 from tasks.compute.inference.arrangement import Arrangement
-from tasks.compute.inference.decide import label_map
 from tasks.compute.inference.predictor import Predictor
 from tasks.compute.loader.config import Bundle
 from tasks.compute.loader.network import build_network
 from tasks.compute.scoring.methods import METHODS
+from tasks.compute.scoring.subject import Subject
 
 
 def run(request: ScoreRequest, control: Control) -> None:
-    """Answer a scoring request."""
+    """Answer a scoring request; an image that cannot be scored is told and left out."""
     Thread(target=_until_gone, args=(control,), daemon=True).start()
     control.say(Ready())
     bundle = Bundle(Path(request.bundle))
@@ -25,12 +27,14 @@ def run(request: ScoreRequest, control: Control) -> None:
     network.eval()
     cache = Path(request.cache) if request.cache else None
     predictor = Predictor(bundle, config, channels, cache=cache, arrangement=Arrangement())
-    method = METHODS[request.method]
+    answer, method = partial(predictor.answer, network), METHODS[request.method]
     for image in request.images:
-        logits = predictor.answer(network, predictor.prepare(image.image))
-        foreground = label_map(logits, channels) > 0
-        score = method(logits, foreground, exclusive=channels.exclusive)
-        control.say(ImageScore(image=image.id, score=score))
+        try:
+            found = method(Subject(network, predictor.prepare(image.image), answer, channels))
+        except (BadInputError, NotFiniteError) as error:
+            control.say(failed(error, about=image.id))
+            continue
+        control.say(ImageScore(image=image.id, score=found.score, by=found.by))
 
 
 def _until_gone(control: Control) -> None:

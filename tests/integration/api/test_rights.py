@@ -84,6 +84,7 @@ OURS: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("DELETE", f"/api/teachback/v1/hooks/{ID}", None, Role.ADMIN),
     ("POST", f"/api/teachback/v1/datasets/{ID}:sync", None, Role.ANNOTATOR),
     ("GET", f"/api/teachback/v1/datasets/{ID}/skipped", None, Role.ANNOTATOR),
+    ("GET", f"/api/teachback/v1/scores?experiment={ID}", None, Role.ANNOTATOR),
     ("POST", f"/api/teachback/v1/datasets/{ID}/images:skip", {"image": "x", "reason": "y"}, Role.ANNOTATOR),
     ("POST", f"/api/teachback/v1/datasets/{ID}/images:clear", {"image": "x"}, Role.ENGINEER),
 ]

@@ -1,10 +1,11 @@
-"""Images that nobody is to label, over HTTP and with the command line."""
+"""Images that nobody is to label, leases, and scores, over HTTP."""
 
 from sqlalchemy import select
 
 from configs.settings import Settings
-from infra.adapters.catalog.tables import Lease
+from infra.adapters.catalog.tables import Experiment, Image, Lease
 from infra.wiring import Parts
+from tasks.selection.scores import keep_score
 from tests.integration.api.conftest import Api
 
 
@@ -77,3 +78,19 @@ def test_each_request_about_an_image_keeps_its_lease_alive(
         assert annotator.at(method, path, json=body).status_code in {200, 201}
         with parts.catalog.read() as session:
             assert session.scalars(select(Lease)).one().until > before + settings.image_lease_s / 4
+
+
+def test_scores_are_listed_in_the_order_in_which_images_would_be_given(
+    annotator: Api, dataset: str, experiment: str, parts: Parts
+) -> None:
+    with parts.catalog.write() as session:
+        version = session.get_one(Experiment, experiment).published_version or ""
+        rows = {image.key: image.id for image in session.scalars(select(Image))}
+        for key, score in (("p1/a", 0.1), ("p2/a", 0.7)):
+            keep_score(session, version, rows[key], "epistemic", score, by="flips")
+    reply = annotator.at("GET", "/api/teachback/v1/scores?experiment=liver%20and%20spleen&method=epistemic")
+    assert reply.status_code == 200, reply.text
+    said = [(row["image"], row["score"], row["by"], row["published"]) for row in reply.json()["scores"]]
+    assert said == [("p2/a", 0.7, "flips", True), ("p1/a", 0.1, "flips", True)]
+    assert _next(annotator, dataset, experiment=experiment, strategy="epistemic") == "p2/a"
+    assert annotator.at("GET", f"/api/teachback/v1/scores?experiment={experiment}").json()["scores"] == []

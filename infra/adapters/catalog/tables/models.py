@@ -117,6 +117,7 @@ class Candidate(Base):
     method: Mapped[str] = mapped_column(STATE, primary_key=True)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"))
     score: Mapped[float]
+    by: Mapped[str] = mapped_column(STATE, default="")  # how it was come by: configs.wire.host.ScoredBy
     version_id: Mapped[str] = mapped_column(ForeignKey("model_version.id"))
     at: Mapped[float] = mapped_column(default=now())
 

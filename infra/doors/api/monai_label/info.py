@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from configs.specs.score import SCORED
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.services import datasets, experiments, status
 from infra.services.experiments import ExperimentView
@@ -70,6 +71,7 @@ STRATEGIES = {
     "random": StrategyInfo(description="In a fixed random order"),
     "first": StrategyInfo(description="By id"),
     "entropy": StrategyInfo(description="Where the published model is least certain"),
+    "epistemic": StrategyInfo(description="Where its predictions disagree, with dropout or flipped"),
 }
 
 
@@ -90,7 +92,7 @@ def info(dataset: str, parts: PartsDep, caller: CallerDep) -> Info:
         models={name: ModelInfo.of(view) for name, view in mine.items()},
         trainers={name: TrainerInfo(description=view.row.description) for name, view in mine.items()},
         strategies=STRATEGIES,
-        scoring={"entropy": STRATEGIES["entropy"]},
+        scoring={name: STRATEGIES[name] for name in sorted(SCORED)},
         train_stats={},
         datastore=DatastoreInfo(total=progress.total, completed=progress.labelled),
     )

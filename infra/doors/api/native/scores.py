@@ -1,0 +1,62 @@
+"""How much labelling each image would teach."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from configs.specs.score import ScoringMethod
+from infra.doors.api.deps import CallerDep, PartsDep
+from infra.services import scores as service
+
+router = APIRouter(tags=["scores"])
+
+
+class ScoreRow(BaseModel):
+    """One image's score, 0 to 1, larger = label it sooner.
+
+    `by` says how an epistemic score was come by: `dropout`, or `flips` where the network has no dropout. A score of
+    another version than the published one waits to be refreshed.
+    """
+
+    dataset_id: str
+    image: str
+    score: float
+    by: str
+    version: str
+    published: bool
+
+
+class ScoresResponse(BaseModel):
+    """Scores of images that wait to be labelled, the highest first."""
+
+    experiment_id: str
+    experiment: str
+    method: ScoringMethod
+    scores: list[ScoreRow]
+
+
+@router.get("/scores")
+def list_scores(
+    parts: PartsDep,
+    caller: CallerDep,
+    experiment: Annotated[str, Query(description="Id or name.")],
+    method: Annotated[ScoringMethod | None, Query(description="Default: the one that the strategy reads.")] = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+) -> ScoresResponse:
+    """List the scores of images that wait to be labelled, in the order in which they would be given."""
+    found = service.scores(parts, caller, experiment, method, limit)
+    rows = [
+        ScoreRow(
+            dataset_id=image.dataset_id,
+            image=image.key,
+            score=candidate.score,
+            by=candidate.by,
+            version=candidate.version_id,
+            published=candidate.version_id == found.experiment.published_version,
+        )
+        for candidate, image in found.rows
+    ]
+    return ScoresResponse(
+        experiment_id=found.experiment.id, experiment=found.experiment.name, method=found.method, scores=rows
+    )

@@ -1,0 +1,201 @@
+"""Scores are refreshed in order of use, in shards, go on after a kill, and end when a newer model is out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import nibabel as nib
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from configs.errors import BundleError, HostDiedError
+from configs.wire.host import Failed, HostCommand, HostMessage, HostRequest, ImageScore, Ready, ScoreRequest
+from infra.adapters.catalog.tables import Candidate, Dataset, Experiment, Image, ModelVersion
+from infra.adapters.compute.base import CageLevel
+from infra.wiring import Parts
+from tasks.images.sync import sync_dataset
+from tasks.selection.refresh import refresh_experiment, refresh_scores
+from tasks.selection.scores import keep_score
+from tests.builders import BUNDLE, World, add_version, build
+
+NAMES = ("a", "b", "c", "d", "e")
+
+
+class ToldHosts:
+    """Starts bundle hosts that score each image by its place in the request, and do what is said in between.
+
+    Args:
+        between: Called before each score with the number of scores so far; may raise what ends the host.
+    """
+
+    level: CageLevel = "limits"
+
+    def __init__(self, between: Callable[[int], HostMessage | None] = lambda _: None) -> None:
+        self.between = between
+        self.requests: list[ScoreRequest] = []
+        self.scored = 0
+
+    def start(
+        self,
+        request: HostRequest,
+        *,
+        work: Path,
+        bundle: Path,
+        readable: Sequence[Path] = (),
+        writable: Sequence[Path] = (),
+        threads: int | None = None,
+    ) -> "ToldHost":
+        """Start one."""
+        del work, bundle, readable, writable, threads
+        assert isinstance(request, ScoreRequest)
+        self.requests.append(request)
+        return ToldHost(self, request)
+
+
+class ToldHost:
+    """One of them."""
+
+    pid = 0
+
+    def __init__(self, hosts: ToldHosts, request: ScoreRequest) -> None:
+        self._hosts, self._request = hosts, request
+
+    def messages(self) -> Iterator[HostMessage]:
+        yield Ready()
+        for case in self._request.images:
+            said = self._hosts.between(self._hosts.scored)
+            self._hosts.scored += 1
+            yield said or ImageScore(image=case.id, score=1 / self._hosts.scored, by="flips")
+
+    def send(self, command: HostCommand) -> None:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+
+@pytest.fixture
+def world(parts: Parts, tmp_path: Path) -> World:
+    """Five images in a folder, nothing scored."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in NAMES:
+        nib.save(nib.Nifti1Image(np.zeros((3, 4, 5), dtype=np.float32), np.eye(4)), folder / f"{name}.nii.gz")
+    bundle = parts.settings.home / "bundles" / BUNDLE / "configs"
+    bundle.mkdir(parents=True)
+    (bundle / "metadata.json").write_text("{}")
+    made = build(parts.catalog, images=0)
+    with parts.catalog.write() as session:
+        session.get_one(Dataset, made.dataset).spec = {"kind": "folder", "url": str(folder)}
+    sync_dataset(parts, made.dataset)
+    with parts.catalog.read() as session:
+        images = list(session.scalars(select(Image.id).order_by(Image.shuffle)))
+    return World(made.dataset, made.experiment, made.version, images)
+
+
+def _hosts(parts: Parts, between: Callable[[int], HostMessage | None] = lambda _: None) -> ToldHosts:
+    hosts = ToldHosts(between)
+    parts.__dict__["hosts"] = hosts  # where the property keeps what it opened
+    return hosts
+
+
+def _asked(hosts: ToldHosts) -> list[list[int]]:
+    return [[int(case.id) for case in request.images] for request in hosts.requests]
+
+
+def test_images_are_scored_in_shards_those_first_that_would_be_given_first(parts: Parts, world: World) -> None:
+    older = world.version
+    with parts.catalog.write() as session:
+        for image, score in zip(world.images[3:], (0.2, 0.8), strict=True):
+            keep_score(session, older, image, "epistemic", score)
+        session.get_one(Experiment, world.experiment).strategy = "epistemic"
+    version = _newer(parts, world)
+    _publish(parts, world, version)
+    hosts = _hosts(parts)
+
+    assert refresh_scores(parts, world.experiment, world.dataset, chunk=2) == 5
+
+    first, second, third = world.images[:3]
+    assert _asked(hosts) == [[world.images[4], world.images[3]], [first, second], [third]]
+    assert {request.method for request in hosts.requests} == {"epistemic"}
+    with parts.catalog.read() as session:
+        rows = session.scalars(select(Candidate)).all()
+    assert {(row.version_id, row.by) for row in rows} == {(version, "flips")}
+    assert refresh_experiment(parts, world.experiment) == 0
+
+
+def test_after_a_kill_the_next_refresh_does_only_what_is_left(parts: Parts, world: World) -> None:
+    def killed(scored: int) -> None:
+        if scored == 2:
+            raise HostDiedError("killed")
+
+    _hosts(parts, killed)
+    with pytest.raises(HostDiedError):
+        refresh_scores(parts, world.experiment, world.dataset)
+    hosts = _hosts(parts)
+
+    assert refresh_experiment(parts, world.experiment, "entropy") == 3
+    assert _asked(hosts) == [world.images[2:]]
+
+
+def test_a_newer_model_ends_the_refresh(parts: Parts, world: World) -> None:
+    newer = _newer(parts, world)
+
+    def publish(scored: int) -> None:
+        if scored == 1:
+            _publish(parts, world, newer)
+
+    hosts = _hosts(parts, publish)
+    assert refresh_scores(parts, world.experiment, world.dataset, chunk=2) == 1
+    assert len(hosts.requests) == 1
+
+
+def test_an_image_that_fails_is_left_out_and_a_bundle_that_fails_ends_it(parts: Parts, world: World) -> None:
+    _hosts(
+        parts, lambda scored: Failed(id=str(world.images[0]), code="bad_input", message="?") if scored == 0 else None
+    )
+    assert refresh_scores(parts, world.experiment, world.dataset, chunk=3) == 4
+
+    _hosts(parts, lambda _: Failed(code="bundle_error", message="?"))
+    with pytest.raises(BundleError):
+        refresh_scores(parts, world.experiment, world.dataset)
+
+
+def test_what_is_no_volume_is_skipped_with_the_reason(parts: Parts, world: World, tmp_path: Path) -> None:
+    with parts.catalog.read() as session:
+        broken = session.get_one(Image, world.images[0]).key
+    (tmp_path / "images" / f"{broken}.nii.gz").write_bytes(b"not packed at all")
+    sync_dataset(parts, world.dataset)
+    _hosts(parts)
+
+    assert refresh_scores(parts, world.experiment, world.dataset) == 4
+    with parts.catalog.read() as session:
+        image = session.get_one(Image, world.images[0])
+    assert (image.open, image.skipped_by) == (False, "system")
+    assert "unpacked" in image.skipped_reason
+
+
+def _newer(parts: Parts, world: World) -> str:
+    """Make a version with the bundle's own weights; returns its id."""
+    version = add_version(parts.catalog, world, 1)
+    with parts.catalog.write() as session:
+        session.get_one(ModelVersion, version).weights = None
+    return version
+
+
+def _publish(parts: Parts, world: World, version: str) -> None:
+    with parts.catalog.write() as session:
+        session.get_one(Experiment, world.experiment).published_version = version
