@@ -45,6 +45,15 @@ class Orthanc:
                 content = buffer.getvalue()
             requests.post(f"{self.url}/instances", data=content, auth=self.auth, timeout=10).raise_for_status()
 
+    def lookup(self, uid: str) -> str:
+        """Return the path, in Orthanc's own interface, of what has this UID."""
+        answer = requests.post(f"{self.url}/tools/lookup", data=uid, auth=self.auth, timeout=10)
+        return str(answer.json()[0]["Path"])
+
+    def remove(self, path: str) -> None:
+        """Delete what `lookup` found."""
+        requests.delete(f"{self.url}{path}", auth=self.auth, timeout=10).raise_for_status()
+
 
 @pytest.fixture(scope="session")
 def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:

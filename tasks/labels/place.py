@@ -102,7 +102,7 @@ def _in_form(
     to_web = spec.kind == "dicomweb" if spec.labels_to == "store" else spec.labels_to.startswith("http")
     if file.suffix == ".json":
         return "A DICOMweb server keeps no JSON: the label is kept here." if to_web else file
-    headers = series_headers(store_of(parts, dataset_id), image_key)
+    headers = series_headers(parts, dataset_id, image_key)
     if headers is None:
         return "A DICOMweb server keeps labels of DICOM images only: the label is kept here." if to_web else file
     label = read_label(file, geometry)

@@ -1,23 +1,24 @@
 """The headers of a DICOM image's slices, which a SEG of it refers to."""
 
-import tempfile
-from pathlib import Path
+from pydicom.dataset import Dataset
 
-from pydicom import Dataset
-
-from infra.adapters.images.base import ImageStore
+from infra.adapters.catalog import images
+from infra.wiring import Parts
 from tasks.images.slices import read_instances
+from tasks.images.stores import image_of, store_of
 
 
-def series_headers(store: ImageStore, key: str) -> list[Dataset] | None:
+def series_headers(parts: Parts, dataset_id: str, key: str) -> list[Dataset] | None:
     """Return the slices' headers without pixels, in no promised order; None if the image is not DICOM.
 
+    They were kept when the image came to this host: saving a label fetches no series again.
+
     Raises:
-        NotFoundError: If the store has no such image.
-        StoreError: If the store cannot be read.
+        NotFoundError: If there is no such image.
+        StoreError: If it was not kept, and the store cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="series-") as folder:
-        [path] = store.fetch(key, Path(folder)).paths
-        if not path.is_dir():
-            return None
-        return read_instances(path, pixels=False)
+    with parts.catalog.read() as session:
+        image = images.by_key(session, dataset_id, key)
+    with parts.cache.pin() as pin:
+        folder = image_of(parts, store_of(parts, dataset_id), image, pin).headers
+        return None if folder is None else read_instances(folder, pixels=False)

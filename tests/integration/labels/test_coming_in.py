@@ -18,7 +18,16 @@ from configs.errors import InvalidRequestError
 from configs.settings import Settings
 from configs.specs.dataset import DatasetSpec
 from configs.specs.round import RoundSpec
-from infra.adapters.catalog.tables import Bundle, Dataset, Experiment, ExperimentDataset, Image, Label, Organisation
+from infra.adapters.catalog.tables import (
+    Bundle,
+    Dataset,
+    Experiment,
+    ExperimentDataset,
+    Image,
+    Label,
+    Organisation,
+    SeenLabel,
+)
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts, open_parts
 from tasks.images.geometry import Geometry
@@ -153,12 +162,50 @@ def test_a_seg_of_another_series_on_the_same_grid_is_kept_and_learnt(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     clinic: Clinic = request.getfixturevalue(kind)
-    source = _seg(clinic, tmp_path / "upload", make_series(asymmetric(), IMAGE.affine))
+    other = make_series(asymmetric(), IMAGE.affine)
+    for instance in other:
+        instance.FrameOfReferenceUID = clinic.series[0].FrameOfReferenceUID
+    source = _seg(clinic, tmp_path / "upload", other)
 
     saved = save_label(clinic.parts, clinic.dataset, clinic.image, source, LabelParams(), "ann")
 
     assert (saved.counted, saved.warnings) == (True, [])
     assert [label.key for label in store_of(clinic.parts, clinic.dataset).labels()] == [saved.label]
+
+
+def test_a_seg_in_another_frame_of_reference_is_kept_in_quarantine(pacs: Clinic, tmp_path: Path) -> None:
+    source = _seg(pacs, tmp_path / "upload", make_series(asymmetric(), IMAGE.affine))
+
+    saved = save_label(pacs.parts, pacs.dataset, pacs.image, source, LabelParams(), "ann")
+
+    assert saved.quarantined
+    assert "another frame of reference" in saved.warnings[0]
+
+
+def test_a_second_listing_reads_no_label_again_that_it_has_seen(pacs: Clinic, orthanc: Orthanc, tmp_path: Path) -> None:
+    theirs = [_seg(pacs, tmp_path / f"{name}.dcm") for name in ("a", "b")]
+    orthanc.upload([pydicom.dcmread(path) for path in theirs])
+    before = len(list(store_of(pacs.parts, pacs.dataset).labels()))
+    assert import_labels(pacs.parts, pacs.dataset) == 0  # of our own making, as these are, they are no labels to take
+
+    with pacs.parts.catalog.read() as session:
+        seen = set(session.scalars(select(SeenLabel.mark)))
+
+    assert (before, len(seen)) == (2, 2)
+    assert list(store_of(pacs.parts, pacs.dataset).labels(seen)) == []
+
+
+def test_saving_a_label_fetches_no_series_again(pacs: Clinic, orthanc: Orthanc, tmp_path: Path) -> None:
+    save_label(pacs.parts, pacs.dataset, pacs.image, _file(tmp_path / "a.nii.gz"), LabelParams(), "ann")
+    orthanc.remove(
+        orthanc.lookup(pacs.series[2].SOPInstanceUID)
+    )  # fetched again it would lack a slice
+
+    saved = save_label(
+        pacs.parts, pacs.dataset, pacs.image, _file(tmp_path / "b.nii.gz", _marks() * 2 % 3), LabelParams(), "ann"
+    )
+
+    assert saved.warnings == []
 
 
 def test_the_seg_in_the_pacs_says_who_made_it_and_how(pacs: Clinic, tmp_path: Path) -> None:
