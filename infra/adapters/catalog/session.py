@@ -3,26 +3,33 @@
 A unit does SQL and nothing else: no network, no file, no sleep. On SQLite a unit takes the write lock at its
 beginning (`BEGIN IMMEDIATE`), so it is alone; threads of one process queue at a lock of ours first, which is fairer
 than SQLite's own sleep-and-retry. On PostgreSQL a unit runs READ COMMITTED and locks its rows (`lock`) in the order
-dataset, job (ascending id), experiment, slot.
+dataset, job (ascending id), experiment, slot. Constraints lock rows in an order of their own, so two units can still
+wait for each other: PostgreSQL ends one of them, and `unit` runs it again.
 """
 
+import random
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, Select, create_engine, event, func, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from infra.adapters.catalog import news
 
 _Columns = TypeVarTuple("_Columns")
+_Found = TypeVar("_Found")
+_TRIES = 5
+_LOST = frozenset({"40001", "40P01"})  # SQLSTATE of a serialization failure and of a deadlock
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -58,6 +65,23 @@ class Catalog:
             return
         with self._writers, self._write_session.begin() as session:
             yield session
+
+    def unit(self, work: Callable[[Session], _Found]) -> _Found:
+        """Run *work* as one unit and return what it returns.
+
+        Where the database ends it in favour of another unit (deadlock, serialization failure), it is run again from
+        its beginning, five times at most: so it changes nothing but its session.
+        """
+        for tried in range(1, _TRIES):
+            try:
+                with self.write() as session:
+                    return work(session)
+            except OperationalError as error:
+                if getattr(error.orig, "sqlstate", None) not in _LOST:
+                    raise
+            time.sleep(random.uniform(0, 0.01 * 2**tried))  # noqa: S311 (spreads those that met)
+        with self.write() as session:
+            return work(session)
 
     def migrate(self) -> None:
         """Bring the tables to this code's version (Alembic); safe to call at every start."""
