@@ -1,23 +1,28 @@
 """Model versions and bundles: what there is, and what is served."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from configs.errors import InvalidRequestError
+from sqlalchemy.orm import Session
+
+from configs.errors import InvalidRequestError, NotFoundError
 from infra.adapters.catalog import experiments as catalog
 from infra.adapters.catalog.tables import Bundle, Experiment, Job, ModelVersion, Publication
 from infra.services.callers import Caller, Right, allow
 from infra.wiring import Parts
-from tasks.publishing.publish import publish_by_person
+from tasks.publishing import review
+from tasks.publishing.publish import before, publish_by_person
+from tasks.reconcile.loop import wake
 
 
 @dataclass(frozen=True)
 class Models:
-    """An experiment's versions and publications, the newest first."""
+    """An experiment's versions and publications, the newest first, and what was decided by version."""
 
     experiment: Experiment
     versions: Sequence[ModelVersion]
     publications: Sequence[Publication]
+    decisions: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,9 @@ def versions(parts: Parts, caller: Caller, experiment: str) -> Models:
     allow(caller, Right.READ)
     with parts.catalog.read() as session:
         row = catalog.find(session, caller.org, experiment)
-        return Models(row, catalog.versions(session, row.id), catalog.publications(session, row.id))
+        publications = catalog.publications(session, row.id)
+        decisions = catalog.decisions(session, row.id)
+        return Models(row, catalog.versions(session, row.id), publications, decisions)
 
 
 def rounds(parts: Parts, caller: Caller, experiment: str) -> Rounds:
@@ -54,41 +61,79 @@ def rounds(parts: Parts, caller: Caller, experiment: str) -> Rounds:
 
 
 def publish(
-    parts: Parts, caller: Caller, experiment: str, version_id: str, *, expected: str | None, reason: str
+    parts: Parts, caller: Caller, version_id: str, *, experiment: str = "", compared_with: str | None, reason: str
 ) -> Publication:
-    """Publish a version because a person says so; without `expected`, whatever is published now.
+    """Publish a version because a person says so; without `compared_with`, whatever is published now.
 
     Raises:
         ForbiddenError: If the caller may not.
         NotFoundError: If there is no such experiment or version.
-        ConflictError: If another version than `expected` is published by now.
+        ConflictError: If another version than `compared_with` is published by now.
     """
     allow(caller, Right.PUBLISH)
     with parts.catalog.write() as session:
-        row = catalog.find(session, caller.org, experiment)
-        seen = expected or row.published_version
-        publication = publish_by_person(session, row.id, version_id, expected=seen, actor=caller.subject, reason=reason)
+        row = _experiment_of(session, caller, version_id, experiment)
+        publication = publish_by_person(
+            session,
+            row.id,
+            version_id,
+            expected=compared_with or row.published_version,
+            actor=caller.subject,
+            reason=reason,
+        )
         session.flush()
         session.refresh(publication)
-        return publication
+    wake()
+    return publication
 
 
-def rollback(parts: Parts, caller: Caller, experiment: str, *, expected: str | None, reason: str) -> Publication:
+def decline(parts: Parts, caller: Caller, version_id: str, *, experiment: str = "", reason: str) -> ModelVersion:
+    """Keep a version that waits for a person from being served.
+
+    Raises:
+        ForbiddenError: If the caller may not.
+        NotFoundError: If there is no such experiment or version.
+        ConflictError: If the version does not wait for a person.
+    """
+    allow(caller, Right.PUBLISH)
+    with parts.catalog.write() as session:
+        row = _experiment_of(session, caller, version_id, experiment)
+        review.decline(session, row.id, version_id, actor=caller.subject, reason=reason)
+        version = session.get_one(ModelVersion, version_id)
+    wake()
+    return version
+
+
+def rollback(parts: Parts, caller: Caller, experiment: str, *, compared_with: str | None, reason: str) -> Publication:
     """Publish what was published before the present version.
 
     Raises:
         ForbiddenError: If the caller may not.
         NotFoundError: If there is no such experiment.
         InvalidRequestError: If nothing was published before.
-        ConflictError: If another version than `expected` is published by now.
+        ConflictError: If another version than `compared_with` is published by now.
     """
     allow(caller, Right.PUBLISH)
     known = versions(parts, caller, experiment)
-    now = known.experiment.published_version
-    before = next((seen.previous_id for seen in known.publications if seen.version_id == now), None)
-    if before is None:
+    version = before(known.publications)
+    if version is None:
         raise InvalidRequestError("Nothing was published before the present version: there is nothing to go back to")
-    return publish(parts, caller, known.experiment.id, before, expected=expected or now, reason=reason or "rollback")
+    seen = compared_with or known.experiment.published_version
+    reason = reason or "rollback"
+    return publish(parts, caller, version, experiment=known.experiment.id, compared_with=seen, reason=reason)
+
+
+def _experiment_of(session: Session, caller: Caller, version_id: str, experiment: str) -> Experiment:
+    """Return the organisation's experiment of this id or name, or that of the version where none is named."""
+    if experiment:
+        return catalog.find(session, caller.org, experiment)
+    version = session.get(ModelVersion, version_id)
+    if version is None:
+        raise NotFoundError("model version", version_id)
+    try:
+        return catalog.find(session, caller.org, version.experiment_id)
+    except NotFoundError:  # another organisation's: not even its experiment's id is told
+        raise NotFoundError("model version", version_id) from None
 
 
 def bundles(parts: Parts, caller: Caller) -> Sequence[Bundle]:

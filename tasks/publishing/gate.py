@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from configs.specs.annotation import GateSpec, PublishPolicy
 
 RESAMPLES = 10_000
+_RULES = frozenset({"paired evidence", "weak evidence", "unproven"})
 Outcome = Literal["publish", "kept_back", "review"]
 Rule = Literal["paired evidence", "weak evidence", "unproven", "auto", "review", "none"]
 
@@ -61,6 +62,17 @@ class Verdict(BaseModel):
     mean_difference: float | None = None
     lower_bound: float | None = Field(default=None, description="One-sided bootstrap bound of the mean difference.")
     label_differences: dict[str, float] = {}
+
+    def told(self) -> str:
+        """Return rule, reason and numbers in one line."""
+        numbers = []
+        if self.published_mean is not None and self.challenger_mean is not None:
+            numbers.append(f"mean {self.published_mean:.4f} -> {self.challenger_mean:.4f} on {self.cases} cases")
+        if self.lower_bound is not None:
+            numbers.append(f"lower bound of the gain {self.lower_bound:+.4f}")
+        # The policies are named by their reasons already.
+        rule = f"{self.rule}: " if self.rule in _RULES else ""
+        return f"{rule}{self.reason}" + (f" ({', '.join(numbers)})" if numbers else "")
 
 
 def judge(policy: PublishPolicy, spec: GateSpec, pairs: list[PairedCase], trained_on: list[CaseScore]) -> Verdict:

@@ -1,15 +1,17 @@
 """The published pointer, changed in one step: by a round, by a person, or back to an older version."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, NotFoundError
-from infra.adapters.catalog import audit, outbox
+from infra.adapters.catalog import audit, jobs, outbox
 from infra.adapters.catalog.session import lock
 from infra.adapters.catalog.tables import Decision, Experiment, ModelVersion, Publication
 from tasks.publishing.gate import Verdict
+from tasks.publishing.review import note_publication
 from tasks.rounds.attempts import fence
 
 Published = Literal["published", "decided", "stale"]
@@ -45,9 +47,9 @@ def publish_challenger(
         return "stale"
     shown = verdict.model_dump(mode="json")
     if verdict.outcome != "publish":
-        session.add(Decision(job_id=job_id, outcome=verdict.outcome, reason=verdict.reason, verdict=shown))
+        session.add(Decision(job_id=job_id, outcome=verdict.outcome, reason=verdict.told(), verdict=shown))
         return "decided"
-    _publish(session, experiment, challenger, by="gate", reason=verdict.reason, verdict=shown, job_id=job_id)
+    _publish(session, experiment, challenger, by="gate", reason=verdict.told(), verdict=shown, job_id=job_id)
     return "published"
 
 
@@ -60,7 +62,7 @@ def keep_back(session: Session, job_id: str, n: int, verdict: Verdict) -> None:
     fence(session, job_id, n)
     if session.get(Decision, job_id) is None:
         shown = verdict.model_dump(mode="json")
-        session.add(Decision(job_id=job_id, outcome="kept_back", reason=verdict.reason, verdict=shown))
+        session.add(Decision(job_id=job_id, outcome="kept_back", reason=verdict.told(), verdict=shown))
 
 
 def publish_by_person(
@@ -80,17 +82,40 @@ def publish_by_person(
         NotFoundError: If the experiment has no such version.
         ConflictError: If another version has been published since the person looked.
     """
-    experiment = _locked(session, experiment_id)
     version = session.get(ModelVersion, version_id)
     if version is None or version.experiment_id != experiment_id:
         raise NotFoundError("model version", version_id)
+    if version.job_id is not None:
+        jobs.locked(session, version.job_id)  # before the experiment, as everybody does
+    experiment = _locked(session, experiment_id)
     if experiment.published_version != expected:
         raise ConflictError(
             f"Version {experiment.published_version} has been published since you looked: reload and decide again."
         )
     publication = _publish(session, experiment, version_id, by=actor, reason=reason, verdict={}, job_id=None)
+    if version.job_id is not None:
+        note_publication(session, version.job_id, actor, reason)
     audit.record(session, experiment.org or "", actor, "publish", experiment_id, version=version_id, reason=reason)
     return publication
+
+
+def before(publications: Sequence[Publication]) -> str | None:
+    """Return what a rollback publishes: what was served before the present version was first put in front of it.
+
+    A publication of what was served just before is the way back; so rolling back twice goes two steps back.
+
+    Args:
+        publications: The experiment's, in whatever order.
+    """
+    served: list[str] = []
+    for publication in sorted(publications, key=lambda one: one.seq):
+        if served[-2:-1] == [publication.version_id]:
+            served.pop()
+        else:
+            if publication.previous_id is not None and not served:
+                served.append(publication.previous_id)
+            served.append(publication.version_id)
+    return served[-2] if len(served) > 1 else None
 
 
 def _publish(

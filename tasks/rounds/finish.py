@@ -66,13 +66,13 @@ def _result(
     if trained is None or evaluation is None:
         reason = "no label is on the training side yet: they are kept for evaluation"
         return result.model_copy(update={"decision": "skipped", "reason": reason})
-    decision, verdict = _decision(session, job.id)
+    decision, reason, verdict = _decision(session, job.id)
     return result.model_copy(
         update={
             **judged(evaluation, min_cases, earlier_results(session, job)),
             "verdict": verdict,
             "decision": decision,
-            "reason": verdict.reason if verdict else "",
+            "reason": reason,
             "epoch": trained.epoch,
             "max_epoch": trained.max_epoch,
             "steps": trained.steps,
@@ -82,14 +82,15 @@ def _result(
     )
 
 
-def _decision(session: Session, job_id: str) -> tuple[str, Verdict | None]:
+def _decision(session: Session, job_id: str) -> tuple[str, str, Verdict | None]:
+    """Return what became of the challenger, why, and the verdict."""
     publication = session.scalar(select(Publication).where(Publication.job_id == job_id))
     if publication is not None:
-        return "published", Verdict.model_validate(publication.verdict)
+        return "published", publication.reason, Verdict.model_validate(publication.verdict)
     decision = session.get(Decision, job_id)
     if decision is None:
-        return "kept_back", None
-    return decision.outcome, Verdict.model_validate(decision.verdict)
+        return "kept_back", "", None
+    return decision.outcome, decision.reason, Verdict.model_validate(decision.verdict)
 
 
 def _end(session: Session, job: Job, held: Claim, result: RoundResult) -> None:

@@ -10,6 +10,7 @@ from configs.states import TERMINAL
 from infra.adapters.catalog.session import lock
 from infra.adapters.catalog.tables import (
     Bundle,
+    Decision,
     Experiment,
     ExperimentDataset,
     Job,
@@ -139,6 +140,21 @@ def publications(session: Session, experiment_id: str) -> Sequence[Publication]:
     """Return what was published in the experiment, the newest first."""
     query = select(Publication).where(Publication.experiment_id == experiment_id)
     return session.scalars(query.order_by(Publication.seq.desc())).all()
+
+
+def decisions(session: Session, experiment_id: str) -> dict[str, str]:
+    """Return what was decided of the experiment's versions, by version: published, kept_back, review, declined."""
+    query = (
+        select(ModelVersion.id, Decision.outcome)
+        .join(Decision, Decision.job_id == ModelVersion.job_id)
+        .where(ModelVersion.experiment_id == experiment_id)
+    )
+    by_gate = select(Publication.version_id).where(
+        Publication.experiment_id == experiment_id, Publication.job_id.is_not(None)
+    )
+    found = dict.fromkeys(session.scalars(by_gate), "published")
+    found.update((version, outcome) for version, outcome in session.execute(query).tuples())
+    return found
 
 
 def version_of_job(session: Session, experiment_id: str, job_id: str) -> ModelVersion:

@@ -60,6 +60,7 @@ ROLES: dict[str, Role | None] = {
     "monai_label.info.info": Role.ANNOTATOR,
     "monai_label.datastore.save_label": Role.ANNOTATOR,
     "monai_label.datastore.get_label": Role.ANNOTATOR,
+    "monai_label.datastore.delete_label": Role.ANNOTATOR,  # somebody else's: engineers
     "monai_label.datastore.get_image": Role.ANNOTATOR,
     "monai_label.datastore.put_image_info": Role.ANNOTATOR,  # to clear is for engineers
     "native.status.status": Role.ANNOTATOR,
@@ -90,6 +91,14 @@ ROLES: dict[str, Role | None] = {
     "browser.prefect.page": Role.ENGINEER,
     "browser.mlflow.start": ANYBODY,
     "browser.mlflow.page": Role.ENGINEER,
+    "native.labels.list_labels": Role.ANNOTATOR,
+    "native.labels.get_label": Role.ANNOTATOR,
+    "native.labels.get_file": Role.ANNOTATOR,
+    "native.labels.approve": Role.REVIEWER,
+    "native.labels.send_back": Role.REVIEWER,
+    "native.labels.release": Role.ENGINEER,
+    "native.labels.delete": Role.ANNOTATOR,  # somebody else's: engineers
+    "native.labels.purge": Role.ADMIN,
     "native.images.list_skipped": Role.ANNOTATOR,
     "native.images.skip": Role.ANNOTATOR,
     "native.images.clear": Role.ENGINEER,

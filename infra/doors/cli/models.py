@@ -14,6 +14,9 @@ app = listing_noun()
 
 ExperimentOption = Annotated[str, typer.Option("--experiment", help="Name or id; default: every experiment.")]
 
+VersionArgument = Annotated[str, typer.Argument(help="Id of the version, as `teachback models` lists it.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the history.")]
+
 
 class _Metrics(BaseModel):
     key_metric: float | None = None
@@ -26,6 +29,7 @@ class _Version(BaseModel):
     metrics: _Metrics
     created_at: float
     published: bool
+    decision: str | None
 
 
 class _Models(BaseModel):
@@ -67,6 +71,7 @@ def models(
             "experiment": lambda pair: pair[0],
             "number": lambda pair: pair[1].number,
             "served": lambda pair: pair[1].published,
+            "decision": lambda pair: pair[1].decision,
             "metric": lambda pair: pair[1].metrics.key_metric,
             "kind": lambda pair: pair[1].metrics.metric_kind,
             "made": lambda pair: datetime.fromtimestamp(pair[1].created_at, UTC).strftime("%Y-%m-%d %H:%M"),
@@ -78,9 +83,46 @@ def models(
 
 
 @app.command()
+def publish(
+    version: VersionArgument,
+    compared_with: Annotated[
+        str, typer.Option("--compared-with", help="The version that you saw as served; refused if it no longer is.")
+    ] = "",
+    reason: ReasonOption = "",
+    url: UrlOption = "",
+    key: KeyOption = "",
+    home: HomeOption = None,
+) -> None:
+    """Serve a version: one that waits for review, was kept back, or is older.
+
+    For example:
+
+        teachback models publish 5a3e…c1 --reason "better on follow-ups"
+    """
+    with Client.of(url, key, home) as client:
+        body = {"version": version, "compared_with": compared_with or None, "reason": reason}
+        done = client.get_as(_Publication, client.request("POST", "/api/teachback/v1/models:publish", json=body))
+    terminal(stderr=True).print(f"Version {done.version_id} is published (change {done.seq}).", markup=False)
+
+
+@app.command()
+def decline(
+    version: VersionArgument,
+    reason: ReasonOption = "",
+    url: UrlOption = "",
+    key: KeyOption = "",
+    home: HomeOption = None,
+) -> None:
+    """Keep a version that waits for review from being served."""
+    with Client.of(url, key, home) as client:
+        client.request("POST", "/api/teachback/v1/models:decline", json={"version": version, "reason": reason})
+    terminal(stderr=True).print(f"Version {version} is declined; what is served stays.", markup=False)
+
+
+@app.command()
 def rollback(
     experiment: Annotated[str, typer.Argument(help="Name or id.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the history.")] = "",
+    reason: ReasonOption = "",
     url: UrlOption = "",
     key: KeyOption = "",
     home: HomeOption = None,

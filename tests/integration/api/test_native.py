@@ -2,7 +2,7 @@
 
 from sqlalchemy import update
 
-from infra.adapters.catalog.tables import Experiment, Job, ModelVersion
+from infra.adapters.catalog.tables import Decision, Experiment, Job, ModelVersion
 from infra.services.callers import Role
 from infra.wiring import Parts
 from tasks.publishing.gate import Verdict
@@ -34,7 +34,7 @@ def test_status_tells_what_runs_and_what_waits(engineer: Api, annotator: Api, da
 def test_a_person_publishes_and_goes_back(engineer: Api, experiment: str, parts: Parts) -> None:
     known = engineer.at("GET", f"{OURS}/models?experiment={experiment}").json()
     first, second = known["published_version"], _second_version(parts, experiment)
-    body = {"experiment": experiment, "version": second, "expected": first, "reason": "looks better"}
+    body = {"experiment": experiment, "version": second, "compared_with": first, "reason": "looks better"}
     assert engineer.at("POST", f"{OURS}/models:publish", json=body).json()["seq"] == 2
     again = engineer.at("POST", f"{OURS}/models:publish", json=body)
     assert again.status_code == 409
@@ -44,6 +44,24 @@ def test_a_person_publishes_and_goes_back(engineer: Api, experiment: str, parts:
     after = engineer.at("GET", f"{OURS}/models?experiment={experiment}").json()
     assert [publication["seq"] for publication in after["publications"]] == [3, 2, 1]
     assert after["published_version"] == first
+
+
+def test_a_version_that_waits_for_review_is_declined_or_published_by_its_id(
+    engineer: Api, annotator: Api, stranger: Api, experiment: str, parts: Parts
+) -> None:
+    job = engineer.made(f"/experiments/{experiment}/jobs", action="train")
+    version = _second_version(parts, experiment)
+    with parts.catalog.write() as session:
+        session.get_one(ModelVersion, version).job_id = job
+        session.add(Decision(job_id=job, outcome="review", reason="waits for a person"))
+    listed = annotator.at("GET", f"{OURS}/models?experiment={experiment}").json()["versions"]
+    assert [one["decision"] for one in listed] == ["review", None]
+    body = {"version": version, "reason": "misses small lesions"}
+    assert stranger.at("POST", f"{OURS}/models:decline", json=body).status_code == 404
+    assert annotator.at("POST", f"{OURS}/models:decline", json=body).status_code == 403
+    assert engineer.at("POST", f"{OURS}/models:decline", json=body).json()["decision"] == "declined"
+    assert engineer.at("POST", f"{OURS}/models:decline", json=body).status_code == 409
+    assert engineer.at("POST", f"{OURS}/models:publish", json={"version": version}).json()["version_id"] == version
 
 
 def test_there_is_nothing_to_go_back_to_at_first(engineer: Api, experiment: str) -> None:

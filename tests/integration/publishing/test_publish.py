@@ -57,7 +57,7 @@ def test_a_challenger_that_is_kept_back_leaves_the_published_version(catalog: Ca
 
     assert _published(catalog, world) == world.version
     with catalog.read() as session:
-        assert session.get_one(Decision, job).reason == "worse"
+        assert session.get_one(Decision, job).reason == "paired evidence: worse"
 
 
 def test_a_publication_during_the_evaluation_makes_the_verdict_stale(catalog: Catalog) -> None:

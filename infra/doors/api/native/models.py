@@ -14,7 +14,10 @@ Reason = Annotated[str, StringConstraints(max_length=1000)]
 
 
 class VersionResponse(BaseModel):
-    """One immutable version. `weights` is the hash of its file; null = the bundle's own."""
+    """One immutable version. `weights` is the hash of its file; null = the bundle's own.
+
+    `decision`: published, kept_back, review (waits for a person) or declined; null = none was needed.
+    """
 
     id: str
     number: int
@@ -26,9 +29,10 @@ class VersionResponse(BaseModel):
     metrics: dict[str, Any]
     created_at: float
     published: bool
+    decision: str | None
 
     @classmethod
-    def of(cls, row: ModelVersion, published: str | None) -> "VersionResponse":
+    def of(cls, row: ModelVersion, published: str | None, decision: str | None = None) -> "VersionResponse":
         """Show one version."""
         return cls(
             id=row.id,
@@ -41,6 +45,7 @@ class VersionResponse(BaseModel):
             metrics=row.metrics,
             created_at=row.created_at,
             published=row.id == published,
+            decision=decision,
         )
 
 
@@ -79,19 +84,29 @@ class ModelsResponse(BaseModel):
 
 
 class RollbackRequest(BaseModel):
-    """Back to what was published before. `expected`: the version that the caller saw as published."""
+    """Back to what was published before. `compared_with`: the version that the caller saw as published."""
 
     model_config = ConfigDict(extra="forbid")
 
     experiment: str
-    expected: str | None = None
+    compared_with: str | None = None
     reason: Reason = ""
 
 
-class PublishRequest(RollbackRequest):
-    """Publish a version."""
+class DeclineRequest(BaseModel):
+    """Keep a version from being served that waits for a person. Without `experiment`, the version's own."""
+
+    model_config = ConfigDict(extra="forbid")
 
     version: str
+    experiment: str = ""
+    reason: Reason = ""
+
+
+class PublishRequest(DeclineRequest):
+    """Publish a version. `compared_with`: the version that the caller saw as published."""
+
+    compared_with: str | None = None
 
 
 @router.get("/models")
@@ -106,20 +121,37 @@ def list_models(
         experiment=row.name,
         published_version=row.published_version,
         published_seq=row.published_seq,
-        versions=[VersionResponse.of(version, row.published_version) for version in found.versions],
+        versions=[
+            VersionResponse.of(version, row.published_version, found.decisions.get(version.id))
+            for version in found.versions
+        ],
         publications=[PublicationResponse.of(publication) for publication in found.publications],
     )
 
 
 @router.post("/models:publish")
 def publish(body: PublishRequest, parts: PartsDep, caller: CallerDep) -> PublicationResponse:
-    """Publish a version; 409 if another one than `expected` is published by now."""
-    done = models.publish(parts, caller, body.experiment, body.version, expected=body.expected, reason=body.reason)
+    """Publish a version; 409 if another one than `compared_with` is published by now."""
+    done = models.publish(
+        parts,
+        caller,
+        body.version,
+        experiment=body.experiment,
+        compared_with=body.compared_with,
+        reason=body.reason,
+    )
     return PublicationResponse.of(done)
+
+
+@router.post("/models:decline")
+def decline(body: DeclineRequest, parts: PartsDep, caller: CallerDep) -> VersionResponse:
+    """Keep a version from being served that waits for a person; 409 if it does not wait."""
+    version = models.decline(parts, caller, body.version, experiment=body.experiment, reason=body.reason)
+    return VersionResponse.of(version, None, "declined")
 
 
 @router.post("/models:rollback")
 def rollback(body: RollbackRequest, parts: PartsDep, caller: CallerDep) -> PublicationResponse:
-    """Publish what was published before; 409 if another one than `expected` is published by now."""
-    done = models.rollback(parts, caller, body.experiment, expected=body.expected, reason=body.reason)
+    """Publish what was published before; 409 if another one than `compared_with` is published by now."""
+    done = models.rollback(parts, caller, body.experiment, compared_with=body.compared_with, reason=body.reason)
     return PublicationResponse.of(done)
