@@ -61,6 +61,11 @@ class Settings(BaseSettings):
     image_lease_s: float = 3600.0
     image_leases: int = Field(default=50, ge=1, description="Images that one annotator may have at a time.")
     host_silence_s: float = 600.0
+    warm_host: str = Field(
+        default="",
+        description="Socket of the process that bundle hosts are forked from; default: in the home folder, which `up`"
+        " starts; off: every host starts cold.",
+    )
 
     testing: bool = False
     failpoint: str = Field(
@@ -95,6 +100,13 @@ class Settings(BaseSettings):
     def key_path(self) -> Path:
         """Where the encryption keys are."""
         return self.key_file or self.home / "keys.json"
+
+    @property
+    def warm_socket(self) -> Path | None:
+        """Where the process listens that bundle hosts are forked from; None: every host is started."""
+        if self.warm_host == "off":
+            return None
+        return Path(self.warm_host).absolute() if self.warm_host else self.home / "run" / "warm.sock"
 
     @property
     def single_machine(self) -> bool:

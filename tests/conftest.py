@@ -8,4 +8,5 @@ pytest_plugins = [
     "tests.fixtures_parts",
     "tests.fixtures_postgres",
     "tests.fixtures_prefect",
+    "tests.fixtures_warm",
 ]

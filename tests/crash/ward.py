@@ -88,7 +88,8 @@ class Ward:
 
     def host(self, job: str) -> psutil.Process:
         """Return the bundle host that trains for the round: Python itself, inside whatever cage."""
-        hosts = [process for process in self.flow(job).children(recursive=True) if "tasks.compute" in command(process)]
+        folder = f"{self._attempt(job, 1)}/"
+        hosts = [each for each in self.installation.processes("tasks.compute") if folder in " ".join(command(each))]
         return hosts[-1]
 
     def first_step(self, job: str, attempt: int) -> int:

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from configs.wire.warm import Bind
 from infra.adapters.compute.base import CageLevel
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/sys")
@@ -43,20 +44,29 @@ def python_paths(root: Path) -> list[Path]:
     return [*found, root / "configs", root / "tasks"]
 
 
-def wrap(argv: Sequence[str], *, view: View, root: Path, environment: Mapping[str, str], folder: Path) -> list[str]:
-    """Return the bubblewrap command that runs *argv* in *folder*, seeing *view* and nothing else."""
-    command = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
+def binds(view: View, root: Path) -> list[Bind]:
+    """Return all that a host sees of the file system, parents before what lies in them."""
+    system = [Bind(path=path, optional=True) for path in (*_SYSTEM, *(f"/etc/{name}" for name in _ETC))]
+    devices = [Bind(path=str(path), device=True, optional=True) for path in sorted(Path("/dev").glob("nvidia*"))]
+    seen = dict.fromkeys((*python_paths(root), *view.readable), False)
+    seen |= dict.fromkeys(view.writable, True)
+    # Parents first, so that a writable folder within a readable one stays writable.
+    ordered = sorted(seen.items(), key=lambda item: (len(item[0].parts), not item[1]))
+    ours = [
+        Bind(path=str(path), writable=writable)
+        for path, writable in ordered
+        if not any(path.is_relative_to(base) for base in ("/usr", "/lib", "/bin"))
+    ]
+    return [*system, *devices, *ours]
+
+
+def wrap(argv: Sequence[str], *, seen: Sequence[Bind], environment: Mapping[str, str], folder: Path) -> list[str]:
+    """Return the bubblewrap command that runs *argv* in *folder*, seeing *seen* and nothing else."""
+    command = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
     for name, value in environment.items():
         command += ["--setenv", name, value]
-    for system in (*_SYSTEM, *(f"/etc/{name}" for name in _ETC)):
-        command += ["--ro-bind-try", system, system]
     command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 (a private one, inside)
-    for device in sorted(Path("/dev").glob("nvidia*")):
-        command += ["--dev-bind-try", str(device), str(device)]
-    binds = [("--ro-bind", path) for path in (*python_paths(root), *view.readable)]
-    binds += [("--bind", path) for path in view.writable]
-    # Parents first, so that a writable folder within a readable one stays writable.
-    for flag, path in sorted(binds, key=lambda bind: (len(bind[1].parts), bind[0] != "--bind")):
-        if not any(path.is_relative_to(base) for base in ("/usr", "/lib", "/bin")):
-            command += [flag, os.fspath(path), os.fspath(path)]
+    for bind in seen:
+        kind = "--dev-bind" if bind.device else "--bind" if bind.writable else "--ro-bind"
+        command += [f"{kind}-try" if bind.optional else kind, bind.path, bind.path]
     return [*command, "--chdir", os.fspath(folder), "--", *argv]

@@ -1,12 +1,8 @@
 """The parent's end of a talk with one bundle host."""
 
-import os
 import select
-import signal
 import socket
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from threading import Lock
 from types import TracebackType
 from typing import Self
@@ -32,6 +28,7 @@ from configs.wire.host import (
     frame,
     read_frame,
 )
+from infra.adapters.compute.children import Child
 from infra.adapters.compute.verify import UntrustworthyError, verify
 
 _EXIT_S = 10.0
@@ -41,27 +38,24 @@ class HostProcess:
     """One running host.
 
     Args:
-        child: The process; the leader of its own session.
+        child: The process.
         control: Our end of the control socket.
         request: What it was asked; its messages are checked against it.
         silence_s: Seconds without a message after which it is killed, while it owes us an answer.
-        keep: Held as long as this object: the thread pool whose thread started the child.
     """
 
     def __init__(
         self,
-        child: subprocess.Popen[bytes],
+        child: Child,
         control: socket.socket,
         request: HostRequest,
         *,
         silence_s: float,
-        keep: object,
     ) -> None:
         self._child = child
         self._control = control
         self._request = request
         self._silence_s = silence_s
-        self._keep = keep
         self._sending = Lock()
         self._owed: set[str] = set()
         self._stopping = False
@@ -108,7 +102,7 @@ class HostProcess:
     def kill(self) -> None:
         """End it and all it started, at once; waits until it is gone."""
         self._stopping = True
-        self._kill()
+        self._child.kill()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -118,7 +112,7 @@ class HostProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Kill it if it still runs, and close the socket."""
-        self._kill()
+        self._child.kill()
         self._control.close()
 
     def read(self, size: int, /) -> bytes:
@@ -132,7 +126,7 @@ class HostProcess:
             if not select.select([self._control], [], [], self._silence_s)[0]:
                 if isinstance(self._request, ServeRequest) and not self._owed:
                     continue
-                self._kill()
+                self._child.kill()
                 raise HostDiedError(f"The bundle host said nothing for {self._silence_s:.0f} s and was killed")
             try:
                 piece = self._control.recv(size - len(received))
@@ -153,8 +147,8 @@ class HostProcess:
             if not verify(message, self._request):
                 return self._next()
         except (FramingError, ValidationError, UntrustworthyError) as broken:
-            cut_off = isinstance(broken, FramingError) and self._child.poll() is not None
-            self._kill()
+            cut_off = isinstance(broken, FramingError) and self._child.wait(0) is not None
+            self._child.kill()
             if cut_off:
                 return None
             reason = "its message does not fit the schema" if isinstance(broken, ValidationError) else str(broken)
@@ -171,13 +165,5 @@ class HostProcess:
 
     def _end(self) -> int:
         """Wait for the process to end, a moment; then end it. Returns its status."""
-        try:
-            return self._child.wait(_EXIT_S)
-        except subprocess.TimeoutExpired:
-            self._kill()
-            return self._child.returncode
-
-    def _kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._child.pid, signal.SIGKILL)
-        self._child.wait()
+        status = self._child.wait(_EXIT_S)
+        return self._child.kill() if status is None else status

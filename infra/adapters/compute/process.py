@@ -1,5 +1,6 @@
-"""Bundle hosts as child processes of this machine."""
+"""Bundle hosts as processes of this machine: forked from a warm one where that answers, else started."""
 
+import logging
 import os
 import socket
 import subprocess
@@ -9,16 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from configs.errors import InvalidRequestError
-from configs.wire.host import HostRequest, write_request
+from configs.wire.host import HostRequest, TrainRequest, write_request
+from configs.wire.warm import Start
+from infra.adapters.compute import warm as warm_process
 from infra.adapters.compute.base import CageLevel
-from infra.adapters.compute.cage import View, probe, wrap
+from infra.adapters.compute.cage import View, binds, probe, wrap
+from infra.adapters.compute.children import Child, StartedChild
 from infra.adapters.compute.conversation import HostProcess
 
 ROOT = Path(__file__).resolve().parents[3]
 
+_log = logging.getLogger(__name__)
+
 
 class ProcessHosts:
-    """Starts `python -m tasks.compute`, caged.
+    """Starts `python -m tasks.compute`, caged; or has a process forked that has its imports done.
 
     Args:
         silence_s: A host that owes an answer and says nothing for so long is killed.
@@ -26,6 +32,7 @@ class ProcessHosts:
         require_cage: Refuse to start a host where there is no bubblewrap.
         level: The cage to use; None = the strongest that works.
         visible_devices: The hosts' CUDA_VISIBLE_DEVICES; None = all.
+        warm: The warm process's socket; None = every host is started. Used in the strong cage alone.
     """
 
     def __init__(
@@ -36,10 +43,12 @@ class ProcessHosts:
         require_cage: bool = False,
         level: CageLevel | None = None,
         visible_devices: str | None = None,
+        warm: Path | None = None,
     ) -> None:
         self._silence_s = silence_s
         self._memory_mib = memory_mib
         self._visible_devices = visible_devices
+        self._warm = warm
         self._level: CageLevel = level or probe()
         if require_cage and self._level != "bubblewrap":
             raise InvalidRequestError("A cage is required and bubblewrap does not work here; install it")
@@ -76,36 +85,59 @@ class ProcessHosts:
             [bundle.absolute(), *(path.absolute() for path in readable)],
             [work, *(path.absolute() for path in writable)],
         )
-        ours, theirs = socket.socketpair()
-        with theirs:
-            argv = [sys.executable, "-m", "tasks.compute", str(work / "in" / "request.json")]
-            argv += [str(theirs.fileno()), str(self._memory_mib or 0)]
-            environment = _environment(work / "tmp", threads, self._visible_devices)
-            if self._level == "bubblewrap":
-                argv = wrap(argv, view=view, root=ROOT, environment=environment, folder=work / "tmp")
-            else:
-                argv.append(str(os.getpid()))  # dies with us; bubblewrap sees to that itself
-            try:
-                child = self._starter.submit(_spawn, argv, environment, work, theirs.fileno()).result()
-            except BaseException:
-                ours.close()
-                raise
-        return HostProcess(child, ours, request, silence_s=self._silence_s, keep=self._starter)
-
-
-def _spawn(argv: Sequence[str], environment: dict[str, str], work: Path, control: int) -> subprocess.Popen[bytes]:
-    """Start the child in a session of its own, its output in `log.txt`."""
-    with (work / "log.txt").open("ab") as log:
-        return subprocess.Popen(
-            argv,
-            env=environment,
-            cwd=work / "tmp",
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(control,),
-            start_new_session=True,
+        start = Start(
+            request=str(work / "in" / "request.json"),
+            folder=str(work / "tmp"),
+            memory_mib=self._memory_mib or 0,
+            environment=_environment(work / "tmp", threads, self._visible_devices),
+            binds=binds(view, ROOT),
         )
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs, (work / "log.txt").open("ab") as log:
+                child = self._forked(request, start, theirs.fileno(), log.fileno()) or self._started(
+                    start, theirs.fileno(), log.fileno()
+                )
+        except BaseException:
+            ours.close()
+            raise
+        return HostProcess(child, ours, request, silence_s=self._silence_s)
+
+    def _forked(self, request: HostRequest, start: Start, control: int, log: int) -> Child | None:
+        """Return a fork of the warm process; None where the host has to be started."""
+        # Processes of several devices start each other by their command line.
+        several = isinstance(request, TrainRequest) and request.spec.num_gpu != 1
+        if self._warm is None or self._level != "bubblewrap" or several:
+            return None
+        try:
+            return warm_process.fork(self._warm, start, control=control, log=log)
+        except warm_process.NotWarmError as reason:
+            _log.info("the %s's bundle host starts cold: no warm one, %s", request.kind, reason)
+            return None
+
+    def _started(self, start: Start, control: int, log: int) -> Child:
+        """Start the host in a session of its own."""
+        argv = [sys.executable, "-m", "tasks.compute", start.request, str(control), str(start.memory_mib)]
+        if self._level == "bubblewrap":
+            argv = wrap(argv, seen=start.binds, environment=start.environment, folder=Path(start.folder))
+        else:
+            argv.append(str(os.getpid()))  # dies with us; bubblewrap sees to that itself
+        process = self._starter.submit(_spawn, argv, start, control, log).result()
+        return StartedChild(process, keep=self._starter)
+
+
+def _spawn(argv: Sequence[str], start: Start, control: int, log: int) -> subprocess.Popen[bytes]:
+    """Start the child in a session of its own, its output in the log."""
+    return subprocess.Popen(
+        argv,
+        env=start.environment,
+        cwd=start.folder,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=(control,),
+        start_new_session=True,
+    )
 
 
 def _environment(tmp: Path, threads: int | None, visible_devices: str | None) -> dict[str, str]:

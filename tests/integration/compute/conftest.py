@@ -16,9 +16,9 @@ AFFINE = np.array([[0, 3, 0, -50], [-3, 0, 0, 60], [0, 0, -3, 40], [0, 0, 0, 1.0
 
 
 @pytest.fixture(scope="module")
-def hosts() -> ProcessHosts:
-    """The strongest cage of this machine."""
-    return ProcessHosts()
+def hosts(warm_host: Path | None) -> ProcessHosts:
+    """The strongest cage of this machine, without the wait for imports."""
+    return ProcessHosts(warm=warm_host)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,64 @@
+"""The process that bundle hosts are forked from, once per test session: its imports cost as much as a cold start."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from infra.adapters.compute.cage import probe
+from infra.adapters.compute.process import ROOT
+from infra.adapters.compute.processes import warm_command, warm_environment
+from tests.processes import end, wait_until
+
+SETTING = "TEACHBACK_WARM_HOST"
+_FOLDERS = ("contract/test_bundle_hosts.py", "crash", "e2e", "integration/compute", "integration/realtime")
+_STARTERS = tuple(str(ROOT / "tests" / folder) for folder in (*_FOLDERS, "integration/rounds/test_round.py"))
+
+
+@pytest.fixture(scope="session")
+def warm_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+    """The socket of a warm process that all settings of this session name; None where there is no strong cage.
+
+    With TEACHBACK_WARM_HOST=off there is none, and every host of the session starts cold.
+    """
+    if probe() != "bubblewrap" or SETTING in os.environ:
+        yield None
+        return
+    with running_warm_host(tmp_path_factory.mktemp("warm")) as address:
+        if not address.exists():  # bubblewrap works here, and a cage without it does not
+            yield None
+            return
+        os.environ[SETTING] = str(address)
+        yield address
+        del os.environ[SETTING]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_host_where_hosts_start(request: pytest.FixtureRequest) -> None:
+    """Start it as soon as the session has a test that wants it."""
+    if any(str(item.path).startswith(_STARTERS) for item in request.session.items):
+        request.getfixturevalue("warm_host")
+
+
+@contextmanager
+def running_warm_host(folder: Path) -> Iterator[Path]:
+    """Run a warm process until the block ends; it may still be importing, whoever asks it waits for that."""
+    address, said = folder / "run" / "warm.sock", folder / "log.txt"
+    with said.open("wb") as log:
+        process = subprocess.Popen(
+            warm_command(address),
+            env=warm_environment(),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: address.exists() or said.stat().st_size > 0, "the warm host's socket")
+        yield address
+    finally:
+        end(process)
