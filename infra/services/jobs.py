@@ -1,6 +1,5 @@
 """Jobs: the annotation loop and single trainings; asked for, watched, cancelled."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,11 +28,10 @@ from tasks.batch.start import start_batch
 from tasks.reconcile.loop import wake
 from tasks.rounds import pause as pausing
 from tasks.rounds.cancel import cancel as cancel_job
+from tasks.rounds.secrets import Sealer
 from tasks.rounds.start import start_annotation, start_train
 
 LOG_BYTES = 2**20
-_SECRET = re.compile(r"secret|password|passwd|token|api_?key|credential", re.IGNORECASE)
-_HIDDEN = "[hidden]"
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,9 @@ def annotate(parts: Parts, caller: Caller, experiment_id: str, spec: AnnotationS
     def start(session: Session, experiment: Experiment) -> Job:
         if not catalog.uses(session, [experiment.id])[experiment.id].get("eval"):
             raise _NoEvaluationError(experiment.id)
-        request = shown_specs(asked.specs)
-        return start_annotation(session, experiment, spec, actor=caller.subject, name=asked.name, request=request)
+        kept = Sealer(parts, session, caller.org)
+        safe, request = kept.spec(spec), kept.values(asked.specs)
+        return start_annotation(session, experiment, safe, actor=caller.subject, name=asked.name, request=request)
 
     return _start(parts, caller, experiment_id, "annotation", asked, start)
 
@@ -79,8 +78,9 @@ def train(parts: Parts, caller: Caller, experiment_id: str, spec: RoundSpec, ask
     _check_tracking(parts, spec.train)
 
     def start(session: Session, experiment: Experiment) -> Job:
-        request = shown_specs(asked.specs)
-        return start_train(session, experiment, spec, actor=caller.subject, name=asked.name, request=request)
+        kept = Sealer(parts, session, caller.org)
+        safe, request = kept.spec(spec), kept.values(asked.specs)
+        return start_train(session, experiment, safe, actor=caller.subject, name=asked.name, request=request)
 
     return _start(parts, caller, experiment_id, "train", asked, start)
 
@@ -96,7 +96,7 @@ def batch_infer(parts: Parts, caller: Caller, experiment_id: str, spec: BatchSpe
     allow(caller, Right.RUN_JOBS)
 
     def start(session: Session, experiment: Experiment) -> Job:
-        request = shown_specs(asked.specs)
+        request = Sealer(parts, session, caller.org).values(asked.specs)
         return start_batch(session, experiment, spec, actor=caller.subject, name=asked.name, request=request)
 
     return _start(parts, caller, experiment_id, "batchinfer", asked, start)
@@ -175,7 +175,7 @@ def resume(
     said: list[str] = []
 
     def change(session: Session, job: Job) -> None:
-        other = None if spec is None else spec.model_dump(mode="json")
+        other = None if spec is None else Sealer(parts, session, caller.org).spec(spec).model_dump(mode="json")
         said.append(pausing.resume(session, job.id, round_now=round_now, spec=other))
 
     _change(parts, caller, experiment_id, job_id, "resume", change)
@@ -258,19 +258,6 @@ class _NoEvaluationError(NotFoundError):
     def __str__(self) -> str:
         said = "Annotation job requires eval dataset in the model metadata."
         return f"{said} Set eval_dataset by PATCH; it may be the training data set: patients are kept apart."
-
-
-def shown_specs(specs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the specs as they may be kept and shown: values under secret-looking names are replaced."""
-    return {name: _HIDDEN if _SECRET.search(name) and value else _shown(value) for name, value in specs.items()}
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return shown_specs(value)
-    if isinstance(value, list):
-        return [_shown(part) for part in value]
-    return value
 
 
 def _check_tracking(parts: Parts, spec: TrainSpec) -> None:

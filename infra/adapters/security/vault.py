@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Collection
 from pathlib import Path
 from typing import Self
 
@@ -64,6 +65,7 @@ class Vault:
         self._path = path
         self._redactor = redactor
         self._ring: _Ring | None = None
+        self._version: tuple[int, int, int] | None = None
 
     def seal(self, org: str, plaintext: str, row_id: str) -> Sealed:
         """Encrypt a value for one row of one organisation."""
@@ -97,32 +99,44 @@ class Vault:
         hash_key = _decode(self._load().hash_key)
         return hmac.new(hash_key, _bound_to(org, text), hashlib.sha256).hexdigest()
 
-    def rotate(self) -> str:
-        """Add a key that seals from now on; older ones go on opening. Returns its id."""
+    def rotate(self, *, keep: Collection[str] | None = None) -> str:
+        """Add a key that seals from now on; older ones go on opening. Returns its id.
+
+        Args:
+            keep: Ids of older keys that something is sealed with; the newest stays in any case. None = all.
+        """
         ring = self._load()
         key_id = _new_key_id()
-        fresh = ring.model_copy(update={"keys": {**ring.keys, key_id: _draw()}})
+        kept = {known: key for known, key in ring.keys.items() if keep is None or known in {*keep, ring.newest}}
+        fresh = ring.model_copy(update={"keys": {**kept, key_id: _draw()}})
         waiting = _write_aside(self._path, fresh)
         waiting.replace(self._path)
-        self._ring = fresh
+        self._sync_folder()
         return key_id
 
     def _key(self, key_id: str) -> bytes:
         ring = self._load()
-        if key_id not in ring.keys:
-            self._ring = None  # another process may have rotated
-            ring = self._load()
         if key_id not in ring.keys:
             msg = f"The key {key_id!r} is not in this machine's key file: give it the key file of the installation"
             raise InvalidRequestError(msg)
         return _decode(ring.keys[key_id])
 
     def _load(self) -> _Ring:
-        if self._ring is None:
-            if not self._path.exists():
-                _create(self._path)
-            self._ring = _read(self._path)
+        """Return the ring as the file has it now: another process may have rotated."""
+        if not self._path.exists():
+            _create(self._path)
+        found = self._path.stat()
+        version = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if self._ring is None or version != self._version:
+            self._ring, self._version = _read(self._path), version
         return self._ring
+
+    def _sync_folder(self) -> None:
+        descriptor = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _create(path: Path) -> None:

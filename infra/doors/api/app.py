@@ -18,7 +18,7 @@ from infra.doors.api.monai_cloud import routes as monai_cloud
 from infra.doors.api.monai_label import routes as monai_label
 from infra.doors.api.native import routes as native
 from infra.doors.api.roles import admit
-from infra.services import bases
+from infra.services import bases, vault
 from infra.wiring import Parts
 from tasks.reconcile import loop
 
@@ -74,6 +74,7 @@ async def _life(app: FastAPI, parts: Parts, run_loops: bool) -> AsyncIterator[No
 
 def _prepare(parts: Parts) -> None:
     parts.catalog.migrate()
+    vault.ensure(parts)
     bases.register_shipped(parts)
 
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from infra.doors.cli.admin_key import ORG
 from infra.doors.cli.client import HomeOption, JsonOption, settings_of
 from infra.doors.cli.terminal import noun, show_json, show_table, terminal
 from infra.services import people
 from infra.services.callers import Role
+from infra.services.pages import HOME_ORG
 from infra.wiring import Parts, open_parts
 
 app = noun("API keys: shown once, stored hashed, revocable.")
@@ -21,7 +21,7 @@ app = noun("API keys: shown once, stored hashed, revocable.")
 @app.command()
 def create(
     name: Annotated[str, typer.Option("--name", help="Who or what will use it.")],
-    org: Annotated[str, typer.Option("--org", help="Organisation; made when it is new.")] = ORG,
+    org: Annotated[str, typer.Option("--org", help="Organisation; made when it is new.")] = HOME_ORG,
     role: Annotated[
         Role, typer.Option("--role", help="What it may do; each role may do all of the ones before.")
     ] = Role.ANNOTATOR,
@@ -35,15 +35,15 @@ def create(
 
         export TEACHBACK_API_KEY=$(teachback keys create --name scripts --role engineer)
     """
-    with _opened(home) as parts:
-        made = people.create_key(parts, people.operator(ORG), name=name, role=role, org=org)
+    with opened(home) as parts:
+        made = people.create_key(parts, people.operator(HOME_ORG), name=name, role=role, org=org)
     typer.echo(made.secret)
 
 
 @app.command("list")
 def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """List every key of this installation: never the secret, which nobody knows."""
-    with _opened(home) as parts:
+    with opened(home) as parts:
         rows = [
             {
                 "id": key.id,
@@ -53,7 +53,7 @@ def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
                 "created": _when(key.created_at),
                 "revoked": _when(key.revoked_at),
             }
-            for key in people.list_keys(parts, people.operator(ORG))
+            for key in people.list_keys(parts, people.operator(HOME_ORG))
         ]
     if as_json:
         show_json(rows)
@@ -68,13 +68,14 @@ def revoke(
     home: HomeOption = None,
 ) -> None:
     """End a key, and every token given for it, at once."""
-    with _opened(home) as parts:
-        people.revoke_key(parts, people.operator(ORG), key_id)
+    with opened(home) as parts:
+        people.revoke_key(parts, people.operator(HOME_ORG), key_id)
     terminal(stderr=True).print(f"Revoked {key_id}.", markup=False)
 
 
 @contextmanager
-def _opened(home: Path | None) -> Iterator[Parts]:
+def opened(home: Path | None) -> Iterator[Parts]:
+    """Open the installation's catalog and key file."""
     parts = open_parts(settings_of(home))
     try:
         parts.catalog.migrate()

@@ -32,6 +32,7 @@ NOUNS: dict[str, _Noun] = {
     "bundles": _Noun("bundles", "MONAI bundles that experiments can use.", False),
     "sample": _Noun("sample", "Write sample cases made from real anatomy.", True),
     "keys": _Noun("keys", "API keys: create, list, revoke.", True),
+    "worker": _Noun("worker", "Run rounds or realtime slots for an installation elsewhere.", True),
     "vault": _Noun("vault", "Encryption keys of stored credentials: rotate, check.", True),
     "doctor": _Noun("doctor", "Check this machine and this installation.", True),
 }

@@ -5,10 +5,12 @@ A step of `teachback up`, in a process of its own, so that the supervisor stays 
 
 from configs.settings import Settings
 from infra.doors.cli.admin_key import ensure_admin_key
+from infra.services import vault
 from infra.wiring import open_parts
 
 if __name__ == "__main__":
     parts = open_parts(Settings())
     parts.catalog.migrate()
+    vault.ensure(parts)
     ensure_admin_key(parts)
     parts.close()

@@ -1,0 +1,83 @@
+"""Secrets in what a job is asked to do: they go to the vault, and the job's row names where.
+
+A value under a name such as `access_token` becomes `vault:<row>`; a URL's user info becomes `vault:<row>@`. A bundle
+host never gets more than that.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from configs.errors import NotFoundError
+from infra.adapters.catalog.tables import VaultValue
+from infra.adapters.catalog.tables.base import new_id
+from infra.adapters.security.vault import Sealed
+from infra.wiring import Parts
+
+_SECRET_NAME = re.compile(r"secret|password|passwd|token(?!iz)|api_?key|credential", re.IGNORECASE)
+_USER_INFO = re.compile(r"(?<=://)(?!vault:)([^/\s@?#]+)(?=@)")
+_REFERENCE = re.compile(r"vault:([0-9a-f-]{36})")
+_Spec = TypeVar("_Spec", bound=BaseModel)
+
+
+class Sealer:
+    """Replaces secrets by references, in one unit; the same secret by the same reference.
+
+    Args:
+        parts: The adapters.
+        session: The unit that writes the job's row.
+        org: Whose job it is.
+    """
+
+    def __init__(self, parts: Parts, session: Session, org: str) -> None:
+        self._parts = parts
+        self._session = session
+        self._org = org
+        self._known: dict[str, str] = {}
+
+    def spec(self, spec: _Spec) -> _Spec:
+        """Return a spec without secrets."""
+        return type(spec).model_validate(self.values(spec.model_dump(mode="json")))
+
+    def values(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a JSON object without secrets."""
+        return {name: self._one(name, value) for name, value in values.items()}
+
+    def _one(self, name: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return self.values(value)
+        if isinstance(value, list):
+            return [self._one(name, part) for part in value]
+        if not isinstance(value, str) or not value or _REFERENCE.fullmatch(value):
+            return value
+        if _SECRET_NAME.search(name):
+            return self._reference(value)
+        return _USER_INFO.sub(lambda found: self._reference(found[1]), value)
+
+    def _reference(self, secret: str) -> str:
+        if secret not in self._known:
+            self._parts.redactor.learn(secret)
+            row_id = new_id()
+            sealed = self._parts.vault.seal(self._org, secret, row_id)
+            self._session.add(VaultValue(id=row_id, org=self._org, key_id=sealed.key_id, ciphertext=sealed.ciphertext))
+            self._known[secret] = f"vault:{row_id}"
+        return self._known[secret]
+
+
+def revealed(parts: Parts, session: Session, org: str, text: str) -> str:
+    """Return a text with its references replaced by what they stand for, for use in this process alone.
+
+    Raises:
+        NotFoundError: If the organisation has no such value.
+    """
+
+    def opened(found: re.Match[str]) -> str:
+        row = session.get(VaultValue, found[1])
+        if row is None or row.org != org:
+            raise NotFoundError("vault value", found[1])
+        return parts.vault.open(org, Sealed(key_id=row.key_id, ciphertext=row.ciphertext), row.id)
+
+    return _REFERENCE.sub(opened, text)
