@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from configs.settings import Settings
+from infra.adapters.compute.processes import warm_command, warm_environment
 from infra.adapters.orchestration import processes as prefect
 from infra.adapters.tracking import processes as mlflow
 from infra.doors.cli.supervisor.addresses import LOOPBACK, Ports, secret
@@ -58,8 +59,7 @@ def parts_of(settings: Settings, ports: Ports) -> list[Part]:
         parts.append(_mlflow(settings, ports, environment))
     after_prefect = tuple(part.name for part in parts if part.name == "prefect")
     worker_environment = _worker_environment(embedded, environment)
-    return [
-        *parts,
+    parts += [
         Part("catalog", [*python, "infra.doors.cli.prepare"], environment, once=True),
         Part(
             "deployments", [*python, "infra.adapters.orchestration"], worker_environment, needs=after_prefect, once=True
@@ -72,6 +72,19 @@ def parts_of(settings: Settings, ports: Ports) -> list[Part]:
             needs=("catalog",),
             answers=f"{api_address(settings.host, ports.api)}/api/v1/health/readiness",
         ),
+    ]
+    return [*parts, *_warm(settings, after=tuple(part.name for part in parts if part.gates))]
+
+
+def _warm(settings: Settings, *, after: tuple[str, ...]) -> list[Part]:
+    """Return the process that bundle hosts are forked from, unless the settings name another or none.
+
+    It comes last: its imports would take a processor from what the first request waits for.
+    """
+    if settings.warm_socket is None or settings.warm_host:
+        return []
+    return [
+        Part("warm-host", warm_command(settings.warm_socket), warm_environment(), needs=after, gates=False, grace_s=2.0)
     ]
 
 
