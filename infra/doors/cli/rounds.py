@@ -27,6 +27,7 @@ class _Round(BaseModel):
     metric_cases: int
     published: _Scores | None
     challenger: _Scores | None
+    forgetting: float | None
     decision: str | None
     train_seconds: float | None
     start_seconds: float | None
@@ -45,7 +46,9 @@ def rounds(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List rounds and single trainings, the newest first; Dice is over the metric's cases, 0 to 1.
+    """List rounds and single trainings, the newest first; scores are over the metric's cases, 0 to 1.
+
+    Forgetting is of the cohort that lost most; the message is the verdict, with its numbers.
 
     For example:
 
@@ -67,6 +70,7 @@ def rounds(
             "metric": lambda pair: f"{pair[1].metric_kind} ({pair[1].metric_cases})" if pair[1].metric_kind else None,
             "published": lambda pair: pair[1].published and pair[1].published.mean,
             "challenger": lambda pair: pair[1].challenger and pair[1].challenger.mean,
+            "forgetting": lambda pair: pair[1].forgetting,
             "decision": lambda pair: pair[1].decision,
             "training s": lambda pair: pair[1].train_seconds,
             "to first step s": lambda pair: pair[1].start_seconds,

@@ -13,6 +13,7 @@ from tasks.publishing.gate import Verdict
 from tasks.publishing.publish import before, publish_by_person, publish_challenger
 from tasks.publishing.review import decline, waiting
 from tasks.rounds.evaluate import AGAIN
+from tasks.rounds.report import round_table
 from tasks.rounds.result import RoundResult
 from tests.rounds_in_memory import Ward
 
@@ -51,6 +52,14 @@ def test_a_worse_challenger_with_two_evaluation_cases_is_kept_back_and_the_numbe
         "weak evidence: the mean is lower (mean 0.6000 -> 0.5000 on 2 cases, lower bound of the gain -0.1000)"
     )
     assert ward.job(held).message == result.reason
+    sentence, rows = round_table(ward.parts, held)
+    assert sentence == f"Training: kept_back. {result.reason} mean_dice (prequential) on 0 cases, 2 scores reused."
+    assert rows[-1] == {
+        "label": "cohort unknown (2 cases)",
+        "published": "0.600",
+        "challenger": "0.500",
+        "forgetting": "0.100",
+    }
 
 
 def test_a_rollback_during_the_evaluation_is_not_overwritten_by_a_challenger_that_it_beats(ward: Ward) -> None:

@@ -139,6 +139,7 @@ class JobResult(BaseModel):
     message: str
     stats: dict[str, Any] = Field(default_factory=dict)
     metric_kind: str | None
+    metric_name: str
     metric_cases: int
     decision: str | None
     round: int | None
@@ -159,6 +160,7 @@ class JobResult(BaseModel):
             message=job.message,
             stats=_stats(job),
             metric_kind=result.metric_kind,
+            metric_name=result.metric_name,
             metric_cases=result.metric_cases,
             decision=result.decision,
             round=job.round_no,

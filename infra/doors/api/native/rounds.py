@@ -9,7 +9,7 @@ from infra.adapters.catalog.tables import Job
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.services import models
 from tasks.publishing.gate import Verdict
-from tasks.rounds.result import RoundResult, VersionScores
+from tasks.rounds.result import CohortResult, RoundResult, VersionScores
 
 router = APIRouter(tags=["rounds"])
 
@@ -17,8 +17,8 @@ router = APIRouter(tags=["rounds"])
 class RoundResponse(BaseModel):
     """One round, or one training that somebody asked for (`round` is then null).
 
-    `start_seconds`: from the last label that made it due to the end of the first training step. Dice is per label
-    name, from 0 to 1.
+    `start_seconds`: from the last label that made it due to the end of the first training step. Scores are per label
+    name, from 0 to 1, in the metric that `metric_name` names. `reason` is the verdict in one line, with its numbers.
     """
 
     job_id: str
@@ -30,11 +30,19 @@ class RoundResponse(BaseModel):
     labels: int
     training_cases: int
     metric_kind: str | None
+    metric_name: str
     metric_cases: int
     key_metric: float | None
+    prequential_mean: float | None
+    prequential_cases: int
+    scores_reused: int
     published: VersionScores | None
     challenger: VersionScores | None
+    cohorts: list[CohortResult]
+    forgetting: float | None
+    head_rebuilt: bool
     decision: str | None
+    reason: str
     verdict: Verdict | None
     train_seconds: float | None
     start_seconds: float | None
@@ -55,7 +63,15 @@ class RoundResponse(BaseModel):
             labels=result.labels,
             training_cases=result.training_cases,
             metric_kind=result.metric_kind,
+            metric_name=result.metric_name,
             metric_cases=result.metric_cases,
+            prequential_mean=result.prequential_mean,
+            prequential_cases=result.prequential_cases,
+            scores_reused=result.scores_reused,
+            cohorts=result.cohorts,
+            forgetting=result.forgetting,
+            head_rebuilt=result.head_rebuilt,
+            reason=result.reason,
             key_metric=result.key_metric,
             published=result.published,
             challenger=result.challenger,
