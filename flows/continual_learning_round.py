@@ -37,7 +37,7 @@ def continual_learning_round(
         experiment: Name or id of the experiment to train; `teachback experiments` lists them.
         publish: What happens with the result. gate: published if it is better on the held-out patients; auto:
             published in any case; review: kept until a person publishes it; none: kept.
-        train_spec: How to train; left out, the bundle's own way, for an hour at most.
+        train_spec: How to train; left out, as the experiment's loop does, else as the bundle says; an hour at most.
         reason: Why, for the record; shown as the job's name.
         job_id: Set by the system; leave it empty.
         attempt: Set by the system; leave it at 1.

@@ -52,7 +52,7 @@ def adopt(
             shown = f"round {running.round_no}" if running.round_no else f"job {running.id}"
             raise ConflictError(f"{shown} of this experiment is {running.status}: wait for it, or cancel it.")
         spec = RoundSpec(train=train or TrainSpec(), publish=publish)
-        round_ = _round_of_loop(session, loop, spec) if loop is not None and of_loop else None
+        round_ = _round_of_loop(session, loop, publish, train) if loop is not None and of_loop else None
         job = round_ or start_train(session, found, spec, actor="prefect", name=reason or "Started in Prefect")
         attempt = session.get_one(Attempt, (job.id, 1))
         attempt.flow_run_id = flow_run_id
@@ -89,9 +89,12 @@ def _running_loop(session: Session, experiment: Experiment) -> Job | None:
     return None if loop is None else jobs.locked(session, loop)
 
 
-def _round_of_loop(session: Session, loop: Job, spec: RoundSpec) -> Job | None:
+def _round_of_loop(session: Session, loop: Job, publish: PublishPolicy, train: TrainSpec | None) -> Job | None:
+    """Open the loop's next round; it trains as the loop does unless the person says how."""
     count_again(session, loop)
     round_ = open_round_if_due(session, loop, at_least=1)
-    if round_ is not None and spec != RoundSpec.of(AnnotationSpec.model_validate(loop.spec)):
-        round_.spec = spec.model_dump(mode="json")
+    if round_ is not None:
+        own = RoundSpec.of(AnnotationSpec.model_validate(loop.spec))
+        asked = own.model_copy(update={"publish": publish, "train": train or own.train})
+        round_.spec = asked.model_dump(mode="json")
     return round_

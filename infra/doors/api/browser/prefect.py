@@ -23,7 +23,7 @@ API = f"{PREFIX}/api"
 router = APIRouter(include_in_schema=False)
 
 _ID = r"[0-9a-fA-F-]{32,36}"
-_RUN_FROM_FORM = re.compile(rf"deployments/{_ID}/create_flow_run")
+_RUN_FROM_FORM = re.compile(rf"deployments/(?P<deployment>{_ID})/create_flow_run")
 # Settings show this machine's paths; blocks and variables may hold secrets.
 _HIDDEN = re.compile(r"(admin/(?!version)|block_documents|variables|collections)(/|$)?.*")
 _QUESTIONS = re.compile(
@@ -78,8 +78,11 @@ def settings(_visitor: VisitorDep) -> dict[str, object]:
 @router.api_route(f"{API}/{{path:path}}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
 async def api(path: str, request: Request, parts: PartsDep, _visitor: VisitorDep) -> Response:
     """Hand on what is allowed."""
-    check(request.method, path, await request.body())
-    return await forward(request, upstream(parts.settings), f"/api/{path}")
+    to = upstream(parts.settings)
+    check(request.method, path)
+    if request.method == "POST" and (run := _RUN_FROM_FORM.fullmatch(path.strip("/"))):
+        await _check_job_variables(request, to, run["deployment"])
+    return await forward(request, to, f"/api/{path}")
 
 
 @router.get(f"{PREFIX}/{{path:path}}")
@@ -90,11 +93,11 @@ async def page(path: str, request: Request, parts: PartsDep, _visitor: VisitorDe
     return await forward(request, upstream(parts.settings), f"{PREFIX}/{path}")
 
 
-def check(method: str, path: str, body: bytes) -> None:
+def check(method: str, path: str) -> None:
     """Let through what a person does with runs.
 
     Raises:
-        ForbiddenError: For everything else, and for a run that says how its process is started.
+        ForbiddenError: For everything else.
     """
     asked = path.strip("/")
     reads = method in {"GET", "HEAD"} and not _HIDDEN.fullmatch(asked)
@@ -105,13 +108,22 @@ def check(method: str, path: str, body: bytes) -> None:
             "Through this login runs can be seen, started from a deployment, cancelled and deleted, and schedules set. "
             "The rest of Prefect's API is open to the operator on this machine."
         )
-    if method == "POST" and _RUN_FROM_FORM.fullmatch(asked) and _says_how_to_start(body):
-        raise ForbiddenError("A run may be given parameters here, not job variables: these choose what is executed.")
 
 
-def _says_how_to_start(body: bytes) -> bool:
+async def _check_job_variables(request: Request, to: Upstream, deployment: str) -> None:
+    """Let a run say how its process is started only as its deployment does; the form repeats that.
+
+    Raises:
+        ForbiddenError: If it says something else.
+    """
     try:
-        content = json.loads(body or b"{}")
+        said = json.loads(await request.body() or b"{}")
     except ValueError:
-        return False  # Prefect refuses it
-    return isinstance(content, dict) and bool(content.get("job_variables"))
+        return  # Prefect refuses it
+    asked = said.get("job_variables") if isinstance(said, dict) else None
+    if not asked:
+        return
+    reply = await request.app.state.proxy.get(f"{to.url}/api/deployments/{deployment}", headers=to.headers)
+    own = reply.json().get("job_variables") if reply.is_success else None
+    if asked != own:
+        raise ForbiddenError("A run may be given parameters here, not job variables: these choose what is executed.")
