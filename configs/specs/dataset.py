@@ -38,3 +38,21 @@ class DatasetSpec(BaseModel):
         default="latest", description="Which of several people's labels of one image trains."
     )
     write_predictions: bool = Field(default=False, description="Whether models' output is written to the store.")
+
+
+class LabelSettings(BaseModel):
+    """What may be said of a data set's labels when it is made, and changed later; None = as it is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    import_labels: str | None = Field(default=None, pattern=IMPORT_LABELS)
+    labels_to: str | None = Field(default=None, pattern=LABELS_TO)
+    annotators_per_image: int | None = Field(default=None, ge=1, le=16)
+    train_on: Literal["submitted", "approved"] | None = None
+    resolve: Literal["latest", "staple", "reviewer"] | None = None
+    write_predictions: bool | None = None
+
+    def label_settings(self) -> dict[str, str | int | bool]:
+        """Return what was said."""
+        said = {name: getattr(self, name) for name in LabelSettings.model_fields}
+        return {name: value for name, value in said.items() if value is not None}

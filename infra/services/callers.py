@@ -32,6 +32,7 @@ class Right(StrEnum):
     MANAGE_BUNDLES = "register bundles"
     MANAGE_HOOKS = "manage webhooks"
     READ_LOGS = "read the system's logs"
+    PURGE = "remove for good what was deleted"
 
 
 _ANNOTATOR = frozenset({Right.READ, Right.ANNOTATE})
@@ -42,7 +43,7 @@ RIGHTS: dict[Role, frozenset[Right]] = {
     Role.ANNOTATOR: _ANNOTATOR,
     Role.REVIEWER: _REVIEWER,
     Role.ENGINEER: _ENGINEER,
-    Role.ADMIN: _ENGINEER | {Right.MANAGE_KEYS, Right.MANAGE_BUNDLES, Right.MANAGE_HOOKS, Right.READ_LOGS},
+    Role.ADMIN: _ENGINEER | {Right.MANAGE_KEYS, Right.MANAGE_BUNDLES, Right.MANAGE_HOOKS, Right.READ_LOGS, Right.PURGE},
 }
 
 

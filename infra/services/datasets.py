@@ -1,36 +1,34 @@
 """Data sets: made from an address, listed, changed, deleted, and brought up to date with their store."""
 
-import json
 import logging
-import re
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, InvalidRequestError, StoreError
-from configs.specs.dataset import DatasetSpec, StoreKind
+from configs.specs.dataset import DatasetSpec, LabelSettings, OnGap, StoreKind
 from infra.adapters.catalog import audit
 from infra.adapters.catalog import datasets as catalog
-from infra.adapters.catalog.tables import Dataset, Lease, VaultValue
+from infra.adapters.catalog.tables import Dataset, Lease
 from infra.adapters.catalog.tables.base import new_id, now
-from infra.adapters.images.base import Credentials
-from infra.adapters.images.open import open_store
+from infra.services.access import UNRESOLVED, credentials_of, probe, replace_secret, sealed
 from infra.services.callers import Caller, Right, Role, allow
+from infra.services.freshness import LISTING_S
 from infra.services.listing import Cut, Page, cut
 from infra.wiring import Parts
 from tasks.images.forget import forget_dataset
-from tasks.images.stores import session_of
-from tasks.images.sync import SyncReport, sync_dataset
+from tasks.images.health import degraded_by
+from tasks.images.sync import SyncReport, look_anew, sync_dataset
 from tasks.labels.imports import import_labels
+from tasks.labels.rules import apply_rules
+from tasks.labels.upload import store_is_back
 
-UNRESOLVED = "Cannot resolve the dataset. Please make sure the dataset information is correct."
 _WEB = ("http", "https")
 _LATER = {"s3", "gs", "gcs", "abfs", "abfss", "az", "azure"}
-_PLACEHOLDER = re.compile(r"<[^<>]*>")
 _log = logging.getLogger(__name__)
 
 
@@ -48,7 +46,7 @@ class ShownDataset(BaseModel):
     tags: list[str] = Field(default_factory=list)
 
 
-class NewDataset(BaseModel):
+class NewDataset(LabelSettings):
     """What a data set is made of."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,14 +56,14 @@ class NewDataset(BaseModel):
     url: str
     username: str | None = None
     password: SecretStr | None = None
+    token: SecretStr | None = None
     filters: str = ""
     patient_regex: str | None = None
-    import_labels: str | None = None
-    labels_to: str | None = None
+    on_gap: OnGap | None = None
     shown: ShownDataset = ShownDataset()
 
 
-class DatasetChange(BaseModel):
+class DatasetChange(LabelSettings):
     """What is to change; only fields that were set do."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -79,6 +77,8 @@ class DatasetChange(BaseModel):
     shared: bool | None = None
     username: str | None = None
     password: SecretStr | None = None
+    token: SecretStr | None = None
+    on_gap: OnGap | None = None
 
 
 def create(parts: Parts, caller: Caller, request: NewDataset) -> Dataset:
@@ -90,8 +90,8 @@ def create(parts: Parts, caller: Caller, request: NewDataset) -> Dataset:
     """
     allow(caller, Right.MANAGE_DATASETS)
     spec = _spec(parts, caller, request)
-    credentials = _credentials(request.username, request.password)
-    _probe(parts, spec, credentials)
+    credentials = credentials_of(request.username, request.password, request.token)
+    probe(parts, spec, credentials)
     row = Dataset(
         id=new_id(),
         org=caller.org,
@@ -101,7 +101,7 @@ def create(parts: Parts, caller: Caller, request: NewDataset) -> Dataset:
         shown=request.shown.model_dump(mode="json"),
         created_by=caller.subject,
     )
-    secret = _sealed(parts, caller.org, credentials)
+    secret = sealed(parts, caller.org, credentials)
     with parts.catalog.write() as session:
         if secret is not None:
             session.add(secret)
@@ -155,18 +155,27 @@ def change(parts: Parts, caller: Caller, dataset_id: str, request: DatasetChange
     for field, given, fixed in (("type", request.type, shown.type), ("format", request.format, shown.format)):
         if given not in (None, fixed):
             raise InvalidRequestError(f"Cannot change dataset {field}: it is {fixed!r} for good")
-    credentials = _credentials(request.username, request.password)
+    said = request.label_settings()
+    _check_labels_to(parts, request, by_admin=caller.role is Role.ADMIN)
+    credentials = credentials_of(request.username, request.password, request.token)
     if credentials is not None:
-        _probe(parts, DatasetSpec.model_validate(row.spec), credentials)
-    secret = _sealed(parts, caller.org, credentials)
+        probe(parts, DatasetSpec.model_validate(row.spec), credentials)
+    secret = sealed(parts, caller.org, credentials)
     with parts.catalog.write() as session:
         row = catalog.get(session, caller.org, dataset_id, for_change=True)
         _write(row, request)
+        if said:
+            row.spec = DatasetSpec.model_validate({**row.spec, **said}).model_dump(mode="json")
+            apply_rules(session, dataset_id)
         if secret is not None:
-            _replace_secret(session, row, secret)
+            replace_secret(session, row, secret)
+        anew = request.on_gap is not None and request.on_gap != DatasetSpec.model_validate(row.spec).on_gap
+        if anew:
+            row.spec = {**row.spec, "on_gap": request.on_gap}
+            look_anew(session, dataset_id)
         named = sorted(request.model_fields_set)
         audit.record(session, caller.org, caller.subject, "dataset.change", dataset_id, fields=named)
-    if credentials is not None:
+    if credentials is not None or anew:
         _refresh(parts, dataset_id)
     return get(parts, caller, dataset_id)
 
@@ -201,32 +210,47 @@ def refresh(parts: Parts, caller: Caller, dataset_id: str) -> SyncReport:
     """
     allow(caller, Right.ANNOTATE)
     get(parts, caller, dataset_id)
-    report = sync_dataset(parts, dataset_id)
-    import_labels(parts, dataset_id)
-    return report
+    return _bring_up_to_date(parts, dataset_id)
 
 
 def _refresh(parts: Parts, dataset_id: str) -> None:
-    """List a store that has just answered; if it fails now, the data set says so and is listed again later."""
+    """List a store that has just answered, as far as its listing gets in the time of a request; the rest comes later.
+
+    If it fails now, the data set says so and is listed again later.
+    """
     try:
-        sync_dataset(parts, dataset_id)
-        import_labels(parts, dataset_id)
+        _bring_up_to_date(parts, dataset_id, within_s=LISTING_S)
     except StoreError as error:
         _log.warning("data set %s could not be listed: %s", dataset_id, error)
-        with parts.catalog.write() as session:
-            row = session.get_one(Dataset, dataset_id)
-            row.state, row.state_reason = "degraded", str(error)
+
+
+def _bring_up_to_date(parts: Parts, dataset_id: str, *, within_s: float = math.inf) -> SyncReport:
+    report = sync_dataset(parts, dataset_id, within_s=within_s)
+    with degraded_by(parts, dataset_id):
+        import_labels(parts, dataset_id)
+    store_is_back(parts)
+    return report
 
 
 def _spec(parts: Parts, caller: Caller, request: NewDataset) -> DatasetSpec:
     by_admin = caller.role is Role.ADMIN
     kind, url = _place(parts, request.url, by_admin=by_admin)
-    optional = {
-        name: value for name in ("patient_regex", "import_labels", "labels_to") if (value := getattr(request, name))
-    }
-    return DatasetSpec.model_validate(
-        {"kind": kind, "url": url, "filters": request.filters, "by_admin": by_admin, **optional}
-    )
+    _check_labels_to(parts, request, by_admin=by_admin)
+    given = {name: value for name in ("patient_regex", "on_gap") if (value := getattr(request, name))}
+    place = {"kind": kind, "url": url, "filters": request.filters, "by_admin": by_admin}
+    return DatasetSpec.model_validate({**place, **given, **request.label_settings()})
+
+
+def _check_labels_to(parts: Parts, request: LabelSettings, *, by_admin: bool) -> None:
+    """Refuse an address for labels that may not be reached from here."""
+    place = request.labels_to
+    if place is None or place in {"store", "home"}:
+        return
+    if urlsplit(place).scheme in _LATER:
+        if not by_admin:
+            raise InvalidRequestError("Labels go to an object store with this server's credentials: an admin names it")
+        return
+    _place(parts, place, by_admin=by_admin)
 
 
 def _place(parts: Parts, url: str, *, by_admin: bool) -> tuple[StoreKind, str]:
@@ -245,41 +269,6 @@ def _place(parts: Parts, url: str, *, by_admin: bool) -> tuple[StoreKind, str]:
     if not parts.settings.single_machine:
         raise InvalidRequestError("A folder of the server may be named only where the server listens on loopback alone")
     return "folder", str(folder)
-
-
-def _credentials(username: str | None, password: SecretStr | None) -> Credentials | None:
-    """Return what was given, if both parts were; a guide's untouched placeholder is nothing."""
-    if not username or password is None or not password.get_secret_value() or _PLACEHOLDER.fullmatch(username):
-        return None
-    return Credentials(username=username, password=password)
-
-
-def _probe(parts: Parts, spec: DatasetSpec, credentials: Credentials | None) -> None:
-    """Read the first image of the store: nothing else tells that it is one."""
-    try:
-        store = open_store(spec, credentials=credentials, session=session_of(parts, spec))
-        next(store.images(), None)
-    except StoreError as error:
-        raise InvalidRequestError(f"{UNRESOLVED} {error}") from None
-
-
-def _sealed(parts: Parts, org: str, credentials: Credentials | None) -> VaultValue | None:
-    if credentials is None or credentials.password is None:
-        return None
-    password = credentials.password.get_secret_value()
-    parts.redactor.learn(password)
-    row_id = new_id()
-    sealed = parts.vault.seal(org, json.dumps({"username": credentials.username, "password": password}), row_id)
-    return VaultValue(id=row_id, org=org, key_id=sealed.key_id, ciphertext=sealed.ciphertext)
-
-
-def _replace_secret(session: Session, row: Dataset, secret: VaultValue) -> None:
-    old = row.secret_id
-    session.add(secret)
-    session.flush()
-    row.secret_id = secret.id
-    session.flush()
-    session.execute(delete(VaultValue).where(VaultValue.id == old))
 
 
 def _write(row: Dataset, request: DatasetChange) -> None:

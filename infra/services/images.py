@@ -1,10 +1,11 @@
 """Images of a data set: the next one to label, and their files."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.errors import NotFoundError
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError, UpstreamError
 from configs.specs.score import Strategy
 from infra.adapters.catalog import audit
 from infra.adapters.catalog import datasets as dataset_catalog
@@ -15,9 +16,12 @@ from infra.services.callers import Caller, Right, allow
 from infra.services.freshness import look_again
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
+from tasks.selection import back
 from tasks.selection import skip as skipping
 from tasks.selection.leases import touch_lease
 from tasks.selection.next_image import next_image
+
+_log = logging.getLogger(__name__)
 
 
 class NoImageLeftError(NotFoundError):
@@ -137,14 +141,20 @@ def skipped(parts: Parts, caller: Caller, dataset_id: str, limit: int) -> Sequen
 def cache(parts: Parts, caller: Caller, dataset_id: str, key: str, *, client_id: str = "") -> None:
     """Bring an image to this host's cache, and keep the caller's lease of it alive.
 
+    An image that cannot be had now is not brought, which the log says: nobody waits for the answer.
+
     Raises:
         NotFoundError: If there is no such data set or image.
-        StoreError: If its store fails.
     """
     allow(caller, Right.ANNOTATE)
     image = get(parts, caller, dataset_id, key)
     touch(parts, caller, dataset_id, image.id, client_id)
-    image_of(parts, store_of(parts, dataset_id), image)
+    try:
+        image_of(parts, store_of(parts, dataset_id), image)
+    except (UpstreamError, InvalidRequestError, ConflictError) as error:
+        _log.warning("image %s was not cached: %s", image.id, error)
+    except NotFoundError:  # its text would name the series
+        _log.warning("image %s was not cached: its store has it no longer", image.id)
 
 
 def fetch(parts: Parts, caller: Caller, dataset_id: str, key: str, *, client_id: str = "") -> ImageFile:
@@ -164,6 +174,13 @@ def touch(parts: Parts, caller: Caller, dataset_id: str, image_id: int, client_i
     """Keep the caller's lease of an image that they work on alive."""
     with parts.catalog.write() as session:
         touch_lease(session, dataset_id, image_id, holder_of(caller, client_id), parts.settings.image_lease_s)
+
+
+def reason_sent_back(parts: Parts, caller: Caller, image: Image, client_id: str = "") -> str:
+    """Return why the caller's label of an image was sent back; empty if it was not."""
+    allow(caller, Right.ANNOTATE)
+    with parts.catalog.read() as session:
+        return back.reason_sent_back(session, image.id, holder_of(caller, client_id))
 
 
 def holder_of(caller: Caller, client_id: str) -> str:

@@ -4,28 +4,35 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import or_, select
-
 from configs.errors import NotFoundError
 from configs.states import LabelState
 from infra.adapters.catalog import audit, datasets
 from infra.adapters.catalog.tables import Label
-from infra.services import images
+from infra.services import images, label_history
 from infra.services.callers import Caller, Right, allow
 from infra.services.freshness import look_again
 from infra.services.images import ImageFile
+from infra.services.label_history import resolve
 from infra.wiring import Parts
 from tasks.images.stores import store_of
 from tasks.labels.notice import Notice, check_notices
+from tasks.labels.read import HEAD_BYTES, ending_of
 from tasks.labels.save import LabelParams, SavedLabel, save_label
 from tasks.reconcile.loop import wake
 from tasks.rounds.count import notify as count
 
 
 def save(
-    parts: Parts, caller: Caller, dataset_id: str, image_key: str, source: Path, params: LabelParams
+    parts: Parts,
+    caller: Caller,
+    dataset_id: str,
+    image_key: str,
+    source: Path,
+    params: LabelParams,
+    *,
+    client_id: str = "",
 ) -> SavedLabel:
-    """Save a label of an image; this is its notification too.
+    """Save a label of an image; this is its notification too. `client_id` tells several people with one key apart.
 
     Raises:
         ForbiddenError: If the caller may not.
@@ -36,7 +43,8 @@ def save(
     with parts.catalog.read() as session:
         datasets.get(session, caller.org, dataset_id)
     look_again(parts, dataset_id, [image_key])
-    saved = save_label(parts, dataset_id, image_key, source, params, caller.subject)
+    said = params.model_copy(update={"author_name": client_id or caller.name})
+    saved = save_label(parts, dataset_id, image_key, source, said, images.holder_of(caller, client_id))
     wake()
     return saved
 
@@ -61,29 +69,50 @@ def notify(parts: Parts, caller: Caller, dataset_id: str, notices: Sequence[Noti
     return changed
 
 
-def fetch(parts: Parts, caller: Caller, dataset_id: str, label: str, tag: str, *, client_id: str = "") -> ImageFile:
-    """Return the newest label with this id, or of the image with this id, as a file; keeps the image's lease alive.
+def fetch(
+    parts: Parts, caller: Caller, dataset_id: str, label: str, tag: str | None = None, *, client_id: str = ""
+) -> ImageFile:
+    """Return the label of this id, or what a tag of an image of this id points to, as a file; keeps the lease alive.
 
     Raises:
-        NotFoundError: If there is none.
+        NotFoundError: If there is none, or it was deleted.
     """
     allow(caller, Right.READ)
     with parts.catalog.read() as session:
         datasets.get(session, caller.org, dataset_id)
-        shown = (LabelState.ACTIVE, LabelState.SUPERSEDED, LabelState.QUARANTINED)
-        query = select(Label).where(
-            Label.dataset_id == dataset_id,
-            or_(Label.id == label, Label.store_key == label),
-            Label.tag == tag,
-            Label.state.in_(shown),
-        )
-        row = session.scalar(query.order_by(Label.created_at.desc()).limit(1))
-    if row is None:
+        row = resolve(session, dataset_id, label, tag)
+    if row is None or row.deleted_at is not None or row.state == LabelState.REMOVED:
         raise NotFoundError("label", label)
     images.touch(parts, caller, dataset_id, row.image_id, client_id)
+    return file_of(parts, row)
+
+
+def file_of(parts: Parts, row: Label) -> ImageFile:
+    """Return a label's content as it was saved.
+
+    Raises:
+        StoreError: If only its store has it, and cannot be read.
+    """
     name = row.store_key.rsplit("/", 1)[-1]
     if row.blob is not None:
-        return ImageFile(path=parts.blobs.path(row.blob), name=name)
+        path = parts.blobs.path(row.blob)
+        with path.open("rb") as file:
+            ending = ending_of(file.read(HEAD_BYTES)) or ""
+        return ImageFile(path=path, name=name if name.endswith(ending) else f"{name}{ending}")
     with tempfile.TemporaryDirectory(prefix="label-") as folder:
-        fetched = store_of(parts, dataset_id).fetch_label(row.store_key, Path(folder))
+        fetched = store_of(parts, row.dataset_id).fetch_label(row.store_key, Path(folder))
         return ImageFile(path=parts.blobs.path(parts.blobs.put_file(fetched)), name=name)
+
+
+def remove(parts: Parts, caller: Caller, dataset_id: str, label: str, tag: str | None = None) -> None:
+    """Hide the label of this id, or what a tag of an image of this id points to; nothing if there is none.
+
+    Raises:
+        ForbiddenError: If it is somebody else's and the caller is below engineer.
+    """
+    allow(caller, Right.ANNOTATE)
+    with parts.catalog.read() as session:
+        datasets.get(session, caller.org, dataset_id)
+        row = resolve(session, dataset_id, label, tag)
+    if row is not None and row.deleted_at is None:
+        label_history.remove(parts, caller, row.id)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import distinct, func, select
+from sqlalchemy import distinct, func, or_, select
 from sqlalchemy.orm import Session
 
 from configs.specs.annotation import AnnotationSpec
@@ -23,6 +23,8 @@ class Counts:
     images_waiting: int
     labels: int
     quarantined: int
+    pending_uploads: int
+    sent_back: int
     experiments: int
     open_jobs: int
 
@@ -68,6 +70,7 @@ class Status:
     orchestrator: bool
     stuck_deliveries: int
     isolation: str
+    degraded: dict[str, str]  # name of a data set -> why its store does not do what it should
 
 
 def status(parts: Parts, caller: Caller) -> Status:
@@ -82,6 +85,7 @@ def status(parts: Parts, caller: Caller) -> Status:
             orchestrator=healthy,
             stuck_deliveries=len(outbox.stuck(session)),
             isolation=parts.hosts.level,
+            degraded={row.name: row.state_reason for row in datasets.listed(session, caller.org) if row.state_reason},
         )
 
 
@@ -95,6 +99,7 @@ def _counts(session: Session, org: str) -> Counts:
     mine = select(Dataset.id).where(Dataset.org == org, Dataset.deleted_at.is_(None)).scalar_subquery()
     images = select(func.count()).where(Image.dataset_id.in_(mine))
     labels = select(func.count()).where(Label.dataset_id.in_(mine))
+    waits = or_(Label.upload_pending, Label.state == LabelState.PENDING_UPLOAD)
     experiments = select(func.count()).where(Experiment.org == org, Experiment.deleted_at.is_(None))
     running = select(func.count()).where(Job.org == org, Job.status.not_in(TERMINAL))
     return Counts(
@@ -103,6 +108,8 @@ def _counts(session: Session, org: str) -> Counts:
         images_waiting=_number(session.scalar(images.where(Image.open.is_(True)))),
         labels=_number(session.scalar(labels.where(Label.state == LabelState.ACTIVE))),
         quarantined=_number(session.scalar(labels.where(Label.state == LabelState.QUARANTINED))),
+        pending_uploads=_number(session.scalar(labels.where(waits))),
+        sent_back=_number(session.scalar(labels.where(Label.state == LabelState.SENT_BACK))),
         experiments=_number(session.scalar(experiments)),
         open_jobs=_number(session.scalar(running)),
     )

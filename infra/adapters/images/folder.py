@@ -146,6 +146,19 @@ class FolderStore:
                 raise ConflictError(f"Label {source.id} is stored already with other content: save it under a new id")
             return self._describe_label(image, key)
 
+    def remove_label(self, key: str) -> bool:
+        """Remove a label that we wrote, `teachback/labels/…`; False if it is not there, or not ours.
+
+        Raises:
+            StoreError: If it cannot be removed now.
+        """
+        path = self._resolved(key) if PurePosixPath(key).is_relative_to(_OURS) else None
+        if path is None:
+            return False
+        with _translated("write"):
+            path.unlink()
+        return True
+
     def _walk(self, top: PurePosixPath, endings: tuple[str, ...]) -> Iterator[tuple[PurePosixPath, Entry, str]]:
         """Yield (folder relative to the root, entry, ending) for every file with one of the endings."""
         waiting = [top]

@@ -74,6 +74,8 @@ ROLES: dict[str, Role | None] = {
     "native.keys.list_keys": Role.ADMIN,
     "native.keys.create_key": Role.ADMIN,
     "native.keys.revoke_key": Role.ADMIN,
+    "native.datasets.list_datasets": Role.ANNOTATOR,
+    "native.datasets.get_dataset": Role.ANNOTATOR,
     "native.datasets.sync": Role.ANNOTATOR,
     "native.hooks.list_hooks": Role.ADMIN,
     "native.hooks.create_hook": Role.ADMIN,

@@ -129,7 +129,10 @@ def _next_image(
     wanted = NextImage(experiment_id=asked.experiment, strategy=asked.strategy, client_id=asked.client_id)
     image = images.take_next(parts, caller, dataset_id, wanted)
     later.add_task(inference.prefetch, parts, caller, wanted, image)
-    return DatasetJobAnswer(image=image.key, meta=image.meta or {"labels": []})
+    meta = image.meta or {"labels": []}
+    if reason := images.reason_sent_back(parts, caller, image, asked.client_id):
+        meta = {**meta, "sent_back": reason}
+    return DatasetJobAnswer(image=image.key, meta=meta)
 
 
 def _cache_image(

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
+from configs.specs.dataset import LabelSettings, OnGap
 from infra.adapters.catalog.tables import Dataset
 from infra.doors.api.monai_cloud.words import PaginationInfo, iso
 from infra.services.datasets import DatasetChange, NewDataset, ShownDataset
@@ -16,7 +17,7 @@ Credential = Annotated[SecretStr, StringConstraints(max_length=2048)]
 DatasetType = Literal["semantic_segmentation", "object_detection", "image_classification", "instance_segmentation"]
 
 
-class DatasetRequest(BaseModel):
+class DatasetRequest(LabelSettings):
     """A data set to make. Unknown fields are dropped. The last three fields are this system's own."""
 
     model_config = ConfigDict(extra="ignore")
@@ -28,14 +29,14 @@ class DatasetRequest(BaseModel):
     client_url: Annotated[str, StringConstraints(max_length=2048)] = ""
     client_id: Annotated[str, StringConstraints(max_length=2048)] | None = None
     client_secret: Credential | None = None
+    client_token: Credential | None = None
     filters: Annotated[str, StringConstraints(max_length=2048)] | None = None
     version: Version = "1.0.0"
     logo: Annotated[str, StringConstraints(max_length=2048)] | None = None
     shared: bool = False
     use_for: list[Literal["training", "evaluation", "testing"]] = Field(default_factory=list)
     patient_regex: Annotated[str, StringConstraints(max_length=200)] | None = None
-    import_labels: Literal["all", "none"] | None = None
-    labels_to: Literal["store", "home"] | None = None
+    on_gap: OnGap | None = None
 
     def to_new(self) -> NewDataset:
         """Return what the service is asked for."""
@@ -53,15 +54,16 @@ class DatasetRequest(BaseModel):
             url=self.client_url,
             username=self.client_id,
             password=self.client_secret,
+            token=self.client_token,
             filters=self.filters or "",
             patient_regex=self.patient_regex,
-            import_labels=self.import_labels,
-            labels_to=self.labels_to,
+            **self.label_settings(),
+            on_gap=self.on_gap,
             shown=shown,
         )
 
 
-class DatasetPatch(BaseModel):
+class DatasetPatch(LabelSettings):
     """Fields to change; those that are left out stay. Credentials are replaced together."""
 
     model_config = ConfigDict(extra="ignore")
@@ -75,10 +77,12 @@ class DatasetPatch(BaseModel):
     shared: bool | None = None
     client_id: Annotated[str, StringConstraints(max_length=2048)] | None = None
     client_secret: Credential | None = None
+    client_token: Credential | None = None
+    on_gap: OnGap | None = None
 
     def to_change(self) -> DatasetChange:
         """Return what the service is asked to change."""
-        renamed = {"client_id": "username", "client_secret": "password"}
+        renamed = {"client_id": "username", "client_secret": "password", "client_token": "token"}
         said = {renamed.get(name, name): getattr(self, name) for name in self.model_fields_set}
         return DatasetChange.model_validate(said)
 
@@ -106,6 +110,7 @@ class DatasetResponse(BaseModel):
     state: str
     state_reason: str
     use_for: list[str]
+    label_settings: dict[str, str | int | bool]
 
     @classmethod
     def of(cls, row: Dataset) -> "DatasetResponse":
@@ -129,6 +134,7 @@ class DatasetResponse(BaseModel):
             state=row.state,
             state_reason=row.state_reason,
             use_for=shown.use_for,
+            label_settings=LabelSettings.model_validate(row.spec).label_settings(),
         )
 
 

@@ -103,12 +103,13 @@ def save_label(
     params: Annotated[str, Form()] = "{}",
 ) -> SavedAnswer:
     """Save a label of an image; what is readable is never refused."""
-    row, said = datasets.find(parts, caller, dataset), SentParams.model_validate_json(params or "{}").to_params(tag)
+    row, sent = datasets.find(parts, caller, dataset), SentParams.model_validate_json(params or "{}")
     with tempfile.TemporaryDirectory(prefix="upload-") as folder:
         path = Path(folder) / "label"
         with path.open("wb") as file:
             shutil.copyfileobj(label.file, file, 2**20)
-        return SavedAnswer.of(labels.save(parts, caller, row.id, image, path, said))
+        client_id = sent.client_id or ""
+        return SavedAnswer.of(labels.save(parts, caller, row.id, image, path, sent.to_params(tag), client_id=client_id))
 
 
 @router.get("/label", response_class=FileResponse)
@@ -117,12 +118,26 @@ def get_label(
     parts: PartsDep,
     caller: CallerDep,
     label: Annotated[str, Query(min_length=1, max_length=1024)],
-    tag: str = "final",
+    tag: str | None = None,
     client_id: str = "",
 ) -> FileResponse:
-    """Return a label's file, by the id that saving it gave, and keep the caller's lease of the image alive."""
+    """Return a label's file, by the id that saving it gave, or by its image's id and a tag (default `final`)."""
     row = datasets.find(parts, caller, dataset)
     return _file(labels.fetch(parts, caller, row.id, label, tag, client_id=client_id))
+
+
+@router.delete("/label")
+def delete_label(
+    dataset: str,
+    parts: PartsDep,
+    caller: CallerDep,
+    id: Annotated[str, Query(min_length=1, max_length=1024)],  # noqa: A002 - the dialect's name
+    tag: str | None = None,
+) -> dict[str, str]:
+    """Hide a label, by its id or by its image's id and a tag; one that is not there is hidden already."""
+    row = datasets.find(parts, caller, dataset)
+    labels.remove(parts, caller, row.id, id, tag)
+    return {}
 
 
 @router.get("/image", response_class=FileResponse)

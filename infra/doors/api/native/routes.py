@@ -5,7 +5,7 @@ from http import HTTPStatus
 from fastapi import APIRouter
 
 from infra.doors.api.errors import answers
-from infra.doors.api.native import bundles, datasets, hooks, images, keys, models, rounds, scores, status
+from infra.doors.api.native import bundles, datasets, hooks, images, keys, labels, models, rounds, scores, status
 
 PREFIX = "/api/teachback/v1"
 
@@ -21,6 +21,6 @@ def router() -> APIRouter:
         HTTPStatus.CONFLICT,
     )
     scope = APIRouter(prefix=PREFIX, responses=refusals)
-    for topic in (status, rounds, models, bundles, keys, datasets, images, hooks, scores):
+    for topic in (status, rounds, models, bundles, keys, datasets, images, hooks, scores, labels):
         scope.include_router(topic.router)
     return scope

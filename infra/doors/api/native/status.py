@@ -19,6 +19,8 @@ class CountsResponse(BaseModel):
     images_waiting: int
     labels: int
     quarantined: int
+    pending_uploads: int
+    sent_back: int
     experiments: int
     open_jobs: int
 
@@ -53,12 +55,16 @@ class SlotResponse(BaseModel):
 
 
 class HealthResponse(BaseModel):
-    """Parts that others need. `isolation`: the cage in which bundle code runs on this machine."""
+    """Parts that others need.
+
+    `isolation`: the cage in which bundle code runs on this machine. `degraded`: data sets whose stores fail, and why.
+    """
 
     catalog: bool = True
     orchestrator: bool
     stuck_deliveries: int
     isolation: str
+    degraded: dict[str, str]
 
 
 class StatusResponse(BaseModel):
@@ -79,6 +85,9 @@ def status(parts: PartsDep, caller: CallerDep) -> StatusResponse:
         loops=[LoopResponse(**asdict(loop)) for loop in found.loops],
         slots=[SlotResponse(**asdict(slot)) for slot in found.slots],
         health=HealthResponse(
-            orchestrator=found.orchestrator, stuck_deliveries=found.stuck_deliveries, isolation=found.isolation
+            orchestrator=found.orchestrator,
+            stuck_deliveries=found.stuck_deliveries,
+            isolation=found.isolation,
+            degraded=found.degraded,
         ),
     )

@@ -1,0 +1,82 @@
+"""Credentials of image stores: read from a request, tried, sealed, replaced."""
+
+import json
+import re
+
+from pydantic import SecretStr
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from configs.errors import InvalidRequestError, StoreError
+from configs.specs.dataset import DatasetSpec
+from infra.adapters.catalog.tables import Dataset, VaultValue
+from infra.adapters.catalog.tables.base import new_id
+from infra.adapters.images.base import Credentials
+from infra.adapters.images.open import open_store
+from infra.wiring import Parts
+from tasks.images.stores import session_of
+
+UNRESOLVED = "Cannot resolve the dataset. Please make sure the dataset information is correct."
+_PLACEHOLDER = re.compile(r"<[^<>]*>")
+
+
+def credentials_of(
+    username: str | None, password: SecretStr | None, token: SecretStr | None = None
+) -> Credentials | None:
+    """Return what was given: a token, or both a user and a password; a guide's untouched placeholder is nothing.
+
+    Raises:
+        InvalidRequestError: If a token and a password are given.
+    """
+    named = bool(username) and password is not None and bool(password.get_secret_value())
+    named = named and not _PLACEHOLDER.fullmatch(username or "")
+    if token is not None and token.get_secret_value():
+        if named:
+            raise InvalidRequestError("A store is entered by a token or by a user and password: give one of the two")
+        return Credentials(token=token)
+    return Credentials(username=username, password=password) if named else None
+
+
+def probe(parts: Parts, spec: DatasetSpec, credentials: Credentials | None) -> None:
+    """Read the first image of the store: nothing else tells that it is one.
+
+    Raises:
+        InvalidRequestError: If nothing there answers as an image store, or it refuses the credentials.
+    """
+    try:
+        store = open_store(spec, credentials=credentials, session=session_of(parts, spec))
+        next(store.images(), None)
+    except StoreError as error:
+        raise InvalidRequestError(f"{UNRESOLVED} {error}") from None
+
+
+def sealed(parts: Parts, org: str, credentials: Credentials | None) -> VaultValue | None:
+    """Return the credentials as the vault keeps them, and have no log ever show them."""
+    if credentials is None:
+        return None
+    secret = credentials.token or credentials.password
+    if secret is not None:
+        parts.redactor.learn(secret.get_secret_value())
+    row_id = new_id()
+    kept = parts.vault.seal(org, _text(credentials), row_id)
+    return VaultValue(id=row_id, org=org, key_id=kept.key_id, ciphertext=kept.ciphertext)
+
+
+def replace_secret(session: Session, row: Dataset, secret: VaultValue) -> None:
+    """Give a data set other credentials; the old ones are removed."""
+    old = row.secret_id
+    session.add(secret)
+    session.flush()
+    row.secret_id = secret.id
+    session.flush()
+    session.execute(delete(VaultValue).where(VaultValue.id == old))
+
+
+def _text(credentials: Credentials) -> str:
+    """Return JSON with the secrets in plain, for sealing."""
+    plain = {
+        "username": credentials.username,
+        "password": credentials.password.get_secret_value() if credentials.password else None,
+        "token": credentials.token.get_secret_value() if credentials.token else None,
+    }
+    return json.dumps({name: value for name, value in plain.items() if value is not None})

@@ -1,0 +1,67 @@
+"""An engineer takes a label out of quarantine, with the names that it lacked perhaps; it is checked again."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from configs.errors import BusyError, ConflictError, NotFoundError
+from configs.specs.dataset import DatasetSpec
+from configs.states import LabelState
+from infra.adapters.catalog import images, outbox
+from infra.adapters.catalog.outbox import OutboxKind
+from infra.adapters.catalog.tables import Label
+from infra.wiring import Parts
+from tasks.labels.intake import activate
+from tasks.labels.names import names_on
+from tasks.labels.save import LabelParams, check_saved, grid_of, named_copy
+from tasks.rounds.count import count_image, hold, open_round_if_due
+
+
+def release(parts: Parts, label_id: str, names: Mapping[int, str], actor: str) -> None:
+    """Take a label in that fits by now; it counts, and goes to its data set's place for labels.
+
+    Args:
+        parts: The adapters.
+        label_id: The label.
+        names: What its values mean, in place of what was said when it was saved; empty = as it was.
+        actor: Who.
+
+    Raises:
+        ConflictError: If it is not in quarantine, or still does not fit: the message says why.
+        BusyError: If its image cannot be read now.
+    """
+    with parts.catalog.read() as session:
+        row = session.get_one(Label, label_id)
+        image = images.get(session, row.image_id)
+        known = names_on(session, row.dataset_id)
+    _must_wait(row)
+    if row.blob is None:
+        raise NotFoundError("content of label", label_id)
+    said = dict(names) or {int(value): str(name) for value, name in row.names.items()}
+    with tempfile.TemporaryDirectory(prefix="release-") as folder:
+        file = named_copy(parts.blobs.path(row.blob), Path(folder))
+        grid, lost = grid_of(parts, row.dataset_id, image)
+        if grid is None and not lost:
+            raise BusyError("The label's image cannot be read now: try again when its store is back")
+        annotated = list(said.values()) if names else row.annotated
+        kind, checked = check_saved(file, grid, known, LabelParams(names=said, annotated=annotated))
+    if lost or checked.quarantine is not None:
+        raise ConflictError(f"Label {label_id} still cannot be learnt from: {lost or checked.quarantine}")
+    with parts.catalog.write() as session:
+        dataset, loops = hold(session, row.dataset_id)
+        label = session.get_one(Label, label_id)
+        _must_wait(label)
+        label.names = {str(value): name for value, name in (said or checked.names).items()}
+        label.annotated, label.warnings, label.kind = annotated, list(checked.warnings), kind
+        label.upload_pending = DatasetSpec.model_validate(dataset.spec).labels_to != "home"
+        activate(session, dataset, label, "added", actor)
+        count_image(session, dataset, loops, label.image_id, new=label.kind == "mask")
+        if label.upload_pending:
+            outbox.enqueue(session, OutboxKind.STORE_LABEL, label.id)
+        for loop in loops:
+            open_round_if_due(session, loop)
+
+
+def _must_wait(label: Label) -> None:
+    if label.state != LabelState.QUARANTINED:
+        raise ConflictError(f"Label {label.id} is {label.state}, not in quarantine: there is nothing to release")
