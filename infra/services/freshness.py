@@ -10,6 +10,8 @@ from infra.wiring import Parts
 from tasks.images.sync import sync_dataset
 
 LISTED_AGAIN_AFTER_S = 60.0
+LISTING_S = 20.0
+"""Seconds that a request may spend on listing; a store that takes longer is listed piece by piece."""
 
 
 def look_again(parts: Parts, dataset_id: str, keys: Collection[str] = ()) -> bool:
@@ -31,5 +33,5 @@ def look_again(parts: Parts, dataset_id: str, keys: Collection[str] = ()) -> boo
         known = select(Image.key).where(Image.dataset_id == dataset_id, Image.key.in_(wanted))
         if wanted and wanted <= set(session.scalars(known)):
             return False
-    sync_dataset(parts, dataset_id)
+    sync_dataset(parts, dataset_id, within_s=LISTING_S)
     return True

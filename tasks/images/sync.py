@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from infra.adapters.catalog.tables import Dataset, Image
@@ -16,12 +16,15 @@ from infra.adapters.images.base import StoredImage
 from infra.wiring import Parts
 from tasks.images.examine import Examined, examine
 from tasks.images.health import degraded_by
+from tasks.images.stack import IRREGULAR
 from tasks.images.stores import store_of
 from tasks.selection.leases import reopen
 from tasks.selection.skip import GONE, SYSTEM, skip
 
 BATCH = 500
 HELD_OUT_PERCENT = 20
+RESAMPLED = "Resampled"
+"""In an image's meta: what was put right by interpolation."""
 
 
 class SyncReport(BaseModel):
@@ -50,6 +53,15 @@ def sync_dataset(parts: Parts, dataset_id: str, *, within_s: float = math.inf) -
     """
     with degraded_by(parts, dataset_id):
         return _sync(parts, dataset_id, time.monotonic() + within_s)
+
+
+def look_anew(session: Session, dataset_id: str) -> None:
+    """Have the next listing look at the headers again of all images that are no regular grid: the rule has changed."""
+    irregular = or_(
+        and_(Image.skipped_by == SYSTEM, Image.skipped_reason.startswith(f"{IRREGULAR}: ")),
+        Image.meta[RESAMPLED].as_string().is_not(None),
+    )
+    session.execute(update(Image).where(Image.dataset_id == dataset_id, irregular).values(fingerprint=""))
 
 
 def _sync(parts: Parts, dataset_id: str, until: float) -> SyncReport:
@@ -137,7 +149,7 @@ def _row(parts: Parts, org: str, dataset_id: str, stored: StoredImage, found: Ex
 
 
 def _meta(stored: StoredImage, found: Examined) -> dict[str, str]:
-    return {**stored.meta, **({"Resampled": found.resampled} if found.resampled else {})}
+    return {**stored.meta, **({RESAMPLED: found.resampled} if found.resampled else {})}
 
 
 def is_held_out(patient_key: str) -> bool:

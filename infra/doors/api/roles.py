@@ -92,7 +92,9 @@ ROLES: dict[str, Role | None] = {
     "browser.prefect.api": Role.ENGINEER,
     "browser.prefect.page": Role.ENGINEER,
     "browser.mlflow.start": ANYBODY,
+    "browser.mlflow.run_of_job": Role.ENGINEER,
     "browser.mlflow.page": Role.ENGINEER,
+    "browser.jobs.page": Role.ENGINEER,
     "native.labels.list_labels": Role.ANNOTATOR,
     "native.labels.get_label": Role.ANNOTATOR,
     "native.labels.get_file": Role.ANNOTATOR,
@@ -109,7 +111,7 @@ ROLES: dict[str, Role | None] = {
 # These pages know a person by the login page's cookie, too; our API takes none.
 BY_COOKIE = frozenset(
     {"browser.prefect.ui_settings", "browser.prefect.settings", "browser.prefect.api", "browser.prefect.page"}
-    | {"browser.mlflow.page"}
+    | {"browser.mlflow.run_of_job", "browser.mlflow.page", "browser.jobs.page"}
 )
 # What is served beside the functions: files of Swagger UI, and the description of the routes.
 OPEN_PATHS = frozenset({"/docs/static", "/openapi.json"})

@@ -11,15 +11,27 @@ app = noun("The image stores.")
 class _Dataset(BaseModel):
     id: str
     name: str
-    type: str
-    status: str
-    client_url: str | None
-    last_modified: str
+    address: str
+    state: str
+    state_reason: str
+    images: int
+    waiting: int
+    skipped: dict[str, int]
+
+    @property
+    def told(self) -> str:
+        """The state, with the reason where there is one."""
+        return f"{self.state}: {self.state_reason}" if self.state_reason else self.state
+
+    @property
+    def left_out(self) -> str | None:
+        """What is skipped, counted."""
+        return ", ".join(f"{count} {kind}" for kind, count in self.skipped.items()) or None
 
 
 @app.command()
 def datasets(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """List the organisation's data sets.
+    """List the data sets: whether their stores answer, how many images wait, and what is skipped.
 
     For example:
 
@@ -28,7 +40,7 @@ def datasets(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, 
         teachback datasets --json | jq -r '.[].id'
     """
     with Client.of(url, key, home) as client:
-        answer = client.request("GET", client.cloud("datasets"))
+        answer = client.request("GET", "/api/teachback/v1/datasets")
         rows = client.get_as(list[_Dataset], answer)
     if as_json:
         show_json(answer.json())
@@ -38,9 +50,11 @@ def datasets(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, 
         {
             "id": lambda row: row.id,
             "name": lambda row: row.name,
-            "status": lambda row: row.status,
-            "address": lambda row: row.client_url,
-            "changed": lambda row: row.last_modified,
+            "state": lambda row: row.told,
+            "images": lambda row: row.images,
+            "waiting": lambda row: row.waiting,
+            "skipped": lambda row: row.left_out,
+            "address": lambda row: row.address,
         },
         rows,
         none="No data set yet: `teachback up --studies DIR`, or POST …/datasets.",

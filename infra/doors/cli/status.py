@@ -34,6 +34,7 @@ class _Health(BaseModel):
     orchestrator: bool
     stuck_deliveries: int
     isolation: str
+    degraded: dict[str, str]
 
 
 class _Status(BaseModel):
@@ -94,5 +95,6 @@ def status(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as
             ("Prefect answers", health.orchestrator),
             ("deliveries that are stuck", health.stuck_deliveries),
             ("cage of bundle code", health.isolation),
+            *((f"data set {name}", f"degraded: {reason}") for name, reason in health.degraded.items()),
         ]
     )

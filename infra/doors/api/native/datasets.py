@@ -1,12 +1,56 @@
-"""What the dialects lack for data sets: listing the store again."""
+"""What the dialects lack for data sets: how they are, and listing the store again."""
 
 from fastapi import APIRouter
+from pydantic import BaseModel
 
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import datasets
+from infra.services import dataset_summary, datasets
+from infra.services.dataset_summary import DatasetSummary
 from tasks.images.sync import SyncReport
 
 router = APIRouter(tags=["datasets"])
+
+
+class SummaryResponse(BaseModel):
+    """One data set. `skipped` counts what nobody is asked to label, by what it is; it is not among `images`."""
+
+    id: str
+    name: str
+    kind: str
+    address: str
+    state: str
+    state_reason: str
+    images: int
+    waiting: int
+    skipped: dict[str, int]
+
+    @classmethod
+    def of(cls, found: DatasetSummary) -> "SummaryResponse":
+        """Show one data set."""
+        row = found.dataset
+        return cls(
+            id=row.id,
+            name=row.name,
+            kind=str(row.spec.get("kind", "")),
+            address=str(row.spec.get("url", "")),
+            state=row.state,
+            state_reason=row.state_reason,
+            images=found.images,
+            waiting=found.waiting,
+            skipped=found.skipped,
+        )
+
+
+@router.get("/datasets")
+def list_datasets(parts: PartsDep, caller: CallerDep) -> list[SummaryResponse]:
+    """List the organisation's data sets: whether their stores answer, and how many images there are."""
+    return [SummaryResponse.of(found) for found in dataset_summary.summaries(parts, caller)]
+
+
+@router.get("/datasets/{dataset}")
+def get_dataset(dataset: str, parts: PartsDep, caller: CallerDep) -> SummaryResponse:
+    """Return how one data set is, by its id or name."""
+    return SummaryResponse.of(dataset_summary.summary(parts, caller, dataset))
 
 
 @router.post("/datasets/{dataset}:sync")
