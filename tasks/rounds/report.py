@@ -3,19 +3,24 @@
 from infra.adapters.catalog import jobs
 from infra.wiring import Parts
 from tasks.rounds.result import CohortResult, RoundResult, VersionScores
-from tasks.rounds.work import Claim
 
 Row = dict[str, str]
 
 
-def round_table(parts: Parts, held: Claim) -> tuple[str, list[Row]]:
+def links(parts: Parts, job_id: str) -> str:
+    """Return, as Markdown, the ways to a job's page and to its run in MLflow."""
+    ours = parts.settings.public_url.rstrip("/")
+    return f"[The job]({ours}/jobs/{job_id}) · [its run in MLflow]({ours}/mlflow/jobs/{job_id})"
+
+
+def round_table(parts: Parts, job_id: str) -> tuple[str, list[Row]]:
     """Return a sentence and the rows of a finished round's table.
 
     First what the key metric is made of, a label a row, before and after; then each cohort of evaluation cases, with
     what the challenger has forgotten of it.
     """
     with parts.catalog.read() as session:
-        job = jobs.get(session, held.job_id)
+        job = jobs.get(session, job_id)
     result = RoundResult.model_validate(job.result)
     title = f"Round {job.round_no}" if job.round_no else "Training"
     sentences = [f"{title}: {result.decision or job.status}.", result.reason, *_measured(result)]

@@ -125,8 +125,9 @@ def finish_round(held: Claim, snapshot: str, evaluation: str | None) -> None:
 def report_round(held: Claim) -> None:
     """Show the round as a table in Prefect."""
     with in_our_words(parts(), held):
-        sentence, rows = report.round_table(parts(), held)
+        sentence, rows = report.round_table(parts(), held.job_id)
+        told = f"{sentence}\n\n{report.links(parts(), held.job_id)}"
         try:
-            parts().orchestrator.table(f"round-{held.job_id}", rows, sentence, str(flow_run.get_id()))
+            parts().orchestrator.table(f"round-{held.job_id}", rows, told, str(flow_run.get_id()))
         except UpstreamError:
             log.warning("the table of job %s could not be shown in Prefect", held.job_id)

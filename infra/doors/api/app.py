@@ -11,12 +11,13 @@ from fastapi import Depends, FastAPI
 from configs.errors import UnauthorizedError
 from infra.adapters.security.redact import guard
 from infra.doors.api import errors, health, hooks, pages
-from infra.doors.api.browser import login, mlflow, prefect, proxy, session
+from infra.doors.api.browser import jobs, login, mlflow, prefect, proxy, session
 from infra.doors.api.guard import Guard, hosts_of
 from infra.doors.api.logins import FailedLogins
 from infra.doors.api.monai_cloud import routes as monai_cloud
 from infra.doors.api.monai_label import routes as monai_label
 from infra.doors.api.native import routes as native
+from infra.doors.api.repeats import Repeats
 from infra.doors.api.roles import admit
 from infra.services import bases, vault
 from infra.wiring import Parts
@@ -53,8 +54,9 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
     for router in (*monai_cloud.routers(), monai_label.router(), native.router()):
         app.include_router(router)
     app.add_exception_handler(UnauthorizedError, session.not_logged_in)
-    for router in (login.router, prefect.router, mlflow.router):
+    for router in (login.router, jobs.router, prefect.router, mlflow.router):
         app.include_router(router)
+    app.add_middleware(Repeats, state=app.state)
     app.add_middleware(Guard, hosts=hosts_of(parts.settings))
     return app
 

@@ -52,7 +52,7 @@ def test_a_worse_challenger_with_two_evaluation_cases_is_kept_back_and_the_numbe
         "weak evidence: the mean is lower (mean 0.6000 -> 0.5000 on 2 cases, lower bound of the gain -0.1000)"
     )
     assert ward.job(held).message == result.reason
-    sentence, rows = round_table(ward.parts, held)
+    sentence, rows = round_table(ward.parts, held.job_id)
     assert sentence == f"Training: kept_back. {result.reason} mean_dice (prequential) on 0 cases, 2 scores reused."
     assert rows[-1] == {
         "label": "cohort unknown (2 cases)",

@@ -10,18 +10,18 @@ from starlette.exceptions import HTTPException
 
 from configs.errors import UnauthorizedError
 from infra.adapters.security.tokens import MAX_SECRET_CHARS, TOKEN_LIFE_S
-from infra.doors.api.browser.session import LOGIN
+from infra.doors.api.browser.session import BEHIND_LOGIN, LOGIN, PAGE_HEADERS, STYLE
 from infra.doors.api.deps import PartsDep
 from infra.doors.api.logins import FailedLogins, exchange, failed_logins
 from infra.doors.api.roles import SESSION_COOKIE
 from infra.services import people
 
 router = APIRouter(include_in_schema=False)
-_PAGES = ("/prefect/", "/mlflow/", "/docs")
-_POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-_HEADERS = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "same-origin"}
-_STYLE = """
+_RULES = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 15vh auto; max-width: 24rem; padding: 0 1rem; color: #1d2733; }
+body.wide { margin-top: 5vh; max-width: 60rem; }
+table { border-collapse: collapse; }
+th, td { border-bottom: 1px solid #c8d0d8; padding: .3rem .8rem; text-align: left; font-variant-numeric: tabular-nums; }
 h1 { font-size: 1.4rem; }
 label { display: block; margin-bottom: .3rem; }
 input { box-sizing: border-box; width: 100%; font: inherit; padding: .5rem; border: 1px solid #8a97a6; }
@@ -37,10 +37,10 @@ def page(following: Annotated[str, Query(alias="next", max_length=2000)] = "") -
     return _page(following, "")
 
 
-@router.get("/login.css")
+@router.get(STYLE)
 def style() -> Response:
     """Return how the page looks."""
-    return Response(_STYLE, media_type="text/css")
+    return Response(_RULES, media_type="text/css")
 
 
 @router.post(LOGIN)
@@ -83,7 +83,7 @@ def _inside(path: str) -> str:
     """Return a path of this server's pages; whatever else was asked for, the first of them."""
     if path == "/mlflow/":
         return "/mlflow"  # where in it, stood behind a # and did not come here
-    return path if path.startswith(_PAGES) and "\\" not in path else _PAGES[0]
+    return path if path.startswith(BEHIND_LOGIN) and "\\" not in path else BEHIND_LOGIN[0]
 
 
 def _page(following: str, refused: str, status: int = HTTPStatus.OK) -> HTMLResponse:
@@ -95,7 +95,7 @@ def _page(following: str, refused: str, status: int = HTTPStatus.OK) -> HTMLResp
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Teachback: log in</title>
-<link rel="stylesheet" href="/login.css">
+<link rel="stylesheet" href="{STYLE}">
 </head>
 <body>
 <h1>Teachback</h1>
@@ -112,5 +112,5 @@ def _page(following: str, refused: str, status: int = HTTPStatus.OK) -> HTMLResp
 </html>
 """,
         status_code=status,
-        headers=_HEADERS,
+        headers=PAGE_HEADERS,
     )

@@ -7,14 +7,18 @@ files are, and could have the server read any file of its user. Through here peo
 import re
 from http import HTTPStatus
 
+import anyio.to_thread
+import httpx
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, ValidationError
 
-from configs.errors import ForbiddenError
+from configs.errors import ForbiddenError, NotFoundError, TrackingError
 from configs.settings import Settings
 from infra.doors.api.browser.proxy import Upstream, forward
 from infra.doors.api.browser.session import VisitorDep
 from infra.doors.api.deps import PartsDep
+from infra.services import pages
 
 PREFIX = "/mlflow"
 router = APIRouter(include_in_schema=False)
@@ -34,6 +38,20 @@ _CHANGES = re.compile(
 )
 
 
+class _Info(BaseModel):
+    experiment_id: str
+
+
+class _Run(BaseModel):
+    info: _Info
+
+
+class _RunReply(BaseModel):
+    """What we read of MLflow's answer about a run."""
+
+    run: _Run
+
+
 def upstream(settings: Settings) -> Upstream:
     """Return the MLflow server that these settings name."""
     return Upstream("MLflow", settings.mlflow_tracking_uri, PREFIX, lambda path: f"{PREFIX}{path}", {})
@@ -43,6 +61,25 @@ def upstream(settings: Settings) -> Upstream:
 def start() -> Response:
     """Send the browser to the list of trained experiments: the home page speaks of language models."""
     return RedirectResponse(f"{PREFIX}/#/experiments?workflowType=machine_learning", HTTPStatus.TEMPORARY_REDIRECT)
+
+
+@router.get(f"{PREFIX}/jobs/{{job_id}}")
+async def run_of_job(job_id: str, request: Request, parts: PartsDep, visitor: VisitorDep) -> Response:
+    """Send the browser to a job's run, wherever it is shown."""
+    found = await anyio.to_thread.run_sync(pages.job_page, parts, visitor, job_id)
+    to, run = upstream(parts.settings), found.job.tracking_run
+    if run is None:
+        raise NotFoundError("run in MLflow yet of the job", job_id)
+    asked = f"{to.url}/api/2.0/mlflow/runs/get"
+    try:
+        reply = await request.app.state.proxy.get(asked, params={"run_id": run})
+        group = _RunReply.model_validate_json(reply.content).run.info.experiment_id
+    except (httpx.HTTPError, ValidationError) as error:
+        raise TrackingError(
+            f"MLflow does not show the job's run now ({type(error).__name__}): try again soon."
+        ) from None
+    base = parts.settings.mlflow_ui_url.rstrip("/") or PREFIX
+    return RedirectResponse(f"{base}/#/experiments/{group}/runs/{run}", HTTPStatus.TEMPORARY_REDIRECT)
 
 
 @router.api_route(f"{PREFIX}/{{path:path}}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])

@@ -13,7 +13,14 @@ from infra.services import pages
 from infra.services.callers import Caller
 
 LOGIN = "/login"
-_BEHIND_LOGIN = ("/prefect/", "/mlflow/")
+STYLE = "/login.css"
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "Referrer-Policy": "same-origin",
+}
+BEHIND_LOGIN = ("/prefect/", "/mlflow/", "/jobs/")
 
 
 def visitor(parts: PartsDep, caller: CallerDep) -> Caller:
@@ -33,6 +40,6 @@ VisitorDep = Annotated[Caller, Depends(visitor)]
 def not_logged_in(request: Request, error: Exception) -> Response:
     """Send a browser that asks for a page to the login page, from which it comes back; refuse all else."""
     path = request.url.path
-    if path.startswith(_BEHIND_LOGIN) and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+    if path.startswith(BEHIND_LOGIN) and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         return RedirectResponse(f"{LOGIN}?next={quote(path)}", HTTPStatus.SEE_OTHER)
     return errors.raised(request, error)
