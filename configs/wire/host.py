@@ -216,7 +216,11 @@ class ImageScore(_Message):
 
 
 class CheckResult(_Message):
-    """What a bundle is: its tier with the reason, and what one forward pass of `patch` (i, j, k) costs."""
+    """What a bundle is: its tier with the reason, and what one forward pass of `patch` (i, j, k) costs.
+
+    `head`: the layers that are made anew for labels that the bundle does not name; where there are none,
+    `head_refusal` says why.
+    """
 
     kind: Literal["check_result"] = "check_result"
     tier: Tier
@@ -224,6 +228,8 @@ class CheckResult(_Message):
     labels: dict[int, str]
     inputs: list[str]
     key_metric: str | None = None
+    head: str = Field(default="", max_length=1000)
+    head_refusal: str = Field(default="", max_length=1000)
     has_weights: bool
     weights_policy: Literal["file", "random"]
     seed: int | None = None

@@ -17,6 +17,7 @@ from infra.services.callers import Caller, Right, allow
 from infra.services.experiment_requests import Datasets, ExperimentChange, NewExperiment, ShownExperiment
 from infra.services.listing import Cut, Page, cut
 from infra.wiring import Parts
+from tasks.bundles.heads import check_head, same_head
 from tasks.publishing.first import publish_first
 from tasks.reconcile.loop import wake
 from tasks.rounds.cancel import cancel
@@ -170,6 +171,12 @@ def _insert(session: Session, caller: Caller, request: NewExperiment) -> Experim
     _check_uses(session, caller.org, request.datasets)
     base, source = _base(session, caller.org, request)
     bundle = catalog.bundle(session, base.bundle_id)
+    labels = _labels(request.labels, base.labels)
+    check_head(bundle, labels)
+    if source is not None and not same_head(bundle, labels, base.labels):
+        names = ", ".join(base.labels.values())
+        msg = f"Provided base_experiment cannot be added: its weights were trained for {names}, in this order"
+        raise InvalidRequestError(f"{msg}; leave model_params.labels out, or name a base experiment")
     row = Experiment(
         id=new_id(),
         org=caller.org,
@@ -178,7 +185,7 @@ def _insert(session: Session, caller: Caller, request: NewExperiment) -> Experim
         arch=request.arch,
         bundle_id=bundle.id,
         base_experiment_id=base.id,
-        labels=_labels(request.labels, base.labels),
+        labels=labels,
         strategy=request.strategy,
         realtime=request.realtime,
         shown=request.shown.model_dump(mode="json"),
@@ -226,6 +233,18 @@ def _labels(asked: Mapping[int, str] | None, default: Mapping[str, str]) -> dict
     names = [name.lower() for name in labels.values()]
     if len(set(names)) < len(names):
         raise InvalidRequestError("Two labels have the same name: labels are told apart by their names")
+    return labels
+
+
+def _other_labels(session: Session, row: Experiment, labels: dict[str, str]) -> dict[str, str]:
+    """Return labels that an experiment may change to: its versions must still mean what they say."""
+    bundle = catalog.bundle(session, row.bundle_id)
+    check_head(bundle, labels)
+    trained = any(version.weights is not None for version in catalog.versions(session, row.id))
+    if trained and not same_head(bundle, row.labels, labels):
+        names = ", ".join(row.labels.values())
+        msg = f"Cannot change experiment labels: its model versions were trained for {names}, in this order"
+        raise InvalidRequestError(f"{msg}; make another experiment for other labels")
     return labels
 
 
@@ -285,7 +304,7 @@ def _write(session: Session, row: Experiment, request: ExperimentChange) -> None
     if request.description is not None:
         row.description = request.description
     if request.labels is not None:
-        row.labels = _labels(request.labels, row.labels)
+        row.labels = _other_labels(session, row, _labels(request.labels, row.labels))
     if request.strategy is not None:
         row.strategy = request.strategy
     if request.shown:

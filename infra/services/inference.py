@@ -16,6 +16,7 @@ from infra.services.callers import Caller, Right, allow
 from infra.services.freshness import look_again
 from infra.services.images import NextImage
 from infra.wiring import Parts
+from tasks.publishing.usable import is_usable, no_model_yet
 from tasks.selection.next_image import upcoming
 from tasks.serving.predict import hint, predict
 
@@ -54,12 +55,14 @@ def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) ->
 
     Raises:
         NotFoundError: If there is no such experiment, data set or image.
-        InvalidRequestError: If realtime inference is off, or prompts do not fit the model.
+        InvalidRequestError: If realtime inference is off, there is no model yet, or prompts do not fit the model.
         BusyError: If no server is ready in time.
     """
     allow(caller, Right.ANNOTATE)
     with parts.catalog.read() as session:
         experiment = catalog.get(session, caller.org, experiment_id)
+        if not is_usable(session, experiment):
+            raise InvalidRequestError(no_model_yet(session, experiment))
         dataset_id = asked.dataset_id or _dataset(catalog.uses(session, [experiment.id])[experiment.id])
         dataset_catalog.get(session, caller.org, dataset_id)
     look_again(parts, dataset_id, [asked.image])
@@ -88,7 +91,8 @@ def prefetch(parts: Parts, caller: Caller, asked: NextImage, image: Image) -> No
     """
     with parts.catalog.read() as session:
         named = [asked.experiment_id] if asked.experiment_id else dataset_catalog.users_of(session, image.dataset_id)
-        served = [row.id for row in catalog.listed(session, caller.org, bases=False) if row.realtime]
+        own = catalog.listed(session, caller.org, bases=False)
+        served = [row.id for row in own if row.realtime and is_usable(session, row)]
         wanted = [experiment_id for experiment_id in named if experiment_id in served]
         ahead = upcoming(
             session,

@@ -78,6 +78,7 @@ def _result(
             "steps": trained.steps,
             "train_seconds": trained.train_seconds,
             "isolation": trained.isolation,
+            "head_rebuilt": trained.head_rebuilt,
         }
     )
 

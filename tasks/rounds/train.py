@@ -45,6 +45,7 @@ class Trained(BaseModel):
     steps: int
     train_seconds: float
     isolation: str
+    head_rebuilt: bool = False
 
 
 def fine_tune(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str) -> str | None:
@@ -180,6 +181,7 @@ def _seal(
         steps=result.steps,
         train_seconds=result.train_s,
         isolation=parts.hosts.level,
+        head_rebuilt=result.head_rebuilt,
     )
     mark_step(parts, held, STEP, parts.blobs.put_bytes(trained.model_dump_json().encode()))
     shutil.rmtree(work.host_folder(STEP) / "out", ignore_errors=True)

@@ -5,10 +5,11 @@ import time
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from configs.wire.host import CheckRequest, CheckResult, Ready
 from tasks.compute.control import Control
-from tasks.compute.failures import BundleFaultError
+from tasks.compute.failures import BadInputError, BundleFaultError
 from tasks.compute.loader.config import Bundle, Config, device
 from tasks.compute.loader.network import build_network, first_tensor, own_weights, probe
 from tasks.compute.loader.tier import missing_packages, tier_of
@@ -47,12 +48,15 @@ def check(bundle: Bundle) -> CheckResult:
         )
     training = bundle.training()
     tier, reason = tier_of(training)
+    head, head_refusal = try_head(bundle, training or bundle.inference(), network)
     return CheckResult(
         tier=tier,
         reason=reason,
         labels=channels.foreground,
         inputs=list(bundle.metadata.network_data_format.inputs) or ["image"],
         key_metric=_key_metric(training),
+        head=head[:1000],
+        head_refusal=head_refusal[:1000],
         has_weights=own_weights(bundle) is not None,
         weights_policy="file" if own_weights(bundle) is not None else "random",
         seed=bundle.metadata.seed,
@@ -61,6 +65,33 @@ def check(bundle: Bundle) -> CheckResult:
         peak_mib=_peak_mib(),
         patch=list(example.shape[2:]),
     )
+
+
+def try_head(bundle: Bundle, config: Config, network: nn.Module) -> tuple[str, str]:
+    """Build the network for one label more than the bundle has, and run it.
+
+    Args:
+        bundle: The bundle.
+        config: What it is trained with, nothing of it built yet.
+        network: Its network as it is.
+
+    Returns:
+        The layers that had to be made anew, and nothing; or nothing, and why it cannot be done.
+    """
+    labels = {index: f"label {index}" for index in range(1, len(bundle.metadata.labels) + 2)}
+    try:
+        other, channels = build_network(bundle, config, labels=labels, weights=None)
+        with torch.inference_mode():
+            answer = first_tensor(other.eval()(probe(bundle, config).to(device())))
+    except (BundleFaultError, BadInputError) as error:
+        return "", str(error)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:  # the network's own, of whatever it asserts
+        return "", f"{type(network).__name__}: it cannot be built for other labels ({type(error).__name__})"
+    if answer.shape[1] != len(channels.names):
+        return "", f"{type(network).__name__}: asked for {len(channels.names)} outputs it has {answer.shape[1]}"
+    before = {name: value.shape for name, value in network.state_dict().items()}
+    changed = [name for name, value in other.state_dict().items() if before.get(name) != value.shape]
+    return ", ".join(dict.fromkeys(name.rpartition(".")[0] for name in changed)), ""
 
 
 def _key_metric(training: Config | None) -> str | None:

@@ -19,6 +19,7 @@ from infra.services.experiment_requests import (
     ShownExperiment,
 )
 from infra.services.experiments import ExperimentView
+from tasks.bundles.heads import head_of
 
 _REFUSED_OVERRIDES = frozenset({"bundle_root", "workflow_type", "ckpt_dir", "finetune_model_path"})
 # Of a caller that names none: a cold start on a busy machine takes longer than the original's minute.
@@ -184,6 +185,7 @@ class ExperimentResponse(BaseModel):
     all_jobs_cancel_status: str | None = None
     strategy: str
     bundle: str
+    head: str
     published_version: str | None
     published_seq: int
 
@@ -221,6 +223,7 @@ class ExperimentResponse(BaseModel):
             jobs={job.id: JobSummary.of(job) for job in view.jobs},
             strategy=row.strategy,
             bundle=bundle.id,
+            head=head_of(bundle, row.labels),
             published_version=row.published_version,
             published_seq=row.published_seq,
         )
