@@ -1,23 +1,27 @@
 """`Idempotency-Key`: the same request again is answered with the first one's answer and does nothing."""
 
+import base64
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from configs.errors import ConflictError
+from configs.errors import CorruptError, InvalidRequestError
+from infra.adapters.catalog.repeats import KEPT_S, Once, RepeatedKeyError
 from infra.adapters.catalog.session import one_by_one
 from infra.adapters.catalog.tables import IdempotencyKey
 from infra.adapters.catalog.tables.base import now
+from infra.adapters.security.vault import Sealed
+from infra.services import people
+from infra.wiring import Parts
 
-KEPT_S = 24 * 3600
 MAX_KEY_CHARS = 256
-
-
-class RepeatedKeyError(ConflictError):
-    """An `Idempotency-Key` comes back with another request."""
+MAX_ANSWER_CHARS = 2**20
+_OTHER = "This Idempotency-Key came with another request before: choose a new one"
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,92 @@ class Repeat:
     def of(cls, key: str, *request: str) -> "Repeat":
         """Bind a key to the parts of a request."""
         return cls(key=key, request_hash=hashlib.sha256("\0".join(request).encode()).hexdigest())
+
+    @classmethod
+    def of_body(cls, key: str, method: str, path: str, body: bytes) -> "Repeat":
+        """Bind a key to a request; two spellings of the same JSON are the same."""
+        try:
+            said = json.dumps(json.loads(body), sort_keys=True)
+        except ValueError:
+            said = body.hex()
+        return cls.of(key, method, path, said)
+
+
+class Answered(BaseModel):
+    """An answer as it was sent."""
+
+    status: int
+    content_type: str
+    body: str
+
+
+class _Kept(BaseModel):
+    """The column `answer`: an id, where the use case notes it, and the sealed answer, once there is one."""
+
+    id: str | None = None
+    key_id: str | None = None
+    sealed: str | None = None
+
+
+def opened(parts: Parts, secret: str, repeat: Repeat) -> Once | Answered:
+    """Return the answer that this request had before, or how to note it: it is the first, or its answer was lost.
+
+    Raises:
+        UnauthorizedError: If the key or token is not valid.
+        RepeatedKeyError: If the key came with another request.
+    """
+    org = people.identify(parts, secret).org
+    with parts.catalog.read() as session:
+        row = session.scalar(_row(org, repeat.key))
+    if row is None:
+        return Once(org, repeat.key, repeat.request_hash)
+    if row.request_hash != repeat.request_hash:
+        raise RepeatedKeyError(_OTHER)
+    return _answer(parts, row) or Once(org, repeat.key, repeat.request_hash)
+
+
+def answer_of(parts: Parts, org: str, key: str) -> Answered | None:
+    """Return the answer that is kept under a key."""
+    with parts.catalog.read() as session:
+        row = session.scalar(_row(org, key))
+    return None if row is None else _answer(parts, row)
+
+
+def keep_answer(parts: Parts, asked: Once, answer: Answered) -> None:
+    """Keep what a request was answered, sealed: it may show a new secret. A very large one is not kept.
+
+    What writes no audit row, such as a lease, is noted only here: after it was done, not with it.
+    """
+    if len(answer.body) > MAX_ANSWER_CHARS:
+        return
+    sealed = parts.vault.seal(asked.org, answer.model_dump_json(), f"repeat/{asked.key}")
+    with parts.catalog.write() as session:
+        said = {"key_id": sealed.key_id, "sealed": base64.b64encode(sealed.ciphertext).decode()}
+        one_by_one(session, f"repeat/{asked.org}/{asked.key}")
+        row = session.get(IdempotencyKey, (asked.org, asked.key))
+        if row is None:
+            until: Any = session.scalar(select(now() + KEPT_S))
+            row = IdempotencyKey(org=asked.org, key=asked.key, until=until, answer={})
+            row.request_hash = asked.request_hash
+            session.add(row)
+        row.answer = {**_Kept.model_validate(row.answer).model_dump(), **said}
+
+
+def _answer(parts: Parts, row: IdempotencyKey) -> Answered | None:
+    kept = _Kept.model_validate(row.answer)
+    if kept.key_id is None or kept.sealed is None:
+        return None
+    sealed = Sealed(key_id=kept.key_id, ciphertext=base64.b64decode(kept.sealed))
+    try:
+        return Answered.model_validate_json(parts.vault.open(row.org, sealed, f"repeat/{row.key}"))
+    except (InvalidRequestError, CorruptError):
+        return None  # sealed with a key that two rotations have dropped since
+
+
+def _row(org: str, key: str) -> Any:
+    return select(IdempotencyKey).where(
+        IdempotencyKey.org == org, IdempotencyKey.key == key, IdempotencyKey.until > now()
+    )
 
 
 def recall(session: Session, org: str, repeat: Repeat | None) -> str | None:
@@ -47,7 +137,7 @@ def recall(session: Session, org: str, repeat: Repeat | None) -> str | None:
     if known is None:
         return None
     if known.request_hash != repeat.request_hash:
-        raise RepeatedKeyError("This Idempotency-Key came with another request before: choose a new one")
+        raise RepeatedKeyError(_OTHER)
     return str(known.answer.get("id"))
 
 

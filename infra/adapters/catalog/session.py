@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from infra.adapters.catalog import news
+from infra.adapters.catalog import news, repeats
 
 _Columns = TypeVarTuple("_Columns")
 _Found = TypeVar("_Found")
@@ -49,6 +49,7 @@ class Catalog:
         self._read_session = sessionmaker(self._reader, expire_on_commit=False)
         self._write_session = sessionmaker(self._writer, expire_on_commit=False)
         news.install(self._write_session)
+        repeats.install(self._write_session)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -1,6 +1,5 @@
 """What endpoints are handed: the parts, the caller, a page of a list."""
 
-import json
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Query, Request
@@ -73,12 +72,7 @@ async def repeat_of(
     """Return the caller's `Idempotency-Key`, bound to this request."""
     if idempotency_key is None:
         return None
-    body = await request.body()
-    try:
-        said = json.dumps(json.loads(body), sort_keys=True)
-    except ValueError:
-        said = body.hex()
-    return Repeat.of(idempotency_key, request.method, request.url.path, said)
+    return Repeat.of_body(idempotency_key, request.method, request.url.path, await request.body())
 
 
 RepeatDep = Annotated[Repeat | None, Depends(repeat_of)]

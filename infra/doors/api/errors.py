@@ -24,7 +24,7 @@ from configs.errors import (
     UnauthorizedError,
     UpstreamError,
 )
-from infra.services.repeats import RepeatedKeyError
+from infra.adapters.catalog.repeats import RepeatedKeyError
 
 STATUS: dict[type[TeachbackError], HTTPStatus] = {
     NotFoundError: HTTPStatus.NOT_FOUND,
