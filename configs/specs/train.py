@@ -1,6 +1,6 @@
 """What a training run needs to know."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,8 +15,15 @@ _NOT_OVERRIDES = frozenset(
         "cluster",
         "workflow_name",
         "save_execute_config",
+        "train#handlers#-1#artifacts",  # how clients of early access said the same
     }
 )
+_OTHER_NAMES = {
+    "train#trainer#max_epochs": "epochs",
+    "mlflow_tracking_uri": "tracking_uri",
+    "mlflow_experiment_name": "experiment_name",
+}
+_VERSION_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _REFUSED = frozenset({"bundle_root", "workflow_type", "ckpt_dir", "finetune_model_path"})
 
 
@@ -30,16 +37,26 @@ class TrainSpec(BaseModel):
     )
     max_steps: int | None = Field(default=None, ge=1, description="Upper bound of training steps.")
     max_minutes: float = Field(default=60.0, gt=0, description="Upper bound of one round's training time.")
-    val_interval: int = Field(default=1, ge=1, description="Epochs between validations.")
+    val_interval: int | None = Field(
+        default=None, ge=1, description="Epochs between validations; default: the bundle's own, else 1."
+    )
+    patience: int | None = Field(
+        default=None, ge=1, description="Validations without a better one after which training ends."
+    )
     learning_rate: float | None = Field(default=None, gt=0, description="Default: the bundle's own.")
     batch_size: int | None = Field(default=None, ge=1, description="Cases per step; default: the bundle's own.")
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = Field(
-        default="auto", description="Lightning's; auto: what the device does best."
+        default="auto", description="Lightning's; auto: mixed on a GPU, full on a CPU. 16-mixed needs a GPU."
     )
-    num_gpu: int = Field(default=1, ge=-1, le=64, description="GPUs to train on; -1: all of the machine.")
-    start_from: Literal["auto", "base", "published"] = Field(
+    num_gpu: int = Field(
+        default=1,
+        ge=-1,
+        le=64,
+        description="Processes that train together, one per GPU; -1: all GPUs. Without a GPU they share the cores.",
+    )
+    start_from: Literal["auto", "base", "published"] | Annotated[str, Field(pattern=_VERSION_ID)] = Field(
         default="auto",
-        description="auto: the base weights; the published ones where the base weights are random.",
+        description="base, published, or a model version's id; auto: base, or published where the base is random.",
     )
     seed: int = Field(default=0, description="Same seed, same labels: same training.")
     tracking: Literal["mlflow"] | None = Field(
@@ -63,8 +80,9 @@ class TrainSpec(BaseModel):
             if name not in cls.model_fields and name not in _NOT_OVERRIDES
         }
         rest.update(request.get("overrides") or {})
-        if "train#trainer#max_epochs" in rest:
-            known.setdefault("epochs", rest.pop("train#trainer#max_epochs"))
+        for other, name in _OTHER_NAMES.items():
+            if other in rest:
+                known.setdefault(name, rest.pop(other))
         return cls(**known, overrides=rest)
 
     @model_validator(mode="after")

@@ -25,6 +25,12 @@ class NotFiniteError(ComputeError):
     code: FailureCode = "not_finite"
 
 
+class OutOfMemoryError(ComputeError):
+    """The device's memory does not suffice, however little is asked of it at a time."""
+
+    code: FailureCode = "out_of_memory"
+
+
 def failed(error: BaseException, *, about: str | None = None) -> Failed:
     """Return the message for an error; `about` names the prediction or load that failed.
 
@@ -33,11 +39,12 @@ def failed(error: BaseException, *, about: str | None = None) -> Failed:
     if isinstance(error, ComputeError):
         return Failed(id=about, code=error.code, message=str(error)[:4000])
     kind = type(error).__name__
-    if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or _names_memory(error):
+    if is_memory(error):
         return Failed(id=about, code="out_of_memory", message="The device's memory did not suffice")
     return Failed(id=about, code="bundle_error", message=f"The bundle failed with {kind}; the host's log says where")
 
 
-def _names_memory(error: BaseException) -> bool:
-    """Say whether a RuntimeError is PyTorch's allocator speaking (it has no type of its own on the CPU)."""
-    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
+def is_memory(error: BaseException) -> bool:
+    """Say whether memory did not suffice, on an accelerator or not: PyTorch's allocator has no type on the CPU."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, RuntimeError) and "not enough memory" in str(error))

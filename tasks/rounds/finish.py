@@ -78,6 +78,9 @@ def _result(
             "steps": trained.steps,
             "train_seconds": trained.train_seconds,
             "isolation": trained.isolation,
+            "batch_at_once": trained.batch_at_once,
+            "precision": trained.precision,
+            "ranks": trained.ranks,
             "head_rebuilt": trained.head_rebuilt,
         }
     )

@@ -72,3 +72,6 @@ class RoundResult(BaseModel):
     start_seconds: float | None = None
     attempts: int = 1
     isolation: str = ""
+    batch_at_once: int | None = None
+    precision: str = ""
+    ranks: int = 1

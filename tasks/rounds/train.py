@@ -27,6 +27,8 @@ from infra.adapters.catalog.tables import ModelVersion
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.compute.failures import error_of
 from infra.wiring import Parts
+from tasks.devices.hold import computing
+from tasks.devices.needs import training_need
 from tasks.rounds import attempts
 from tasks.rounds.snapshot import Snapshot
 from tasks.rounds.work import Claim, Lease, Work, cases_of, mark_step, open_work, read_snapshot, step_done
@@ -45,6 +47,9 @@ class Trained(BaseModel):
     steps: int
     train_seconds: float
     isolation: str
+    batch_at_once: int | None = None
+    precision: str = ""
+    ranks: int = 1
     head_rebuilt: bool = False
 
 
@@ -86,7 +91,15 @@ class _Run:
         request = self._request(pin)
         result: TrainResult | None = None
         with (
-            self._parts.hosts.start(request, work=self._host_folder, bundle=self._work.bundle) as host,
+            computing(
+                self._parts,
+                request,
+                training_need(self._parts, self._work.bundle_id),
+                holder=f"train:{self._work.claim.job_id}:{self._work.claim.n}",
+                work=self._host_folder,
+                bundle=self._work.bundle,
+                check=lease.check,
+            ) as host,
             lease.calls(host.kill, on_pause=lambda: host.send(CheckpointAndExit())),
         ):
             for message in host.messages():
@@ -181,6 +194,9 @@ def _seal(
         steps=result.steps,
         train_seconds=result.train_s,
         isolation=parts.hosts.level,
+        batch_at_once=result.batch_at_once,
+        precision=result.precision,
+        ranks=result.ranks,
         head_rebuilt=result.head_rebuilt,
     )
     mark_step(parts, held, STEP, parts.blobs.put_bytes(trained.model_dump_json().encode()))

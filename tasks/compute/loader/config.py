@@ -164,7 +164,7 @@ class Bundle:
 
 def device() -> torch.device:
     """Return where networks run on this machine."""
-    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def check_overrides(overrides: Mapping[str, Any]) -> Mapping[str, Any]:

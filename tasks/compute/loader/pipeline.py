@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,14 @@ from tasks.compute.loader.tensors import Item, TensorCache
 
 LABEL = "label"
 DRAWN = "drawn"
+CASE = "case_number"
+
+
+class Draw(NamedTuple):
+    """One case of a training epoch, and the seed of its random transforms."""
+
+    case: int
+    seed: int
 
 
 class Relabel:
@@ -58,10 +66,6 @@ class Pipeline:
         recipe = [config.raw(name), config.raw(name.split("#", 1)[0]), first, channels.labels, channels.names]
         self._cache = TensorCache(cache, recipe)
 
-    def seed(self, seed: int) -> None:
-        """Restart the random transforms."""
-        self._random.set_random_state(seed=seed % 2**32)
-
     def fixed(self, case: Case) -> Item:
         """Return the case after the deterministic transforms, from the cache if it is there.
 
@@ -76,26 +80,34 @@ class Pipeline:
         kept = {name: value for name, value in item.items() if isinstance(value, torch.Tensor)}
         return {**kept, DRAWN: torch.tensor(self._channels.drawn(case.annotated))}
 
-    def varied(self, case: Case) -> Any:
-        """Return the case after all transforms: an item, or a list of patches."""
+    def varied(self, case: Case, number: int, seed: int) -> Any:
+        """Return the case after all transforms, the random ones from this seed: an item, or a list of patches.
+
+        The number comes back with it, as `CASE`.
+        """
         item = {name: value.clone() for name, value in self.fixed(case).items()}
-        return self._random(item)
+        self._random.set_random_state(seed=seed % 2**32)
+        made = self._random(item)
+        ours = {DRAWN: item[DRAWN], CASE: torch.tensor(number)}  # a bundle may select its own keys
+        return [{**one, **ours} for one in made] if isinstance(made, list) else {**made, **ours}
 
 
 class CaseDataset(Dataset[Any]):
-    """Cases through a pipeline."""
+    """Cases through a pipeline: as they are by their number, varied by a draw."""
 
-    def __init__(self, cases: Sequence[Case], pipeline: Pipeline, *, varied: bool) -> None:
+    def __init__(self, cases: Sequence[Case], pipeline: Pipeline) -> None:
         self._cases = cases
-        self._item = pipeline.varied if varied else pipeline.fixed
+        self._pipeline = pipeline
 
     def __len__(self) -> int:
         """Return the number of cases."""
         return len(self._cases)
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, wanted: int | Draw) -> Any:
         """Return one case's item, or its list of patches."""
-        return self._item(self._cases[index])
+        if isinstance(wanted, Draw):
+            return self._pipeline.varied(self._cases[wanted.case], wanted.case, wanted.seed)
+        return self._pipeline.fixed(self._cases[wanted])
 
 
 def _random(transform: object) -> bool:

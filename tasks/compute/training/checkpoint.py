@@ -31,6 +31,9 @@ class TrainingState:
         best: Best validation value, with the network's state that reached it.
         best_network: That state.
         val_at_start: Validation value before the first step.
+        drawn: Cases drawn in the epoch that was left in its middle; 0 at an epoch's end.
+        at_once: Items that went through the network at a time, once memory did not suffice for a batch.
+        idle: Validations since the best one.
     """
 
     epoch: int
@@ -42,6 +45,9 @@ class TrainingState:
     best: float | None = None
     best_network: State | None = None
     val_at_start: float | None = None
+    drawn: int = 0
+    at_once: int | None = None
+    idle: int = 0
 
 
 def save(state: TrainingState, folder: Path) -> Path:

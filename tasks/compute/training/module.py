@@ -1,33 +1,45 @@
 """The one Lightning module: any network, any loss; it builds none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import ParallelStrategy, Strategy
 from monai.inferers import Inferer
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from tasks.compute.failures import NotFiniteError
+from tasks.compute.failures import NotFiniteError, OutOfMemoryError, is_memory
 from tasks.compute.inference.decide import masks, target_mask
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.network import first_tensor
-from tasks.compute.loader.pipeline import DRAWN, LABEL
+from tasks.compute.loader.pipeline import CASE, DRAWN, LABEL
 from tasks.compute.metrics.dice import dice, mean
 from tasks.compute.training.masking import mask_logits
+from tasks.compute.training.team import Team
+
+_FINE, _TOO_LARGE, _TOO_LARGE_ALONE, _NOT_FINITE = range(4)
+Batch = dict[str, Any]
 
 
 class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are not read
     """Fits a network to label maps.
 
+    A step goes through the network at once, or in parts whose gradients add up to the same: when memory does not
+    suffice the parts are halved, for this and all later steps, and the step is repeated.
+
     Args:
         network: Maps (batch, channel, i, j, k) images to logits, one channel per class.
         channels: What the logits' channels stand for.
-        loss: Takes logits and label maps of shape (batch, 1, i, j, k), returns a scalar.
+        loss: Takes logits and label maps of shape (batch, 1, i, j, k), returns a scalar, a mean over the batch.
         inferers: How a network is applied to a training and to a validation image.
         image_key: Name of the image in a batch.
+        cases: Ids of the training cases, for messages.
+        seed: Of the training.
+        team: The processes that train.
     """
 
     def __init__(
@@ -38,47 +50,100 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
         loss: Callable[[Any, Tensor], Tensor],
         inferers: tuple[Inferer, Inferer],
         image_key: str,
+        cases: Sequence[str] = (),
+        seed: int = 0,
+        team: Team | None = None,
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.network = network
         self.channels = channels
         self.loss = loss
         self.train_inferer, self.validate_inferer = inferers
         self.image_key = image_key
+        self.cases = cases
+        self.seed = seed
+        self.team = team or Team()
         self.optimizer: Optimizer | None = None
         self.scheduler: LRScheduler | None = None
+        self.at_once: int | None = None
+        self.shares_validation = False
         self.last_mean: float | None = None
         self.last_per_label: dict[str, float | None] = {}
         self._values: dict[str, list[float | None]] = {}
 
-    def training_step(self, batch: dict[str, Any], _index: int) -> Tensor:
-        """Return the loss of one batch.
+    def training_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
+        """Take one optimizer step; return its loss.
 
         Raises:
-            NotFiniteError: If it is NaN or infinite.
+            NotFiniteError: If the loss is NaN or infinite.
+            OutOfMemoryError: If memory does not suffice for one item at a time.
         """
-        image, label = _plain(batch[self.image_key]), _plain(batch[LABEL])
+        optimizer = self.optimizers()
+        size = len(batch[LABEL])
+        while True:
+            part = min(size, self.at_once or size)
+            loss, fault = self._backward(batch, part)
+            fault = self.team.most(fault, self.device)
+            if fault == _FINE:
+                break
+            optimizer.zero_grad()
+            if fault == _NOT_FINITE:
+                raise NotFiniteError(self._not_finite(batch, index))
+            if fault == _TOO_LARGE_ALONE:
+                raise OutOfMemoryError(_too_large("Training", self.device, batch[self.image_key], size))
+            self.at_once = max(1, part // 2)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        self.team.average(self.network.parameters())
+        optimizer.step()
+        optimizer.zero_grad()
+        return {"loss": loss}
+
+    def _backward(self, batch: Batch, part: int) -> tuple[Tensor, int]:
+        """Add up the gradients of a batch, *part* items at a time; return its loss and what went wrong."""
+        size = len(batch[LABEL])
+        total = torch.zeros((), device=self.device)
+        try:
+            with _unshared(self.trainer.strategy):
+                for first in range(0, size, part):
+                    piece = slice(first, min(first + part, size))
+                    loss = self.loss_of(batch, piece) * ((piece.stop - first) / size)
+                    if not bool(torch.isfinite(loss)):
+                        return total, _NOT_FINITE
+                    self.manual_backward(loss)
+                    total += loss.detach()
+        except (RuntimeError, MemoryError) as error:
+            if not is_memory(error):
+                raise
+            return total, _TOO_LARGE if part > 1 else _TOO_LARGE_ALONE
+        return total, _FINE
+
+    def loss_of(self, batch: Batch, piece: slice = slice(None)) -> Tensor:
+        """Return the loss of the items of a batch, of what their annotators drew."""
+        image, label = _plain(batch[self.image_key])[piece], _plain(batch[LABEL])[piece]
         answer = self.train_inferer(image, self.network)
-        drawn, exclusive = batch[DRAWN], self.channels.exclusive
+        drawn, exclusive = batch[DRAWN][piece], self.channels.exclusive
         if isinstance(answer, Tensor):
             answer = mask_logits(answer, drawn, exclusive=exclusive)
         else:
             answer = [mask_logits(head, drawn, exclusive=exclusive) for head in answer]
-        loss = self.loss(answer, label)
-        if not bool(torch.isfinite(loss)):
-            raise NotFiniteError(
-                f"The loss became {float(loss)} at epoch {self.current_epoch}; lower learning_rate, or use"
-                " precision 32-true"
-            )
-        return loss
+        return self.loss(answer, label)
+
+    def _not_finite(self, batch: Batch, index: int) -> str:
+        ids = dict.fromkeys(self.cases[int(case)] for case in batch[CASE] if int(case) < len(self.cases))
+        return (
+            f"The loss was not finite in epoch {self.current_epoch + 1}, step {index + 1}, of the case(s)"
+            f" {', '.join(ids)}: look at these images and labels, lower learning_rate, or use precision 32-true"
+        )
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
         self._values = {name: [] for name in self.channels.foreground.values()}
 
-    def validation_step(self, batch: dict[str, Any], _index: int) -> None:
+    def validation_step(self, batch: Batch, _index: int) -> None:
         """Note each class's Dice on one case, on the preprocessed grid."""
-        logits = first_tensor(self.validate_inferer(_plain(batch[self.image_key]), self.network))[0]
+        logits = first_tensor(self._infer(_plain(batch[self.image_key])))[0]
         label = _plain(batch[LABEL])[0, 0]
         drawn = batch[DRAWN][0]
         for channel, mask in masks(logits, self.channels).items():
@@ -86,18 +151,50 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
                 reference = target_mask(label, channel, self.channels)
                 self._values[self.channels.names[channel]].append(dice(reference, mask))
 
+    def _infer(self, image: Tensor) -> Any:
+        """Run the network over an image; where memory does not suffice, fewer windows at a time from now on."""
+        while True:
+            try:
+                return self.validate_inferer(image, self.network)
+            except (RuntimeError, MemoryError) as error:
+                windows = getattr(self.validate_inferer, "sw_batch_size", 1)
+                if not is_memory(error):
+                    raise
+                if windows <= 1:
+                    raise OutOfMemoryError(_too_large("Validation", self.device, image, 1)) from None
+            self.validate_inferer.sw_batch_size = windows // 2
+
     def on_validation_epoch_end(self) -> None:
         """Average over cases, then over classes."""
-        self.last_per_label = {name: mean(values) for name, values in self._values.items()}
+        parts = self.team.all_of(self._values) if self.shares_validation else [self._values]
+        values = {name: [value for part in parts for value in part[name]] for name in self._values}
+        self.last_per_label = {name: mean(found) for name, found in values.items()}
         self.last_mean = mean(list(self.last_per_label.values()))
 
+    def end_epoch(self) -> None:
+        """Let the scheduler take its step, once an epoch."""
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            if self.last_mean is not None:
+                self.scheduler.step(self.last_mean if self.scheduler.mode == "max" else 1 - self.last_mean)
+        elif self.scheduler is not None:
+            self.scheduler.step()
+
     def configure_optimizers(self) -> Any:
-        """Return the bundle's optimizer, and its scheduler stepped once an epoch."""
-        if self.optimizer is None:
-            return None
-        if self.scheduler is None:
-            return self.optimizer
-        return {"optimizer": self.optimizer, "lr_scheduler": {"scheduler": self.scheduler, "interval": "epoch"}}
+        """Return the bundle's optimizer."""
+        return self.optimizer
+
+
+def _unshared(strategy: Strategy) -> AbstractContextManager[None]:
+    """Keep gradients to this rank: all ranks average them once they know that each has some."""
+    return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
+
+
+def _too_large(what: str, device: torch.device, image: Tensor, batch: int) -> str:
+    one = " x ".join(str(extent) for extent in image.shape[1:])
+    return (
+        f"{what} does not fit into the memory of {device.type}: not even one item of {one} (the batch has {batch}) at a"
+        " time. Choose smaller patches, or a device with more memory"
+    )
 
 
 def _plain(value: Tensor) -> Tensor:

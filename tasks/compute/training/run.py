@@ -1,7 +1,6 @@
 """Fine-tune a bundle on labelled cases."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -11,11 +10,11 @@ import torch
 from lightning.pytorch import Trainer
 from monai.data import list_data_collate
 from monai.inferers import Inferer, SimpleInferer
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
-from configs.wire.host import Case, HostCommand, Ready, TrainRequest, TrainResult
+from configs.wire.host import HostCommand, Ready, TrainRequest, TrainResult
 from tasks.compute.control import Control
-from tasks.compute.failures import BadInputError, BundleFaultError
+from tasks.compute.failures import BadInputError, BundleFaultError, NotFiniteError
 from tasks.compute.loader.config import Bundle, Config, check_overrides
 from tasks.compute.loader.network import build_network
 from tasks.compute.loader.pipeline import CaseDataset, Pipeline
@@ -23,7 +22,10 @@ from tasks.compute.loader.tier import tier_of
 from tasks.compute.training import checkpoint
 from tasks.compute.training.checkpoint import TrainingState
 from tasks.compute.training.module import Segmenter
-from tasks.compute.training.reporter import EnoughError, LeftError, Reporter, fill
+from tasks.compute.training.order import EpochOrder
+from tasks.compute.training.ranks import ranks_for, start_others, strategy, take_place
+from tasks.compute.training.reporter import Bounds, EnoughError, LeftError, Reporter, Speaker, fill
+from tasks.compute.training.team import Team
 
 _DEFAULT_EPOCHS = 20
 
@@ -33,12 +35,27 @@ def run(request: TrainRequest, control: Control) -> None:
     commands: SimpleQueue[HostCommand] = SimpleQueue()
     Thread(target=_listen, args=(control, commands), daemon=True).start()
     control.say(Ready())
+    ranks = ranks_for(request.spec.num_gpu)
+    port = start_others(request, ranks, control) if ranks > 1 else 0
+    train(request, control, commands, Team(0, ranks), port)
+
+
+def train(request: TrainRequest, control: Speaker, commands: "SimpleQueue[HostCommand]", team: Team, port: int) -> None:
+    """Train as one rank.
+
+    Raises:
+        BundleFaultError: If the bundle cannot be trained by Lightning.
+        BadInputError: If the request does not fit it, or this machine.
+        NotFiniteError: If the loss or the weights become NaN or infinite.
+        OutOfMemoryError: If memory does not suffice for one item at a time.
+    """
+    take_place(team)
     bundle = Bundle(Path(request.bundle))
     config = bundle.training(check_overrides(request.spec.overrides))
     tier, reason = tier_of(config)
     if config is None or tier != "A":
         raise BundleFaultError(f"This bundle cannot be fine-tuned here (tier {tier}): {reason}")
-    Training(request, bundle, config, control, commands).run()
+    Training(request, bundle, config, control, commands, (team, port)).run()
 
 
 class Training:
@@ -49,18 +66,24 @@ class Training:
         request: TrainRequest,
         bundle: Bundle,
         config: Config,
-        control: Control,
-        commands: SimpleQueue[HostCommand],
+        control: Speaker,
+        commands: "SimpleQueue[HostCommand]",
+        place: tuple[Team, int],
     ) -> None:
         self._request = request
         self._spec = request.spec
         self._config = config
         self._control = control
         self._commands = commands
+        self._team, self._port = place
         self._seed = request.seed + request.spec.seed
+        self._precision = precision_of(self._spec.precision)
         start = Path(request.weights) if request.weights else None
         network, self._channels = build_network(bundle, config, labels=request.labels, weights=start, seed=self._seed)
         image_key = bundle.metadata.image_key
+        self._cases = {side: [case for case in request.cases if case.side == side] for side in ("train", "validate")}
+        if not self._cases["train"]:
+            raise BadInputError("No case has the side 'train'; there is nothing to learn from")
         self._pipelines = {
             side: Pipeline(
                 config,
@@ -80,6 +103,9 @@ class Training:
                 _inferer(config, "validate#inferer", "inferer", "train#inferer"),
             ),
             image_key=image_key,
+            cases=[case.id for case in self._cases["train"]],
+            seed=self._seed,
+            team=self._team,
         )
         self._module.optimizer = config.build("optimizer")
         if self._spec.learning_rate is not None:
@@ -89,25 +115,24 @@ class Training:
 
     def run(self) -> None:
         """Train to the end, or until told to leave."""
-        state = self._resume()
+        state, bounds = self._resume(), self._bounds()
+        train, validate = self._train_loader(state), self._validate_loader()
         reporter = Reporter(
             self._control,
             self._commands,
             folder=Path(self._request.out) / "checkpoints",
             state=state,
-            max_epoch=self._epochs(),
-            bounds=(self._spec.max_steps, self._spec.max_minutes * 60),
+            bounds=bounds,
+            team=self._team,
+            epoch_steps=-(-len(self._cases["train"]) // ((train.batch_size or 1) * self._team.ranks)),
         )
-        train, validate = self._loader("train"), self._loader("validate")
-        if train is None:
-            raise BadInputError("No case has the side 'train'; there is nothing to learn from")
-        trainer = self._trainer(reporter, state)
+        trainer = self._trainer(reporter, state, bounds)
         try:
             if validate is not None and state.steps == 0:
                 trainer.validate(self._module, validate, verbose=False)
-            if state.epoch < self._epochs():
+            if state.epoch < bounds.epochs:
                 trainer.fit(self._module, train, validate)
-            if validate is not None and state.epoch % self._spec.val_interval:
+            if validate is not None and state.epoch % self._val_interval():
                 trainer.validate(self._module, validate, verbose=False)
         except EnoughError:
             if validate is not None:
@@ -115,12 +140,19 @@ class Training:
             reporter.keep(self._module)
         except LeftError:
             return
-        self._finish(state)
+        if self._team.leads:
+            self._finish(state)
 
     def _finish(self, state: TrainingState) -> None:
         """Write the weights, the best ones if there was something to choose by, and say so."""
         fill(state, self._module)
         best = state.network if state.best_network is None else state.best_network
+        broken = [name for name, value in best.items() if not bool(torch.isfinite(value).all())]
+        if broken:
+            raise NotFiniteError(
+                f"After {state.steps} steps {len(broken)} tensor(s) of the network are not finite, {broken[0]} among"
+                " them: lower learning_rate, or use precision 32-true"
+            )
         path = checkpoint.write_weights(best, Path(self._request.out) / "weights.safetensors")
         self._control.say(
             TrainResult(
@@ -131,6 +163,9 @@ class Training:
                 best=state.best,
                 val_at_start=state.val_at_start,
                 head_rebuilt=self._channels.rebuilt,
+                batch_at_once=state.at_once,
+                precision=self._precision,
+                ranks=self._team.ranks,
             )
         )
 
@@ -139,6 +174,7 @@ class Training:
         if self._request.resume is None:
             return TrainingState(epoch=0, steps=0, seconds=0.0, network={}, optimizer={})
         state = checkpoint.load(Path(self._request.resume))
+        self._module.at_once = state.at_once
         optimizer = self._module.optimizer
         try:
             self._module.network.load_state_dict(state.network)
@@ -150,37 +186,51 @@ class Training:
             raise BadInputError("The checkpoint belongs to another network or optimizer") from error
         return state
 
-    def _epochs(self) -> int:
-        """Return the epochs in all: the spec's, else the bundle's."""
-        if self._spec.epochs is not None:
-            return self._spec.epochs
-        return int(self._config.build("train#trainer#max_epochs", "epochs") or _DEFAULT_EPOCHS)
+    def _bounds(self) -> Bounds:
+        """Return where training ends: as the spec says, else the bundle."""
+        epochs = self._spec.epochs or int(self._config.build("train#trainer#max_epochs", "epochs") or _DEFAULT_EPOCHS)
+        return Bounds(epochs, self._spec.max_steps, self._spec.max_minutes * 60, self._spec.patience)
 
-    def _loader(self, side: str) -> "DataLoader[Any] | None":
-        """Return the batches of one side; None if it has no case."""
-        cases = [case for case in self._request.cases if case.side == side]
+    def _val_interval(self) -> int:
+        """Return the epochs between validations: the spec's, else the bundle's."""
+        return self._spec.val_interval or max(1, int(self._config.build("val_interval") or 1))
+
+    def _train_loader(self, state: TrainingState) -> "DataLoader[Any]":
+        """Return this rank's training batches, from where the state stands."""
+        cases = self._cases["train"]
+        size = self._spec.batch_size or int(self._config.build("train#dataloader#batch_size") or 1)
+        place = (self._team.rank, self._team.ranks)
+        return DataLoader(
+            CaseDataset(cases, self._pipelines["train"]),
+            batch_size=min(size, len(cases)),
+            sampler=EpochOrder(len(cases), seed=self._seed, begin=(state.epoch, state.drawn), rank=place),
+            collate_fn=list_data_collate,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _validate_loader(self) -> "DataLoader[Any] | None":
+        """Return this rank's validation cases; None if there is none at all."""
+        cases = self._cases["validate"]
         if not cases:
             return None
-        varied = side == "train"
-        dataset = CaseDataset(cases, self._pipelines[side], varied=varied)
-        if not varied:
-            return DataLoader(dataset, batch_size=1, collate_fn=list_data_collate)
-        size = self._spec.batch_size or int(self._config.build("train#dataloader#batch_size") or 1)
-        order = EpochOrder(cases, self._pipelines[side], seed=self._seed, first=self._first_epoch())
-        return DataLoader(dataset, batch_size=min(size, len(cases)), sampler=order, collate_fn=list_data_collate)
+        mine = self._team.share(cases)
+        self._module.shares_validation = self._team.ranks > 1 and len(mine) < len(cases)
+        dataset = CaseDataset(mine, self._pipelines["validate"])
+        return DataLoader(dataset, batch_size=1, collate_fn=list_data_collate, pin_memory=torch.cuda.is_available())
 
-    def _first_epoch(self) -> int:
-        return checkpoint.load(Path(self._request.resume)).epoch if self._request.resume else 0
-
-    def _trainer(self, reporter: Reporter, state: TrainingState) -> Trainer:
+    def _trainer(self, reporter: Reporter, state: TrainingState, bounds: Bounds) -> Trainer:
         """Return Lightning's trainer: it writes no file, draws no bar and logs nothing by itself."""
-        return Trainer(
-            accelerator="auto",
-            devices=1,
-            precision=self._precision(),
-            max_epochs=max(1, self._epochs() - state.epoch),
-            check_val_every_n_epoch=self._spec.val_interval,
+        trainer = Trainer(
+            accelerator="gpu" if torch.cuda.is_available() else "cpu",
+            devices=self._team.ranks,
+            strategy=strategy(self._team, self._port),
+            precision=self._precision,
+            max_epochs=bounds.epochs,
+            check_val_every_n_epoch=self._val_interval(),
             num_sanity_val_steps=0,
+            # The epoch that is gone on with is shorter than the others.
+            reload_dataloaders_every_n_epochs=1 if state.drawn else 0,
+            use_distributed_sampler=False,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -188,40 +238,25 @@ class Training:
             callbacks=[reporter],
             default_root_dir=Path.cwd(),
         )
-
-    def _precision(self) -> Any:
-        """Return the spec's precision; auto is mixed on an accelerator and full on a CPU."""
-        if self._spec.precision != "auto":
-            return self._spec.precision
-        if not torch.cuda.is_available():
-            return "32-true"
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+        trainer.fit_loop.epoch_progress.current.processed = state.epoch
+        trainer.fit_loop.epoch_progress.current.completed = state.epoch
+        return trainer
 
 
-class EpochOrder(Sampler[int]):
-    """Cases in an order that depends on seed and epoch alone; restarts all randomness at each epoch.
+def precision_of(asked: str) -> Any:
+    """Return Lightning's precision; `auto` is mixed on a GPU and full on a CPU.
 
-    So an epoch that is repeated after a crash is repeated exactly.
+    Raises:
+        BadInputError: If it is 16-mixed and there is no GPU.
     """
-
-    def __init__(self, cases: list[Case], pipeline: Pipeline, *, seed: int, first: int) -> None:
-        self._count = len(cases)
-        self._pipeline = pipeline
-        self._seed = seed
-        self._epoch = first
-
-    def __len__(self) -> int:
-        """Return the number of cases."""
-        return self._count
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield the indices of one epoch."""
-        seed = self._seed * 1_000_003 + self._epoch
-        self._epoch += 1
-        torch.manual_seed(seed)
-        self._pipeline.seed(seed)
-        order = torch.randperm(self._count, generator=torch.Generator().manual_seed(seed))
-        yield from order.tolist()
+    gpu = torch.cuda.is_available()
+    if asked == "auto":
+        return ("bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed") if gpu else "32-true"
+    if asked == "16-mixed" and not gpu:
+        raise BadInputError(
+            "precision 16-mixed needs a GPU and this machine has none: ask for 32-true, bf16-mixed or auto"
+        )
+    return asked
 
 
 def _inferer(config: Config, *names: str) -> Inferer:

@@ -54,7 +54,7 @@ def learn(whole: list[Body], spleen_only: list[Body], *, masked: bool = True) ->
         drawn = CHANNELS.drawn(annotated if masked else None)
         batch = {"image": one.image, LABEL: label, DRAWN: torch.tensor([drawn])}
         optimizer.zero_grad()
-        module.training_step(batch, step).backward()  # type: ignore[no-untyped-call]  # PyTorch's own
+        module.loss_of(batch).backward()  # type: ignore[no-untyped-call]  # PyTorch's own
         optimizer.step()
     unseen = [body(seed) for seed in range(100, 104)]
     network.eval()
@@ -89,7 +89,7 @@ def test_one_step_on_a_spleen_only_case_does_not_push_the_liver_to_background(ex
     module = Segmenter(nn.Identity(), channels, loss=loss, inferers=inferers, image_key="image")
 
     batch = {"image": one.image, LABEL: label, DRAWN: torch.tensor([channels.drawn(["spleen"])])}
-    module.training_step(batch, 0).backward()  # type: ignore[no-untyped-call]  # PyTorch's own
+    module.loss_of(batch).backward()  # type: ignore[no-untyped-call]  # PyTorch's own
 
     assert logits.grad is not None
     inside = one.truth[:, 0] == LIVER
