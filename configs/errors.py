@@ -23,7 +23,8 @@ TeachbackError
     ├── HostDiedError        it ended without an answer
     ├── BundleError          the bundle's own code failed or does not fit
     ├── NotFiniteError       a loss or prediction is NaN or infinite
-    └── OutOfMemoryError     the device's memory did not suffice
+    ├── OutOfMemoryError     the device's memory did not suffice
+    └── DiskFullError        it left too little of the disk
 
 The numbers are what the doors answer; nothing below a door knows them.
 Messages say what was asked for, what was found, and what to do.
@@ -169,5 +170,13 @@ class NotFiniteError(HostError):
     """A loss or a prediction is NaN or infinite."""
 
 
+class NoRoomError(TeachbackError):
+    """No device has as much memory left as is needed; the message names what is needed and what is free."""
+
+
 class OutOfMemoryError(HostError):
     """The device's memory did not suffice."""
+
+
+class DiskFullError(HostError):
+    """The host left less of the disk than others need, and was killed."""

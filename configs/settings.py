@@ -61,6 +61,13 @@ class Settings(BaseSettings):
     image_lease_s: float = 3600.0
     image_leases: int = Field(default=50, ge=1, description="Images that one annotator may have at a time.")
     host_silence_s: float = 600.0
+    device_wait_s: float = Field(default=600.0, description="How long a training waits for memory of a device.")
+    host_memory_mib: int | None = Field(
+        default=None, ge=1024, description="What one process of a bundle host may fill; default: 9/10 of the machine's."
+    )
+    host_keep_free_mib: int = Field(
+        default=1024, ge=0, description="A bundle host is killed when the disk has less left than that."
+    )
     warm_host: str = Field(
         default="",
         description="Socket of the process that bundle hosts are forked from; default: in the home folder, which `up`"

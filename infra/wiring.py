@@ -62,7 +62,13 @@ class Parts:
     @cached_property
     def hosts(self) -> BundleHosts:
         """What starts bundle hosts, in the strongest cage that works here."""
-        return self._hosts or ProcessHosts(silence_s=self.settings.host_silence_s, warm=self.settings.warm_socket)
+        settings = self.settings
+        return self._hosts or ProcessHosts(
+            silence_s=settings.host_silence_s,
+            memory_mib=settings.host_memory_mib,
+            keep_free_mib=settings.host_keep_free_mib,
+            warm=settings.warm_socket,
+        )
 
     def close(self) -> None:
         """Return connections."""

@@ -32,13 +32,14 @@ class Start(_Message):
     """Start a host: what a cold start is given by its command line, environment and cage.
 
     `binds` is all that it sees besides /proc, /dev and a private /tmp, parents before what lies in them.
-    `memory_mib`: its address space, 0 = no limit.
+    `memory_mib`: what one process of it may fill. `processes`: how many there may be, threads counted.
     """
 
     kind: Literal["start"] = "start"
     request: str
     folder: str
-    memory_mib: int = Field(default=0, ge=0)
+    memory_mib: int = Field(ge=1)
+    processes: int = Field(ge=512)  # the kernel gives the first 300 numbers out once only
     environment: dict[str, str]
     binds: list[Bind]
 

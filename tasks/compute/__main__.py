@@ -1,4 +1,4 @@
-"""A bundle host: `python -m tasks.compute REQUEST.json CONTROL_FD MEMORY_MIB [PARENT_PID]`."""
+"""A bundle host: `python -m tasks.compute REQUEST.json CONTROL_FD MEMORY_MIB PROCESSES [PARENT_PID]`."""
 
 import os
 import sys
@@ -10,10 +10,10 @@ from tasks.compute.answer import answer
 
 def main(argv: list[str]) -> int:
     """Answer one request; returns the exit status."""
-    path, descriptor, memory_mib, *parent = argv
+    path, descriptor, memory_mib, processes, *parent = argv
     if parent:
         confine.die_with(int(parent[0]))
-    return answer(Path(path), int(descriptor), int(memory_mib))
+    return answer(Path(path), int(descriptor), memory_mib=int(memory_mib), processes=int(processes))
 
 
 if __name__ == "__main__":

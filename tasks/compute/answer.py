@@ -28,13 +28,14 @@ class Handler(Protocol):
         ...
 
 
-def answer(path: Path, descriptor: int, memory_mib: int) -> int:
+def answer(path: Path, descriptor: int, *, memory_mib: int, processes: int) -> int:
     """Answer the request in the file *path* over the control socket; returns the exit status."""
-    confine.limit(memory_mib)
+    confine.limit(memory_mib, processes)
     control = Control(descriptor)
     request = REQUESTS.validate_json(path.read_bytes())
     try:
         lean.import_monai()
+        importlib.import_module("tasks.compute.share").take(request.device)
         handler: Handler = importlib.import_module(HANDLERS[request.kind])
         handler.run(request, control)
     except Exception as error:  # noqa: BLE001 (the edge of this process: whatever bundle code raises is reported)

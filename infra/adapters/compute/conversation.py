@@ -2,6 +2,7 @@
 
 import select
 import socket
+import time
 from collections.abc import Iterator
 from threading import Lock
 from types import TracebackType
@@ -9,7 +10,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from configs.errors import HostDiedError
+from configs.errors import DiskFullError, HostDiedError
 from configs.wire.host import (
     MESSAGES,
     CheckpointAndExit,
@@ -28,10 +29,12 @@ from configs.wire.host import (
     frame,
     read_frame,
 )
+from infra.adapters.compute.bounds import Disk
 from infra.adapters.compute.children import Child
 from infra.adapters.compute.verify import UntrustworthyError, verify
 
 _EXIT_S = 10.0
+_LOOK_S = 1.0
 
 
 class HostProcess:
@@ -42,6 +45,7 @@ class HostProcess:
         control: Our end of the control socket.
         request: What it was asked; its messages are checked against it.
         silence_s: Seconds without a message after which it is killed, while it owes us an answer.
+        disk: The disk that it writes to; it is killed when that is full.
     """
 
     def __init__(
@@ -51,11 +55,13 @@ class HostProcess:
         request: HostRequest,
         *,
         silence_s: float,
+        disk: Disk,
     ) -> None:
         self._child = child
         self._control = control
         self._request = request
         self._silence_s = silence_s
+        self._disk = disk
         self._sending = Lock()
         self._owed: set[str] = set()
         self._stopping = False
@@ -111,8 +117,9 @@ class HostProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Kill it if it still runs, and close the socket."""
+        """Kill it if it still runs, close the socket and delete what it kept for itself."""
         self._child.kill()
+        self._disk.give_back()
         self._control.close()
 
     def read(self, size: int, /) -> bytes:
@@ -120,14 +127,11 @@ class HostProcess:
 
         Raises:
             HostDiedError: If it owes an answer and is silent for too long; it is killed.
+            DiskFullError: If it has filled the disk; it is killed.
         """
         received = bytearray()
         while len(received) < size:
-            if not select.select([self._control], [], [], self._silence_s)[0]:
-                if isinstance(self._request, ServeRequest) and not self._owed:
-                    continue
-                self._child.kill()
-                raise HostDiedError(f"The bundle host said nothing for {self._silence_s:.0f} s and was killed")
+            self._wait()
             try:
                 piece = self._control.recv(size - len(received))
             except ConnectionResetError:
@@ -136,6 +140,21 @@ class HostProcess:
                 break
             received += piece
         return bytes(received)
+
+    def _wait(self) -> None:
+        """Wait until it says something."""
+        heard_at = time.monotonic()
+        while True:
+            heard = select.select([self._control], [], [], min(_LOOK_S, self._silence_s))[0]
+            if self._disk.is_full():
+                self._child.kill()
+                raise DiskFullError("The disk is nearly full: the bundle host was killed before others fail for it")
+            if heard:
+                return
+            silent = time.monotonic() - heard_at >= self._silence_s
+            if silent and not (isinstance(self._request, ServeRequest) and not self._owed):
+                self._child.kill()
+                raise HostDiedError(f"The bundle host said nothing for {self._silence_s:.0f} s and was killed")
 
     def _next(self) -> HostMessage | None:
         """Return the next message, checked; a host that breaks the rules is killed."""

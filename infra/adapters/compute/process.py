@@ -14,6 +14,7 @@ from configs.wire.host import HostRequest, TrainRequest, write_request
 from configs.wire.warm import Start
 from infra.adapters.compute import warm as warm_process
 from infra.adapters.compute.base import CageLevel
+from infra.adapters.compute.bounds import Disk, machine_mib
 from infra.adapters.compute.cage import View, binds, probe, wrap
 from infra.adapters.compute.children import Child, StartedChild
 from infra.adapters.compute.conversation import HostProcess
@@ -28,7 +29,9 @@ class ProcessHosts:
 
     Args:
         silence_s: A host that owes an answer and says nothing for so long is killed.
-        memory_mib: Address space of a host; None = no limit (accelerators reserve more than they use).
+        memory_mib: What one process of a host may fill of the machine's memory; None = nine tenths of it.
+        processes: How many a host may be, threads counted; the kernel does not hold a started host of root to it.
+        keep_free_mib: A host is killed when the disk of its folders has less left than that.
         require_cage: Refuse to start a host where there is no bubblewrap.
         level: The cage to use; None = the strongest that works.
         visible_devices: The hosts' CUDA_VISIBLE_DEVICES; None = all.
@@ -40,13 +43,17 @@ class ProcessHosts:
         *,
         silence_s: float = 600.0,
         memory_mib: int | None = None,
+        processes: int = 2048,
+        keep_free_mib: int = 1024,
         require_cage: bool = False,
         level: CageLevel | None = None,
         visible_devices: str | None = None,
         warm: Path | None = None,
     ) -> None:
         self._silence_s = silence_s
-        self._memory_mib = memory_mib
+        self._memory_mib = memory_mib or int(machine_mib() * 0.9)
+        self._processes = processes
+        self._keep_free_mib = keep_free_mib
         self._visible_devices = visible_devices
         self._warm = warm
         self._level: CageLevel = level or probe()
@@ -88,7 +95,8 @@ class ProcessHosts:
         start = Start(
             request=str(work / "in" / "request.json"),
             folder=str(work / "tmp"),
-            memory_mib=self._memory_mib or 0,
+            memory_mib=self._memory_mib,
+            processes=self._processes,
             environment=_environment(work / "tmp", threads, self._visible_devices),
             binds=binds(view, ROOT),
         )
@@ -101,7 +109,8 @@ class ProcessHosts:
         except BaseException:
             ours.close()
             raise
-        return HostProcess(child, ours, request, silence_s=self._silence_s)
+        disk = Disk(work / "tmp", self._keep_free_mib * 2**20)
+        return HostProcess(child, ours, request, silence_s=self._silence_s, disk=disk)
 
     def _forked(self, request: HostRequest, start: Start, control: int, log: int) -> Child | None:
         """Return a fork of the warm process; None where the host has to be started."""
@@ -117,7 +126,8 @@ class ProcessHosts:
 
     def _started(self, start: Start, control: int, log: int) -> Child:
         """Start the host in a session of its own."""
-        argv = [sys.executable, "-m", "tasks.compute", start.request, str(control), str(start.memory_mib)]
+        argv = [sys.executable, "-m", "tasks.compute", start.request, str(control)]
+        argv += [str(start.memory_mib), str(start.processes)]
         if self._level == "bubblewrap":
             argv = wrap(argv, seen=start.binds, environment=start.environment, folder=Path(start.folder))
         else:

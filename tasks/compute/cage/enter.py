@@ -15,7 +15,7 @@ CAGED = b"caged"
 _ALL = kernel.NEW_MOUNT | kernel.NEW_PID | kernel.NEW_NET | kernel.NEW_IPC | kernel.NEW_UTS | kernel.NEW_CGROUP
 
 
-def keep(binds: Sequence[Bind], report: socket.socket, run: Callable[[], int]) -> int:
+def keep(binds: Sequence[Bind], report: socket.socket, run: Callable[[], int], *, processes: int) -> int:
     """Run *run* in a cage and return its exit status; call it in a process just forked, which ends with that.
 
     TERM ends the caged process and all that it started before this returns; the death of this process's parent ends
@@ -25,6 +25,7 @@ def keep(binds: Sequence[Bind], report: socket.socket, run: Callable[[], int]) -
         binds: What it sees of the file system, parents before what lies in them.
         report: Gets `CAGED` before *run* is called, or why there is no cage; then it is closed.
         run: Called in the cage; returns the exit status.
+        processes: How many may be in the cage, where the kernel counts them for each namespace.
     """
     parent = os.getppid()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -40,7 +41,7 @@ def keep(binds: Sequence[Bind], report: socket.socket, run: Callable[[], int]) -
         return 1
     first = os.fork()
     if not first:
-        os._exit(_first(binds, report, run, outside))
+        os._exit(_first(binds, report, run, outside=outside, processes=processes))
     report.close()
     signal.signal(signal.SIGTERM, lambda *_: _end(first))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
@@ -58,13 +59,20 @@ def _unshare() -> None:
     kernel.unshare(_ALL)
 
 
-def _first(binds: Sequence[Bind], report: socket.socket, run: Callable[[], int], outside: dict[str, str]) -> int:
+def _first(
+    binds: Sequence[Bind],
+    report: socket.socket,
+    run: Callable[[], int],
+    *,
+    outside: dict[str, str],
+    processes: int,
+) -> int:
     """Be the first process of the namespace: build the cage, start the caged process, collect orphans until it ends."""
     kernel.die_by(signal.SIGKILL)
     try:
         kernel.name_host("bundle-host")
         kernel.loopback_up()
-        root.build(binds)
+        root.build(binds, processes=processes)
         kernel.drop_privileges()
         prove(binds, outside=outside)
     except (OSError, NoCageError) as refused:

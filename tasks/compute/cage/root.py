@@ -12,12 +12,11 @@ TMP_BYTES = 2**30
 _COVERED = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
-_PROCESSES = 2048
 _PID_MAX_PER_NAMESPACE = (6, 14)  # the kernel before would change the whole machine's limit
 _NEW, _OLD = "/new", "/old"
 
 
-def build(binds: Sequence[Bind]) -> None:
+def build(binds: Sequence[Bind], *, processes: int) -> None:
     """Leave the present root for one that holds *binds*, /proc, /dev and an empty /tmp, and nothing else.
 
     Runs as the first process of new user, mount and process namespaces.
@@ -34,7 +33,7 @@ def build(binds: Sequence[Bind]) -> None:
     kernel.pivot_root("/tmp", "/tmp/old")  # noqa: S108 - as above
     os.chdir("/")
     kernel.mount("tmpfs", _NEW, "tmpfs", kernel.NO_SUID | kernel.NO_DEV, "mode=755,size=1m")
-    _proc()
+    _proc(processes)
     _dev()
     _tmpfs("/tmp", TMP_BYTES)  # noqa: S108 - within the new root
     for bind, source in present:
@@ -69,14 +68,14 @@ def _bind(bind: Bind, source: str) -> None:
     kernel.restrict_mount(target, attributes, recursive=True)
 
 
-def _proc() -> None:
+def _proc(processes: int) -> None:
     """Mount /proc of the new process namespace; bound the number of processes in it, and all of its namespaces."""
     proc = Path(_NEW, "proc")
     proc.mkdir()
     kernel.mount("proc", str(proc), "proc", kernel.NO_SUID | kernel.NO_DEV | kernel.NO_EXEC)
     (proc / "sys/user/max_user_namespaces").write_text("0")
     if bounds_processes():
-        (proc / "sys/kernel/pid_max").write_text(str(_PROCESSES))
+        (proc / "sys/kernel/pid_max").write_text(str(processes))
     for name in _COVERED:
         covered = proc / name
         if covered.exists():

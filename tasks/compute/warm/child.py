@@ -19,6 +19,7 @@ from tasks.compute.cage.enter import CAGED, keep
 from tasks.compute.warm import title
 
 _UMASK = 0o022
+_FEW = 512
 
 
 def fork(start: Start, control: int, log: int) -> tuple[int, socket.socket]:
@@ -37,14 +38,13 @@ def fork(start: Start, control: int, log: int) -> tuple[int, socket.socket]:
         _become(start)
         return _answer(start, control)
 
-    return _fork(
-        start.binds, run, ["-m", "tasks.compute", start.request, str(control), str(start.memory_mib)], (control, log)
-    )
+    shown = ["-m", "tasks.compute", start.request, str(control), str(start.memory_mib), str(start.processes)]
+    return _fork(start.binds, run, shown, (control, log), processes=start.processes)
 
 
 def cage_works() -> str:
     """Build a cage that shows nothing and end in it; returns why that does not work here, or nothing."""
-    pid, report = _fork([], lambda: 0, [], ())
+    pid, report = _fork([], lambda: 0, [], (), processes=_FEW)
     with report:
         said = report.recv(4096)
     os.waitpid(pid, 0)
@@ -52,7 +52,7 @@ def cage_works() -> str:
 
 
 def _fork(
-    binds: Sequence[Bind], run: Callable[[], int], shown: Sequence[str], descriptors: Sequence[int]
+    binds: Sequence[Bind], run: Callable[[], int], shown: Sequence[str], descriptors: Sequence[int], *, processes: int
 ) -> tuple[int, socket.socket]:
     ours, theirs = socket.socketpair()
     sys.stdout.flush()
@@ -71,7 +71,7 @@ def _fork(
             os.dup2(descriptors[-1], 1)
             os.dup2(descriptors[-1], 2)
             os.close(descriptors[-1])
-        status = keep(binds, theirs, run)
+        status = keep(binds, theirs, run, processes=processes)
     except BaseException:  # noqa: BLE001 - the edge of this process: it must not go on as the warm one
         traceback.print_exc()
     finally:
@@ -81,7 +81,7 @@ def _fork(
 def _answer(start: Start, control: int) -> int:
     """Answer the request; whatever goes wrong is in the log, and never reaches the warm process's code."""
     try:
-        status = answer(Path(start.request), control, start.memory_mib)
+        status = answer(Path(start.request), control, memory_mib=start.memory_mib, processes=start.processes)
     except BaseException:  # noqa: BLE001 - as at the end of any interpreter
         traceback.print_exc()
         status = 1
