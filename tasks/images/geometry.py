@@ -16,6 +16,9 @@ from configs.errors import MismatchError
 TOLERANCE_VOXELS = 0.1
 """Two grids are one if no voxel's centre is further from its partner than this; float32 headers differ by 1e-3."""
 
+PLANE_TOLERANCE_VOXELS = 0.49
+"""A grid of one plane belongs to the nearest slice: slices lie a little beside their regular places."""
+
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Turns an LPS affine into a RAS one, and back."""
 
@@ -61,7 +64,7 @@ def align(grid: Geometry, onto: Geometry) -> Placement:
     """Find how `grid`, or a box cut out of it along its axes, lies on the grid `onto`.
 
     Raises:
-        MismatchError: If it does not within `TOLERANCE_VOXELS`.
+        MismatchError: If it does not within `TOLERANCE_VOXELS`, or `PLANE_TOLERANCE_VOXELS` across a single plane.
     """
     try:
         to_index = np.linalg.inv(onto.affine) @ grid.affine
@@ -75,7 +78,9 @@ def align(grid: Geometry, onto: Geometry) -> Placement:
     last = np.array(grid.shape) - 1
     corners = np.array(np.meshgrid(*([0, size] for size in last))).reshape(3, 8)
     exact, rounded = to_index[:3, :3] @ corners + to_index[:3, 3:], steps @ corners + origin[:, None]
-    if not signed_permutation or not np.abs(exact - rounded).max() <= TOLERANCE_VOXELS:
+    single = np.array(grid.shape)[np.abs(steps).argmax(axis=1)] == 1
+    allowed = np.where(single, PLANE_TOLERANCE_VOXELS, TOLERANCE_VOXELS)[:, None]
+    if not signed_permutation or not (np.abs(exact - rounded) <= allowed).all():
         msg = (
             f"The label's grid ({grid.describe()}) does not lie on the image's ({onto.describe()}): "
             "resample it on the image"
