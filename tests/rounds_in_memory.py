@@ -47,6 +47,7 @@ class Ward:
     dataset: str
     experiment: str
     images: dict[str, int]
+    elsewhere: str = ""
 
     def label(self, *patients: str, drawn: int = 1, unedited: bool = False) -> None:
         """Save a label of each of these patients; *drawn* makes its content."""
@@ -62,6 +63,18 @@ class Ward:
                 LabelParams(unedited=unedited),
                 "ann",
             )
+
+    def separate_evaluation(self, *patients: str) -> dict[str, int]:
+        """Give the experiment a data set for evaluation alone, with an image of each of these patients."""
+        self.elsewhere = add_dataset(self.parts, self.folder / "elsewhere", patients)
+        with self.parts.catalog.write() as session:
+            session.add(ExperimentDataset(experiment_id=self.experiment, use="eval", dataset_id=self.elsewhere))
+            rows = session.scalars(select(Image).where(Image.dataset_id == self.elsewhere)).all()
+            return {row.key.split("/")[0]: row.id for row in rows}
+
+    def label_elsewhere(self, patient: str) -> None:
+        """Save a label in the data set for evaluation."""
+        save_label(self.parts, self.elsewhere, f"{patient}/ct", self.folder / "drawn.nii.gz", LabelParams(), "ann")
 
     def start(self, publish: PublishPolicy = "gate", *, min_cases: int = 5) -> work.Claim:
         """Start a training on all labels and claim it."""
@@ -143,29 +156,35 @@ def build_ward(
         train: Patients whom the hash sends to training.
         evaluation: Patients whom the hash sends to evaluation.
     """
-    for patient in (*train, *evaluation):
-        path = folder / "images" / patient / "ct.nii.gz"
-        path.parent.mkdir(parents=True)
-        nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.float32), np.eye(4)), path)
     metadata = parts.settings.home / "bundles" / BUNDLE / "configs" / "metadata.json"
     metadata.parent.mkdir(parents=True)
     metadata.write_text("{}")
-    dataset = Dataset(id=new_id(), org=ORG, name="ct", spec={"kind": "folder", "url": str(folder / "images")})
     experiment = Experiment(
         id=new_id(), org=ORG, name="liver", arch="a", bundle_id=BUNDLE, labels={"1": "liver"}, lineage=new_id()
     )
     with parts.catalog.write() as session:
         session.add(Organisation(id=ORG))
         session.add(Bundle(id=BUNDLE, name="b", version="1", tier="A", labels={"1": "liver"}, check={}))
-        session.flush()
-        session.add_all([dataset, experiment])
-        session.flush()
-        session.add(ExperimentDataset(experiment_id=experiment.id, use="train", dataset_id=dataset.id))
-        publish_first(session, experiment, actor="ann")
-    sync_dataset(parts, dataset.id)
+    dataset = add_dataset(parts, folder / "images", (*train, *evaluation))
     with parts.catalog.write() as session:
-        rows = session.scalars(select(Image).where(Image.dataset_id == dataset.id)).all()
+        session.add(experiment)
+        session.flush()
+        session.add(ExperimentDataset(experiment_id=experiment.id, use="train", dataset_id=dataset))
+        publish_first(session, experiment, actor="ann")
+        rows = session.scalars(select(Image).where(Image.dataset_id == dataset)).all()
         for row in rows:
             row.held_out = row.key.split("/")[0] in evaluation
         images = {row.key.split("/")[0]: row.id for row in rows}
-    return Ward(parts, hosts, folder, dataset.id, experiment.id, images)
+    return Ward(parts, hosts, folder, dataset, experiment.id, images)
+
+
+def add_dataset(parts: Parts, folder: Path, patients: Sequence[str]) -> str:
+    """Make a data set with one image of each of these patients; return its id."""
+    for patient in patients:
+        (folder / patient).mkdir(parents=True)
+        nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.float32), np.eye(4)), folder / patient / "ct.nii.gz")
+    with parts.catalog.write() as session:
+        dataset = Dataset(id=new_id(), org=ORG, name=folder.name, spec={"kind": "folder", "url": str(folder)})
+        session.add(dataset)
+    sync_dataset(parts, dataset.id)
+    return dataset.id

@@ -128,7 +128,8 @@ def _gate(spec: GateSpec, pairs: list[PairedCase], trained_on: list[CaseScore], 
         rule = "paired evidence"
         against = _objection(spec, numbers)
         basis = f"better on {len(pairs)} paired cases"
-    if unsound:
+    endless = [pair.case for pair in pairs if not pair.challenger.finite]
+    if endless or (unsound and rule == "paired evidence"):
         against = f"the prediction of {len(unsound)} cases is empty or not finite"
     outcome: Outcome = "kept_back" if against else "publish"
     return numbers.model_copy(update={"outcome": outcome, "rule": rule, "reason": against or basis})

@@ -1,5 +1,8 @@
 """A patient gets its side once, and keeps it."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 from sqlalchemy import select
 
 from configs.states import Side
@@ -52,3 +55,19 @@ def test_where_evaluation_has_a_data_set_of_its_own_the_other_trains_whole(catal
     world = build(catalog, images=4, evaluation_from=0)
 
     assert _give(catalog, world, world.images, decided=Side.TRAIN) == [Side.TRAIN] * 4
+
+
+def test_two_experiments_of_a_lineage_that_gather_at_once_agree_on_every_side(catalog: Catalog) -> None:
+    world = build(catalog, images=8, evaluation_from=0)
+    both = Barrier(2)
+
+    def gather(images: list[int]) -> None:
+        both.wait()
+        _give(catalog, world, images)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(gather, [world.images, list(reversed(world.images))]))
+
+    found = _give(catalog, world, world.images)
+    assert sorted(found) == sorted([Side.TRAIN] * 2 + [Side.EVALUATE] * 6)
+    assert _give(catalog, world, world.images) == found

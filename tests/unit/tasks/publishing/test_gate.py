@@ -75,6 +75,22 @@ def test_an_equal_mean_on_few_cases_is_published_as_weak_evidence() -> None:
     assert (verdict.outcome, verdict.rule) == ("publish", "weak evidence")
 
 
+def test_on_few_cases_an_empty_prediction_counts_by_its_score_alone() -> None:
+    pairs = _pairs([0.1, 0.1], [0.9, 0.0])
+    pairs[1] = pairs[1].model_copy(update={"challenger": _score(0.0, empty=True)})
+
+    assert judge("gate", SPEC, pairs, []).outcome == "publish"
+    pairs[1] = pairs[1].model_copy(update={"challenger": _score(0.0, finite=False)})
+    assert judge("gate", SPEC, pairs, []).outcome == "kept_back"
+
+
+def test_the_line_for_people_has_rule_reason_and_numbers() -> None:
+    assert judge("gate", SPEC, _pairs([0.5] * 5, [0.6] * 5), []).told() == (
+        "paired evidence: better on 5 paired cases (mean 0.5000 -> 0.6000 on 5 cases, lower bound of the gain +0.1000)"
+    )
+    assert judge("auto", SPEC, [], []).told() == "every finished challenger is published"
+
+
 def test_without_evaluation_cases_sound_predictions_on_training_cases_decide() -> None:
     assert judge("gate", SPEC, [], [_score(0.3)]).rule == "unproven"
     assert judge("gate", SPEC, [], [_score(0.3)]).outcome == "publish"
@@ -100,3 +116,9 @@ def test_the_policies_without_a_rule_say_so() -> None:
 
 def test_the_bound_of_equal_differences_is_the_difference() -> None:
     assert bootstrap_lower_bound([0.2] * 5, 0.95) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("confidence", "bound"), [(0.95, 0.0), (0.75, 0.0), (0.6, 0.2), (0.3, 0.2), (0.2, 0.4)])
+def test_the_bound_of_one_gain_in_five_is_a_quantile_of_the_binomial(confidence: float, bound: float) -> None:
+    # A resample's mean is K/5 with K ~ B(5, 1/5): P(K=0) = 0.328, P(K<=1) = 0.737, P(K<=2) = 0.942.
+    assert bootstrap_lower_bound([1.0, 0.0, 0.0, 0.0, 0.0], confidence) == pytest.approx(bound)
