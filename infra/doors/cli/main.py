@@ -23,6 +23,8 @@ NOUNS: dict[str, _Noun] = {
     "status": _Noun("status", "How things are: counts, loops, realtime slots.", False),
     "datasets": _Noun("datasets", "The image stores.", False),
     "images": _Noun("images", "Images that nobody is to label: skipped, listed, cleared.", False),
+    "labels": _Noun("labels", "Labels, version by version: history, review, quarantine.", False),
+    "purge": _Noun("purge", "Remove for good what was deleted.", False),
     "experiments": _Noun("experiments", "Bundles with their data sets and labels.", False),
     "jobs": _Noun("jobs", "Trainings and annotation loops; cancel one.", False),
     "rounds": _Noun("rounds", "What each round learned, and whether it was published.", False),

@@ -1,0 +1,61 @@
+"""`teachback labels` and `teachback purge`, against the application over a real port."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner, Result
+
+from infra.doors.cli import labels, purge
+from infra.services.callers import Role
+from tests.integration.api.conftest import Api, write_label
+from tests.processes import wait_until
+
+
+@pytest.fixture
+def address(app: FastAPI, client: TestClient) -> Iterator[str]:
+    """The application on a port, with this test's parts."""
+    assert client.app is app
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    wait_until(lambda: server.started, "the application to listen")
+    [socket] = server.servers[0].sockets
+    yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+def test_labels_are_listed_fetched_reviewed_hidden_and_purged(
+    address: str, people_of: dict[Role, Api], annotator: Api, experiment: str, tmp_path: Path
+) -> None:
+    assert experiment
+    content = write_label(tmp_path / "l.nii").read_bytes()
+    annotator.at("PUT", "/label/set/datastore/label?image=p1/a", files={"label": ("l.nii", content)})
+    label = annotator.at("GET", "/api/teachback/v1/datasets/set/labels").json()["labels"][0]["id"]
+
+    def run(app: object, *words: str, role: Role = Role.ADMIN, answer: str = "") -> Result:
+        key = ["--url", address, "--key", people_of[role].secret]
+        return CliRunner().invoke(app, [*words, *key], input=answer)  # type: ignore[arg-type]  # Typer applications
+
+    listed = run(labels.app, "set")
+    assert label in listed.output
+    assert "p1/a" in listed.output
+    assert run(labels.app, "list", "set", "--state", "quarantined").output.startswith("No such label")
+    assert run(labels.app, "fetch", label, "--to", str(tmp_path / "back.nii")).exit_code == 0
+    assert (tmp_path / "back.nii").read_bytes() == content
+    assert "approved" in run(labels.app, "approve", label, role=Role.REVIEWER).output
+    assert run(labels.app, "approve", label, role=Role.ANNOTATOR).exit_code != 0
+    assert "sent_back" in run(labels.app, "send-back", label, "--reason", "tail", role=Role.REVIEWER).output
+    assert run(labels.app, "release", label).exit_code != 0
+    assert "hidden" in run(labels.app, "delete", label).output
+    assert label in run(labels.app, "set", "--deleted").output
+
+    assert "Nothing was deleted" in run(purge.app).output
+    assert run(purge.app, "--older-than", "0", answer="n\n").exit_code != 0
+    assert "labels removed" in run(purge.app, "--older-than", "0", answer="y\n").output
+    assert "Nothing was deleted" in run(purge.app, "--older-than", "0", "--yes").output
