@@ -8,6 +8,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Collection, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -30,6 +31,7 @@ _UID, _UID_LENGTH = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+"), 64
 _CONNECT_S, _READ_S = 10, 120
 _AS_STORED = (("application/dicom", "*"),)
 """Any transfer syntax: a server that has to decode may do it wrongly, and sends more."""
+_UNKNOWN_SYNTAX = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE})
 _HEADERS = frozenset(
     {
         "00080008",  # ImageType
@@ -54,6 +56,7 @@ _FIELDS = (
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "Modality",
+    "Manufacturer",
     "PatientID",
     "IssuerOfPatientID",
     "StudyDate",
@@ -135,6 +138,11 @@ class DicomWebStore:
             if referenced is not None:
                 yield describe_seg(referenced, metadata).model_copy(update={"mark": mark})
 
+    def label_keys(self) -> set[str]:
+        """Return the SEG series' UIDs."""
+        narrowed = {key: value for key, value in self._filters.items() if key not in {"Modality", "00080060"}}
+        return {str(series.SeriesInstanceUID) for series in self._series({**narrowed, "Modality": "SEG"})}
+
     def image(self, key: str) -> StoredImage:
         """Return the series as it is now."""
         return self._describe(self._image_series(key))
@@ -211,14 +219,22 @@ class DicomWebStore:
         """Write every instance of the series as it is stored; return a line `<SOP Instance UID> <sha256>` for each."""
         hashes = set()
         with translated(one_image=True):
-            uids = series.StudyInstanceUID, series.SeriesInstanceUID
-            for number, instance in enumerate(self._client.iter_series(*uids, media_types=_AS_STORED)):
+            for number, instance in enumerate(self._instances(series)):
                 if instance.get("SeriesInstanceUID") != series.SeriesInstanceUID:
                     raise DamagedImageError("The DICOMweb server sent an instance of another series: ask again")
                 content = encode(instance)
                 hashes.add(f"{instance.SOPInstanceUID} {hashlib.sha256(content).hexdigest()}")
                 (folder / f"{number:06d}.dcm").write_bytes(content)
         return sorted(hashes)
+
+    def _instances(self, series: Dataset) -> Iterator[Dataset]:
+        uids = series.StudyInstanceUID, series.SeriesInstanceUID
+        try:
+            yield from self._client.iter_series(*uids, media_types=_AS_STORED)
+        except requests.HTTPError as error:
+            if error.response is None or error.response.status_code not in _UNKNOWN_SYNTAX:
+                raise
+            yield from self._client.iter_series(*uids)
 
     def _series(self, filters: dict[str, str]) -> Iterator[Dataset]:
         """Search page by page, until one is empty: servers may give fewer than was asked for."""
@@ -299,7 +315,8 @@ class DicomWebStore:
         told = ("SeriesInstanceUID", "StudyDate", "StudyTime", "Modality", "PatientID", "StudyInstanceUID")
         meta = {name: str(series.get(name, "") or "") or UNKNOWN for name in told}
         place = f"{self._root}/studies/{series.StudyInstanceUID}/series/{series.SeriesInstanceUID}"
-        return {**meta, "RetrieveURL": place}
+        maker = str(series.get("Manufacturer", "") or "").strip()  # with the modality, an image's cohort by default
+        return {**meta, "RetrieveURL": place, **({"Manufacturer": maker} if maker else {})}
 
 
 def _session(root: str, session: requests.Session | None, credentials: Credentials | None) -> requests.Session:
