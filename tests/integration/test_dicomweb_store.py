@@ -1,7 +1,9 @@
 """A DICOMweb store beyond the contract: credentials, what is an image, whose SEG it is, and what its errors tell."""
 
 import json
-from collections.abc import Iterator
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +15,9 @@ import numpy as np
 import pytest
 import requests
 from pydantic import SecretStr
-from pydicom.dataset import FileDataset
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from configs.errors import InvalidRequestError, NotFoundError, StoreError
 from configs.specs.dataset import DatasetSpec
@@ -22,11 +26,13 @@ from infra.adapters.images.base import Credentials, LabelToStore
 from infra.adapters.images.dicomweb import DicomWebStore
 from infra.adapters.images.open import open_store
 from tasks.images.prepare import local_image
+from tasks.images.slices import read_instances
 from tasks.images.volume import Volume, read_geometry, read_volume
 from tasks.labels.read import read_label
 from tasks.labels.write import Origin, write_seg
-from tests.dicom_series import SHAPE, asymmetric, make_series, oblique_affine
+from tests.dicom_series import SHAPE, as_multi_frame, asymmetric, make_series, oblique_affine, save_series
 from tests.fixtures_orthanc import PASSWORD, USER, Orthanc
+from tests.processes import skip_or_fail
 
 
 def _upload(orthanc: Orthanc, patient: str) -> list[FileDataset]:
@@ -35,7 +41,7 @@ def _upload(orthanc: Orthanc, patient: str) -> list[FileDataset]:
     return series
 
 
-def _seg(series: list[FileDataset], path: Path, origin: Origin = "MANUAL") -> LabelToStore:
+def _seg(series: Sequence[Dataset], path: Path, origin: Origin = "MANUAL") -> LabelToStore:
     marks = np.zeros(SHAPE, np.uint8)
     marks[1:3, 0, 0], marks[4:, 3:5, 1] = 1, 2
     names = {1: "liver", 2: "spleen"}
@@ -92,6 +98,7 @@ def test_next_image_s_meta_is_as_the_contract_says(orthanc: Orthanc) -> None:
         "RetrieveURL": place,
         "PatientID": series[0].PatientID,
         "StudyInstanceUID": series[0].StudyInstanceUID,
+        "Manufacturer": "test",
     }
     assert (image.study, image.name) == (series[0].StudyInstanceUID, "asymmetric")
 
@@ -211,3 +218,108 @@ class _OneMorePromised(requests.Session):
             content[0]["00201209"]["Value"][0] += 1
             answer._content = json.dumps(content).encode()
         return answer
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
+def test_compressed_series_come_as_they_are_stored_and_are_decoded_here(
+    syntax: UID, orthanc: Orthanc, tmp_path: Path
+) -> None:
+    shape = (64, 48, 3)
+    series = make_series(asymmetric(shape), oblique_affine(), patient=uuid4().hex[:12])
+    for instance in series:
+        instance.compress(syntax)
+    orthanc.upload(series)
+    store = DicomWebStore(orthanc.dicomweb)
+    image = store.image(series[0].SeriesInstanceUID)
+
+    [folder] = store.fetch(image.key, tmp_path / "into").paths
+    local = local_image(store, DiskCache(tmp_path / "cache", 10**9), image.key, image.fingerprint)
+
+    assert {dcmread(path).file_meta.TransferSyntaxUID for path in folder.iterdir()} == {syntax}
+    np.testing.assert_array_equal(read_volume(local.path).array, asymmetric(shape))
+
+
+@pytest.mark.parametrize("code", [["+e1"], ["+eb", "+q", "95"]], ids=["lossless", "baseline"])
+def test_jpeg_of_dcmtk_comes_through_the_server_too(code: list[str], orthanc: Orthanc, tmp_path: Path) -> None:
+    if shutil.which("dcmcjpeg") is None:
+        skip_or_fail("DCMTK's tools are not installed here: apt-get install dcmtk.")
+    values = np.add.outer(np.add.outer(np.arange(64), np.arange(48)), np.arange(3)).astype(np.int16)
+    series = make_series(values, oblique_affine(), patient=uuid4().hex[:12], intercept=0)
+    for instance in series:
+        plane = np.frombuffer(instance.PixelData, "<i2").astype(np.uint8)
+        instance.BitsAllocated, instance.BitsStored, instance.HighBit, instance.PixelRepresentation = 8, 8, 7, 0
+        instance.PixelData = plane.tobytes()
+    for path in save_series(series, tmp_path / "series").iterdir():
+        subprocess.run(["dcmcjpeg", *code, str(path), str(path)], check=True)
+        orthanc.upload([dcmread(path)])
+    store = DicomWebStore(orthanc.dicomweb)
+    image = store.image(series[0].SeriesInstanceUID)
+
+    local = local_image(store, DiskCache(tmp_path / "cache", 10**9), image.key, image.fingerprint)
+
+    found = read_volume(local.path).array
+    assert np.abs(found - values).max() <= (0 if code == ["+e1"] else 4)
+
+
+def test_an_enhanced_image_s_label_comes_back_voxel_by_voxel(orthanc: Orthanc, tmp_path: Path) -> None:
+    series = make_series(asymmetric(), oblique_affine(), patient=uuid4().hex[:12])
+    enhanced = as_multi_frame([series[index] for index in (3, 0, 4, 1, 2)])
+    orthanc.upload([enhanced])
+    store = DicomWebStore(orthanc.dicomweb)
+    image = store.image(enhanced.SeriesInstanceUID)
+    local = local_image(store, DiskCache(tmp_path / "cache", 10**9), image.key, image.fingerprint)
+    assert local.headers is not None
+
+    source = _seg(read_instances(local.headers, pixels=False), tmp_path / "seg.dcm")
+    stored = store.put_label(image.key, source)
+    label = read_label(store.fetch_label(stored.key, tmp_path / "into"), local.geometry())
+
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[1:3, 0, 0], expected[4:, 3:5, 1] = 1, 2
+    np.testing.assert_array_equal(label.array, expected)
+    np.testing.assert_array_equal(read_volume(local.path).array, asymmetric())
+
+
+def test_a_mark_that_was_seen_spares_the_request_for_that_label_alone(orthanc: Orthanc, tmp_path: Path) -> None:
+    series = _upload(orthanc, uuid4().hex[:12])
+    asked = _Asked()
+    store = DicomWebStore(orthanc.dicomweb, filters=f"PatientID={series[0].PatientID}", session=asked)
+    store.put_label(series[0].SeriesInstanceUID, _seg(series, tmp_path / "a.dcm"))
+    [first] = store.labels()
+    store.put_label(series[0].SeriesInstanceUID, _seg(series, tmp_path / "b.dcm"))
+    asked.urls.clear()
+
+    [second] = store.labels({first.mark})
+
+    assert second.key != first.key
+    assert len([url for url in asked.urls if url.endswith("/metadata")]) == 1
+
+
+def test_a_server_that_does_not_know_any_transfer_syntax_sends_the_usual_one(orthanc: Orthanc, tmp_path: Path) -> None:
+    series = _upload(orthanc, uuid4().hex[:12])
+
+    fetched = DicomWebStore(orthanc.dicomweb, session=_Old()).fetch(series[0].SeriesInstanceUID, tmp_path)
+
+    assert len(list(fetched.paths[0].iterdir())) == len(series)
+
+
+class _Old(requests.Session):
+    """A connection to a server that has not heard of `transfer-syntax=*`."""
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        answer = super().send(request, **options)
+        if "transfer-syntax=*" in request.headers.get("Accept", ""):
+            answer.status_code = 406
+        return answer
+
+
+class _Asked(requests.Session):
+    """A connection that notes what was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        self.urls.append(request.url or "")
+        return super().send(request, **options)
