@@ -41,8 +41,23 @@ class Case(_Message):
     annotated: list[str] | None = None
 
 
+class DeviceShare(_Message):
+    """A host's part of a device.
+
+    `number` of a graphics processor and the most MiB of its memory that may be allocated; None = the processor.
+    `busy`: the mark at which the host waits between steps while live requests are computed.
+    """
+
+    number: int | None = None
+    memory_mib: float | None = Field(default=None, gt=0)
+    busy: str | None = None
+    nice: int = Field(default=0, ge=0, le=19)
+
+
 class _Request(_Message):
     """What all requests have in common."""
+
+    device: DeviceShare | None = None
 
     def reads(self) -> list[str]:
         """Return the files that it names and that its host must be able to read."""
@@ -219,7 +234,7 @@ class CheckResult(_Message):
     """What a bundle is: its tier with the reason, and what one forward pass of `patch` (i, j, k) costs.
 
     `head`: the layers that are made anew for labels that the bundle does not name; where there are none,
-    `head_refusal` says why.
+    `head_refusal` says why. `training_keys`: the ids of its training configuration that an override may name.
     """
 
     kind: Literal["check_result"] = "check_result"
@@ -237,6 +252,7 @@ class CheckResult(_Message):
     forward_s: float = Field(ge=0)
     peak_mib: float = Field(ge=0)
     patch: list[int] = []
+    training_keys: list[str] = Field(default=[], max_length=5000)
 
 
 class TrainResult(_Message):
@@ -352,6 +368,13 @@ class Hurry(_Message):
     id: str = Field(max_length=200)
 
 
+class Shrink(_Message):
+    """Do with so many MiB of the accelerator's memory from now on: one window at a time."""
+
+    kind: Literal["shrink"] = "shrink"
+    memory_mib: float = Field(gt=0)
+
+
 class Drop(_Message):
     """Forget a version once the predictions that name it are done."""
 
@@ -359,7 +382,7 @@ class Drop(_Message):
     version: str = Field(max_length=200)
 
 
-HostCommand = Annotated[CheckpointAndExit | Stop | Load | Predict | Hurry | Drop, Field(discriminator="kind")]
+HostCommand = Annotated[CheckpointAndExit | Stop | Load | Predict | Hurry | Shrink | Drop, Field(discriminator="kind")]
 
 REQUESTS: TypeAdapter[HostRequest] = TypeAdapter(HostRequest)
 MESSAGES: TypeAdapter[HostMessage] = TypeAdapter(HostMessage)

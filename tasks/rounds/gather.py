@@ -180,8 +180,10 @@ def _with_validation(rows: list[SnapshotRow], lineage: str) -> list[SnapshotRow]
 
 
 def _start_version(session: Session, work: Work, experiment: Experiment) -> ModelVersion | None:
-    """Return the version to start from: the experiment's first (None = the bundle's own weights), or the published."""
+    """Return the version to start from: one by its id, the first (None = the bundle itself), or the published one."""
     start = work.spec.train.start_from
+    if start not in {"auto", "base", "published"}:
+        return session.get_one(ModelVersion, start)
     if start == "base" or (start == "auto" and work.weights_policy != "random"):
         first = select(ModelVersion).where(ModelVersion.experiment_id == experiment.id, ModelVersion.number == 0)
         version = session.scalar(first)

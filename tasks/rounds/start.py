@@ -7,11 +7,22 @@ from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError
 from configs.specs.annotation import AnnotationSpec
+from configs.specs.overrides import fault_of
 from configs.specs.round import RoundSpec
+from configs.specs.train import TrainSpec
 from configs.states import TERMINAL, JobStatus, LabelState
 from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.session import lock
-from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, ExperimentDataset, Job, Label
+from infra.adapters.catalog.tables import (
+    Attempt,
+    Bundle,
+    Dataset,
+    Experiment,
+    ExperimentDataset,
+    Job,
+    Label,
+    ModelVersion,
+)
 from infra.adapters.catalog.tables.base import now
 from tasks.labels.choose import images_to_learn
 from tasks.rounds.count import add_pending, open_round_if_due
@@ -35,6 +46,7 @@ def start_annotation(
         InvalidRequestError: If the experiment does not have exactly one training data set.
         ConflictError: If another loop of the experiment is open.
     """
+    check_spec(session, experiment, spec.train_spec)
     dataset = hold_training_data(session, experiment)
     other = session.scalar(
         select(Job.id).where(
@@ -78,6 +90,7 @@ def start_train(
     Raises:
         InvalidRequestError: If the experiment does not have exactly one training data set.
     """
+    check_spec(session, experiment, spec.train)
     dataset = hold_training_data(session, experiment)
     waiting = _same_that_waits(session, experiment, spec)
     if waiting is not None:
@@ -91,6 +104,32 @@ def start_train(
     outbox.enqueue(session, outbox.OutboxKind.START_FLOW, job.id, {"attempt": 1})
     require_alive(session, experiment.id)
     return job
+
+
+def check_spec(session: Session, experiment: Experiment, spec: TrainSpec) -> None:
+    """Refuse a spec that the experiment's bundle cannot follow, before anything is gathered or trained for it.
+
+    Raises:
+        InvalidRequestError: If an override names what the bundle has not got, or is no plain value; if the version to
+            start from is not of this experiment or of one that it descends from, or belongs to other labels.
+        NotFoundError: If there is no such version.
+    """
+    bundle = session.get_one(Bundle, experiment.bundle_id)
+    fault = fault_of(spec.overrides, frozenset(bundle.check.get("training_keys", ())))
+    if fault:
+        raise InvalidRequestError(fault)
+    if spec.start_from in {"auto", "base", "published"}:
+        return
+    version = session.get(ModelVersion, spec.start_from)
+    owner = session.get(Experiment, version.experiment_id) if version else None
+    if version is None or owner is None or owner.org != experiment.org:
+        raise NotFoundError("model version", spec.start_from)
+    # Sides are given by lineage: weights from elsewhere may have seen this experiment's evaluation patients.
+    if owner.lineage != experiment.lineage or owner.labels != experiment.labels or version.weights is None:
+        raise InvalidRequestError(
+            f"Model version {version.id} is not of this experiment's lineage and labels: name one that"
+            " `teachback models` shows for it, or base or published"
+        )
 
 
 def require_alive(session: Session, experiment_id: str) -> None:

@@ -64,6 +64,7 @@ def check(bundle: Bundle) -> CheckResult:
         forward_s=seconds,
         peak_mib=_peak_mib(),
         patch=list(example.shape[2:]),
+        training_keys=bundle.training_keys(),
     )
 
 

@@ -3,7 +3,7 @@
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import torch
 from monai.bundle import ConfigParser
 from pydantic import BaseModel, ConfigDict, Field
 
+from configs.specs.overrides import fault_of
 from tasks.compute.failures import BadInputError, BundleFaultError
+from tasks.compute.loader.keys import keys_of
 
 _SUFFIXES = (".json", ".yaml", ".yml")
 # They write files, log or track; what a host writes is decided by its request alone.
@@ -21,7 +23,6 @@ _DROPPED = frozenset(
 )
 _OUTPUTS = ("out_channels", "num_classes", "n_classes", "n_class")
 _RANDOM = re.compile(r"random\((\d+)\)")
-_UNSAFE_KEYS = frozenset({"_target_", "_requires_", "_mode_", "imports", "initialize", "run", "finalize"})
 
 
 class DataFormat(BaseModel):
@@ -161,44 +162,28 @@ class Bundle:
         file = self.file("train")
         return None if file is None else Config(file, root=self.folder, overrides=overrides or {})
 
+    def training_keys(self) -> list[str]:
+        """Return the ids of the training configuration that an override may name; none where there is none."""
+        file = self.file("train")
+        return [] if file is None else keys_of(ConfigParser.load_config_file(str(file)))
+
 
 def device() -> torch.device:
     """Return where networks run on this machine."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def check_overrides(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return overrides that come from a request, if they are plain data.
+def check_overrides(overrides: Mapping[str, Any], known: Collection[str] = ()) -> Mapping[str, Any]:
+    """Return overrides that come from a request, if they are plain data, of ids among the known ones if any are.
 
     Raises:
-        BadInputError: If one would be executed: a `$` expression, a macro, or something to instantiate.
+        BadInputError: If one would be executed (a `$` expression, a macro, or something to instantiate), or would
+            change nothing because the bundle has no such id.
     """
-    for name, value in overrides.items():
-        words = {*re.split(r"#|::", name), *_keys(value)}
-        if words & _UNSAFE_KEYS or any(text.lstrip().startswith(("$", "%")) for text in _texts(value)):
-            raise BadInputError(f"The override {name!r} is no plain value; expressions and targets are refused")
+    fault = fault_of(overrides, known)
+    if fault:
+        raise BadInputError(fault)
     return overrides
-
-
-def _keys(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield str(key)
-            yield from _keys(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _keys(inner)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _texts(inner)
 
 
 def _drop_writers(value: Any) -> None:

@@ -51,7 +51,7 @@ def train(request: TrainRequest, control: Speaker, commands: "SimpleQueue[HostCo
     """
     take_place(team)
     bundle = Bundle(Path(request.bundle))
-    config = bundle.training(check_overrides(request.spec.overrides))
+    config = bundle.training(check_overrides(request.spec.overrides, bundle.training_keys()))
     tier, reason = tier_of(config)
     if config is None or tier != "A":
         raise BundleFaultError(f"This bundle cannot be fine-tuned here (tier {tier}): {reason}")

@@ -10,6 +10,8 @@ from infra.adapters.catalog.tables import Attempt, Bundle, Job
 from infra.wiring import Parts
 from tests.integration.api.conftest import Api, make_experiment
 
+UNKNOWN = "6f0f4f3e-0c55-4b0e-9d8e-4f1d1f3b7c11"
+KEYS = ["optimizer", "optimizer#lr", "optimizer#weight_decay", "train#optimizer#weight_decay"]
 GUIDE = {
     "round_size": 1,
     "stop_criteria": {"max_rounds": 2, "key_metric": 0.9},
@@ -18,8 +20,10 @@ GUIDE = {
 
 
 @pytest.fixture
-def jobs(experiment: str) -> str:
-    """The path of the experiment's jobs."""
+def jobs(experiment: str, parts: Parts) -> str:
+    """The path of the experiment's jobs; its bundle's configuration is known, as registration notes it."""
+    with parts.catalog.write() as session:
+        session.execute(update(Bundle).values(check={"training_keys": KEYS}))
     return f"/experiments/{experiment}/jobs"
 
 
@@ -127,6 +131,8 @@ def test_the_same_idempotency_key_makes_one_job_and_another_request_with_it_is_r
 
 
 def test_secrets_in_specs_are_not_kept(engineer: Api, jobs: str, parts: Parts) -> None:
+    with parts.catalog.write() as session:
+        session.execute(update(Bundle).values(check={"training_keys": ["mlflow_password"]}))
     specs = {**GUIDE, "train_spec": {"epochs": 1, "mlflow_password": "hunter22"}}
     job = engineer.made(jobs, action="annotation", specs=specs)
     assert "hunter22" not in engineer.call("GET", f"{jobs}/{job}").text
@@ -184,3 +190,44 @@ def test_forms_are_told_what_specs_look_like(engineer: Api, experiment: str, dat
     assert engineer.call("GET", f"{path}/generate/schema").status_code == 404
     assert engineer.call("GET", f"/datasets/{dataset}/specs/nextimage/schema").json() == {"default": {"limit": 1}}
     assert engineer.call("GET", "/datasets:get_formats").json()["dataset_formats"] == ["monai"]
+
+
+def test_what_clients_of_the_original_send_is_understood(engineer: Api, jobs: str, parts: Parts) -> None:
+    tracked = {
+        "tracking": "mlflow",
+        "tracking_uri": "http://127.0.0.1:9",
+        "experiment_name": "spleen",
+        "save_execute_config": False,
+        "train#handlers#-1#artifacts": None,
+        "train#trainer#max_epochs": 7,
+        "optimizer#lr": 0.1,
+    }
+    job = engineer.made(jobs, action="train", specs=tracked, num_gpu=2)
+
+    with parts.catalog.read() as session:
+        spec = session.get_one(Job, job).spec["train"]
+    assert (spec["epochs"], spec["num_gpu"], spec["overrides"]) == (7, 2, {"optimizer#lr": 0.1})
+    assert (spec["tracking"], spec["tracking_uri"], spec["experiment_name"]) == (
+        "mlflow",
+        "http://127.0.0.1:9",
+        "spleen",
+    )
+    assert engineer.call("GET", f"{jobs}/{job}").json()["num_gpu"] == 2
+
+
+def test_a_training_is_paused_and_resumed_and_says_so(engineer: Api, jobs: str) -> None:
+    job = engineer.made(jobs, action="train", specs={"epochs": 1})
+
+    assert engineer.call("POST", f"{jobs}/{job}:pause").json()["message"] == f"Job {job} is Paused"
+    resumed = engineer.call("POST", f"{jobs}/{job}:resume", json={"specs": {"epochs": 2}})
+    assert resumed.json()["message"] == f"Job {job} is Resuming"
+    refused = engineer.call("POST", f"{jobs}/{job}:resume")
+    assert (refused.status_code, "only one that is Paused" in refused.text) == (400, True)
+
+
+def test_a_round_asked_for_with_no_label_waiting_is_answered_so(engineer: Api, jobs: str) -> None:
+    job = engineer.made(jobs, action="annotation", specs=GUIDE)
+
+    said = engineer.call("POST", f"{jobs}/{job}:resume", json={"round_now": True})
+
+    assert (said.status_code, said.json()["message"]) == (200, f"Job {job} is Running; no round starts: no label waits")

@@ -32,6 +32,10 @@ class JobRequest(BaseModel):
     num_gpu: int | None = None
     platform: str | None = None
 
+    def train_specs(self) -> dict[str, Any]:
+        """Return the specs with the number of GPUs that the body asks for, where they do not say it themselves."""
+        return self.specs if self.num_gpu is None else {"num_gpu": self.num_gpu, **self.specs}
+
 
 class AnnotationSpecs(BaseModel):
     """What `annotation` is told. `train_spec` is flat: our fields and the bundle's overrides together."""
@@ -45,9 +49,10 @@ class AnnotationSpecs(BaseModel):
     gate: GateSpec = GateSpec()
     max_retries: int = 1
 
-    def to_spec(self) -> AnnotationSpec:
-        """Return what the service is asked for."""
-        train = TrainSpec.from_request(_checked(self.train_spec))
+    def to_spec(self, *, num_gpu: int | None = None) -> AnnotationSpec:
+        """Return what the service is asked for; *num_gpu* where the train_spec says nothing else."""
+        default = {} if num_gpu is None else {"num_gpu": num_gpu}
+        train = TrainSpec.from_request({**default, **_checked(self.train_spec)})
         return AnnotationSpec(
             round_size=self.round_size,
             stop_criteria=self.stop_criteria,
@@ -202,6 +207,7 @@ class JobResponse(BaseModel):
             description=job.description,
             created_on=iso(job.created_at),
             last_modified=iso(job.modified_at),
+            num_gpu=int((job.spec.get("train") or job.spec.get("train_spec") or {}).get("num_gpu", 1)),
         )
 
 

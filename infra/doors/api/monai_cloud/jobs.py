@@ -122,12 +122,12 @@ def delete_job(experiment_id: ExperimentId, job_id: JobId, parts: PartsDep, call
 
 
 def _annotation(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest, repeat: Repeat | None) -> str:
-    spec = AnnotationSpecs.model_validate(body.specs).to_spec()
+    spec = AnnotationSpecs.model_validate(body.specs).to_spec(num_gpu=body.num_gpu)
     return jobs.annotate(parts, caller, experiment_id, spec, _asked(body, repeat))
 
 
 def _train(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest, repeat: Repeat | None) -> str:
-    spec = TrainSpecs.model_validate(body.specs).to_spec()
+    spec = TrainSpecs.model_validate(body.train_specs()).to_spec()
     return jobs.train(parts, caller, experiment_id, spec, _asked(body, repeat))
 
 

@@ -1,0 +1,52 @@
+"""What a training may start from, and be told."""
+
+import pytest
+from sqlalchemy import update
+
+from configs.errors import InvalidRequestError, NotFoundError
+from configs.specs.annotation import AnnotationSpec
+from configs.specs.round import RoundSpec
+from configs.specs.train import TrainSpec
+from infra.adapters.catalog.tables import Bundle, Experiment
+from infra.wiring import Parts
+from tasks.rounds.start import start_annotation, start_train
+from tests.builders import World, add_version, build, job
+
+UNKNOWN = "6f0f4f3e-0c55-4b0e-9d8e-4f1d1f3b7c11"
+
+
+@pytest.fixture
+def world(parts: Parts) -> World:
+    """Images and an experiment."""
+    return build(parts.catalog)
+
+
+def _train(parts: Parts, world: World, **spec: object) -> str:
+    with parts.catalog.write() as session:
+        asked = RoundSpec(train=TrainSpec.model_validate(spec))
+        return start_train(session, session.get_one(Experiment, world.experiment), asked, actor="ann").id
+
+
+def test_a_training_starts_from_a_version_of_its_experiment_and_of_no_other(parts: Parts, world: World) -> None:
+    other = build(parts.catalog)
+    mine, theirs = (add_version(parts.catalog, each, 1) for each in (world, other))
+
+    assert job(parts.catalog, _train(parts, world, start_from=mine)).spec["train"]["start_from"] == mine
+    with pytest.raises(InvalidRequestError, match="not of this experiment's lineage"):
+        _train(parts, world, start_from=theirs)
+    with pytest.raises(NotFoundError, match=UNKNOWN):
+        _train(parts, world, start_from=UNKNOWN)
+
+
+def test_a_loop_is_refused_an_override_that_would_do_nothing_before_it_starts(parts: Parts, world: World) -> None:
+    with parts.catalog.write() as session:
+        session.execute(update(Bundle).values(check={"training_keys": ["optimizer", "optimizer#lr", "loss#*"]}))
+
+    def start(**overrides: object) -> None:
+        spec = AnnotationSpec(round_size=1, train_spec=TrainSpec(overrides=overrides))
+        with parts.catalog.write() as session:
+            start_annotation(session, session.get_one(Experiment, world.experiment), spec, actor="ann")
+
+    with pytest.raises(InvalidRequestError, match="has no 'train#optimizer#lr'; near ones are optimizer#lr"):
+        start(**{"train#optimizer#lr": 0.1})
+    start(**{"optimizer::lr": 0.1, "loss#anything": 1})
