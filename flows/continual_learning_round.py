@@ -38,7 +38,7 @@ def continual_learning_round(
         publish: What happens with the result. gate: published if it is better on the held-out patients; auto:
             published in any case; review: kept until a person publishes it; none: kept.
         train_spec: How to train; left out, as the experiment's loop does, else as the bundle says; an hour at most.
-        reason: Why, for the record; shown as the job's name.
+        reason: Why, for the record; shown as the job's description.
         job_id: Set by the system; leave it empty.
         attempt: Set by the system; leave it at 1.
     """

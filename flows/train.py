@@ -19,6 +19,6 @@ def train(
         publish: What happens with the result. none: kept; gate: published if it is better on the held-out patients;
             auto: published in any case; review: kept until a person publishes it.
         train_spec: How to train; left out, the bundle's own way, for an hour at most.
-        reason: Why, for the record; shown as the job's name.
+        reason: Why, for the record; shown as the job's description.
     """
     carry_out(adopt(experiment, publish, train_spec, reason, of_loop=False), attempt=1)

@@ -54,6 +54,7 @@ def adopt(
         spec = RoundSpec(train=train or TrainSpec(), publish=publish)
         round_ = _round_of_loop(session, loop, publish, train) if loop is not None and of_loop else None
         job = round_ or start_train(session, found, spec, actor="prefect", name=reason or "Started in Prefect")
+        job.description = reason or job.description
         attempt = session.get_one(Attempt, (job.id, 1))
         attempt.flow_run_id = flow_run_id
         return job.id

@@ -79,8 +79,10 @@ def test_a_page_asks_for_the_login_and_is_there_after_it(parts: Parts, client: T
     assert {"HttpOnly", "SameSite=strict"} <= set(done.headers["set-cookie"].split("; "))
     page = client.get("/prefect/v2/runs", headers=BROWSER)
     assert "<title>Prefect Server</title>" in page.text
-    assert "script-src 'self' 'wasm-unsafe-eval';" in page.headers["content-security-policy"]
-    assert client.get("/mlflow/", headers=BROWSER).text.count("<title>MLflow</title>") == 1
+    assert "script-src 'self' 'unsafe-eval';" in page.headers["content-security-policy"]
+    other = client.get("/mlflow/", headers=BROWSER)
+    assert "<title>MLflow</title>" in other.text
+    assert "script-src 'self';" in other.headers["content-security-policy"]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def upstream(settings: Settings) -> Upstream:
         PREFIX,
         lambda path: f"{PREFIX}{path}" if path.startswith("/api/") else path,
         {"Authorization": f"Basic {basic}"} if secret else {},
+        evaluates=True,  # the graph of a run is drawn by such functions
     )
 
 

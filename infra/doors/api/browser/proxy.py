@@ -26,7 +26,7 @@ _KEPT = ("etag", "last-modified")
 _HASHED_NAME = re.compile(r"/assets/.+-[\w-]{8}\.\w+$|/static/(js|css|media)/.+\.[0-9a-f]{8}\.")
 # Both pages set styles on elements and make workers and pictures from data; neither needs a script that is inline.
 _POLICY = (
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "default-src 'self'; script-src 'self'{eval}; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; "
     "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
@@ -42,6 +42,7 @@ class Upstream:
         prefix: Our path before its pages.
         outside: Its path → ours, for redirects.
         headers: Added to every request.
+        evaluates: Whether its pages make functions from text; none run scripts that stand in a page.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Upstream:
     prefix: str
     outside: Callable[[str], str]
     headers: Mapping[str, str]
+    evaluates: bool = False
 
 
 @asynccontextmanager
@@ -97,7 +99,7 @@ def _told(to: Upstream, path: str, answer: httpx.Response) -> dict[str, str]:
         headers["Cache-Control"] = "private, max-age=604800, immutable"
         headers |= {name: answer.headers[name] for name in _KEPT if name in answer.headers}
     if answer.headers.get("content-type", "").startswith("text/html"):
-        headers["Content-Security-Policy"] = _POLICY
+        headers["Content-Security-Policy"] = _POLICY.format(eval=" 'unsafe-eval'" if to.evaluates else "")
     return headers
 
 
