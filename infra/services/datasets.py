@@ -23,7 +23,8 @@ from infra.wiring import Parts
 from tasks.images.forget import forget_dataset
 from tasks.images.health import degraded_by
 from tasks.images.sync import SyncReport, look_anew, sync_dataset
-from tasks.labels.imports import import_labels
+from tasks.labels.imports import import_labels, since_of
+from tasks.labels.imports import look_anew as look_anew_at_labels
 from tasks.labels.rules import apply_rules
 from tasks.labels.upload import store_is_back
 
@@ -167,6 +168,7 @@ def change(parts: Parts, caller: Caller, dataset_id: str, request: DatasetChange
         if said:
             row.spec = DatasetSpec.model_validate({**row.spec, **said}).model_dump(mode="json")
             apply_rules(session, dataset_id)
+            look_anew_at_labels(session, dataset_id)
         if secret is not None:
             replace_secret(session, row, secret)
         anew = request.on_gap is not None and request.on_gap != DatasetSpec.model_validate(row.spec).on_gap
@@ -242,7 +244,8 @@ def _spec(parts: Parts, caller: Caller, request: NewDataset) -> DatasetSpec:
 
 
 def _check_labels_to(parts: Parts, request: LabelSettings, *, by_admin: bool) -> None:
-    """Refuse an address for labels that may not be reached from here."""
+    """Refuse an address for labels that may not be reached from here, and a day that is none."""
+    since_of(request.import_labels or "all")
     place = request.labels_to
     if place is None or place in {"store", "home"}:
         return

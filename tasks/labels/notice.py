@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
 
 from configs.errors import InvalidRequestError, NotFoundError
 from infra.adapters.catalog import images, labels
@@ -12,8 +14,9 @@ from infra.adapters.catalog.tables import Image, Label
 from infra.adapters.images.base import ImageStore
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
-from tasks.labels.check import check_label
 from tasks.labels.names import names_on
+from tasks.labels.save import LabelParams, check_saved
+from tasks.labels.write import series_uid
 from tasks.rounds.count import CheckedNotice, NoticeKind
 
 AT_ONCE = 4
@@ -65,13 +68,13 @@ def check_notices(parts: Parts, dataset_id: str, notices: list[Notice]) -> list[
 def _check(parts: Parts, store: ImageStore, dataset_id: str, notice: Notice) -> CheckedNotice:
     with parts.catalog.read() as session:
         image = images.by_key(session, dataset_id, notice.image)
-        known = labels.by_store_key(session, image.id, notice.label) or _by_id(session.get(Label, notice.label), image)
+        known = _known(session, image, notice.label)
         names = names_on(session, dataset_id)
     if notice.kind == "removed":
         if known is None:
             raise NotFoundError("label of this image", notice.label)
-        return CheckedNotice(kind="removed", image_id=image.id, store_key=known.store_key)
-    if known is not None and known.store_key.startswith("home/"):
+        return CheckedNotice(kind="removed", image_id=image.id, store_key=known.store_key, label_id=known.id)
+    if known is not None and (known.place != "store" or known.upload_pending):
         return _again(notice, known)
     stored = store.label(notice.image, known.store_key if known else notice.label)
     if known is not None and known.fingerprint == stored.fingerprint:
@@ -80,7 +83,7 @@ def _check(parts: Parts, store: ImageStore, dataset_id: str, notice: Notice) -> 
         raise InvalidRequestError("all of it was made by a program: correct or confirm it first")
     with tempfile.TemporaryDirectory(prefix="notice-") as folder:
         path = store.fetch_label(stored.key, Path(folder))
-        found = check_label(image_of(parts, store, image).geometry(), path, names)
+        kind, found = check_saved(path, image_of(parts, store, image).geometry(), names, LabelParams())
         if found.quarantine is not None:
             raise InvalidRequestError(found.quarantine)
         blob = parts.blobs.put_file(path)
@@ -90,13 +93,26 @@ def _check(parts: Parts, store: ImageStore, dataset_id: str, notice: Notice) -> 
         store_key=stored.key,
         fingerprint=stored.fingerprint,
         blob=blob,
+        label_kind=kind,
+        place="store",
         names={str(value): name for value, name in found.names.items()},
         warnings=found.warnings,
     )
 
 
-def _by_id(label: Label | None, image: Image) -> Label | None:
-    return label if label is not None and label.image_id == image.id else None
+def _known(session: Session, image: Image, name: str) -> Label | None:
+    """Return the image's label of this id; one of ours is known by what its id is in the store, even before we note it.
+
+    A process that wrote a label to the store may have died before its row said so, and a PACS tells of a SEG faster
+    than its writer comes to that.
+    """
+    label = labels.by_store_key(session, image.id, name) or labels.named(session, image.dataset_id, name)
+    if label is not None:
+        return label if label.image_id == image.id else None
+    stem = name.rsplit("/", 1)[-1].split(".", 1)[0]
+    unwritten = or_(Label.place != "store", Label.upload_pending)
+    rows = session.scalars(select(Label).where(Label.image_id == image.id, unwritten))
+    return next((row for row in rows if row.id == stem or series_uid(row.id) == name), None)
 
 
 def _again(notice: Notice, known: Label) -> CheckedNotice:
@@ -106,5 +122,19 @@ def _again(notice: Notice, known: Label) -> CheckedNotice:
         image_id=known.image_id,
         store_key=known.store_key,
         fingerprint=known.fingerprint,
+        label_id=known.id,
+        label_kind=known.kind,
         blob=known.blob,
+        tag=known.tag,
+        imported=known.imported,
+        unedited=known.unedited,
+        annotated=known.annotated,
+        names={str(value): str(name) for value, name in known.names.items()},
+        person=known.author,
+        author_name=known.author_name,
+        tool=known.tool,
+        base_version=known.base_version,
+        params=dict(known.params),
+        warnings=[str(warning) for warning in known.warnings],
+        place=known.place,
     )

@@ -104,7 +104,7 @@ def write_seg(
         pixel_array=planes,
         segmentation_type="BINARY",
         segment_descriptions=[_segment(n, name, origin, model) for n, name in enumerate(named.values(), start=1)],
-        series_instance_uid=generate_uid(entropy_srcs=["series", label_id]),
+        series_instance_uid=series_uid(label_id),
         series_number=_SERIES_NUMBER,
         sop_instance_uid=generate_uid(entropy_srcs=["instance", label_id]),
         instance_number=1,
@@ -118,6 +118,11 @@ def write_seg(
         omit_empty_frames=bool(array.any()),
     )
     seg.save_as(path, enforce_file_format=True)
+
+
+def series_uid(label_id: str) -> str:
+    """Return the SeriesInstanceUID of the SEG that we write of a label."""
+    return str(generate_uid(entropy_srcs=["series", label_id]))
 
 
 def _segment_numbers(array: NDArray[Any], values: list[int]) -> NDArray[Any]:

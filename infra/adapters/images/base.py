@@ -109,6 +109,13 @@ class ImageStore(Protocol):
             StoreError: If the store cannot be listed.
         """
 
+    def label_keys(self) -> set[str]:
+        """Return the keys of all labels that are there now; cheap, since no label is read.
+
+        Raises:
+            StoreError: If the store cannot be listed.
+        """
+
     def image(self, key: str) -> StoredImage:
         """Return the image as it is now.
 

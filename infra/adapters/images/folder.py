@@ -96,6 +96,12 @@ class FolderStore:
         if mark not in seen and self._find(image) is not None:
             yield self._describe_label(image, key).model_copy(update={"mark": mark})
 
+    def label_keys(self) -> set[str]:
+        """Return the paths of the user's labels and of ours."""
+        with _translated("list"):
+            places = (_THEIRS, _OURS)
+            return {str(folder / entry.name) for top in places for folder, entry, _ in self._walk(top, LABEL_ENDINGS)}
+
     def image(self, key: str) -> StoredImage:
         """Return the image as it is now."""
         with _translated("read"):
