@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from configs.settings import Settings
 from configs.specs.annotation import AnnotationSpec, GateSpec, StopCriteria
+from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
 from configs.states import JobStatus
 from infra.adapters.catalog import jobs
@@ -32,7 +33,7 @@ from tasks.labels.save import LabelParams, save_label
 from tasks.publishing.first import publish_first
 from tasks.rounds import decide, evaluate, finish, gather, train, work
 from tasks.rounds.result import RoundResult
-from tasks.rounds.start import start_annotation
+from tasks.rounds.start import start_annotation, start_train
 from tasks.selection.refresh import refresh_scores
 
 ORG = "clinic"
@@ -139,6 +140,29 @@ def test_two_rounds_train_are_judged_on_held_out_patients_and_end_the_loop(clini
     assert [result.metric_kind for result in results] == ["holdout"] * 2
     assert [(result.training_cases, result.metric_cases) for result in results] == [(2, 2), (4, 2)]
     assert all(result.key_metric is not None for result in results)
+
+
+@pytest.mark.slow
+def test_a_deliberately_worse_challenger_is_kept_back_on_two_evaluation_cases(clinic: Clinic) -> None:
+    """One epoch from random weights, at a rate that changes nothing, against two rounds of training."""
+    spec = RoundSpec(train=TrainSpec(epochs=1, learning_rate=1e-9, start_from="base"), publish="gate")
+    with clinic.parts.catalog.write() as session:
+        experiment = session.get_one(Experiment, clinic.experiment)
+        served, job = experiment.published_version, start_train(session, experiment, spec, actor="ann").id
+    claim = work.claim(clinic.parts, job, 1)
+    assert claim is not None
+
+    clinic.run(claim)
+
+    with clinic.parts.catalog.read() as session:
+        result = RoundResult.model_validate(session.get_one(Job, job).result)
+        assert session.get_one(Experiment, clinic.experiment).published_version == served
+    assert result.verdict is not None
+    assert (result.decision, result.verdict.rule, result.verdict.cases) == ("kept_back", "weak evidence", 2)
+    assert result.verdict.mean_difference is not None
+    assert result.verdict.mean_difference < 0
+    assert result.scores_reused == 2, "the served version was a challenger on the same cases before"
+    assert result.metric_name == "val_mean_dice"
 
 
 @pytest.mark.slow
