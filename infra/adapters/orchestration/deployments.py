@@ -13,7 +13,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyOptions
 from prefect.client.schemas.schedules import IntervalSchedule
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, ScriptError
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
@@ -109,7 +109,7 @@ def _ensure_pool(client: SyncPrefectClient, name: str, limit: int | None) -> Non
 
 
 def _register(client: SyncPrefectClient, root: Path, content: _PrefectFile, wanted: _Deployment) -> str:
-    flow: Flow[Any, Any] = load_flow_from_entrypoint(str(root / wanted.entrypoint), use_placeholder_flow=False)
+    flow = _load(root, wanted.entrypoint)
     client.create_deployment(
         client.create_flow_from_name(flow.name),
         wanted.name,
@@ -129,6 +129,14 @@ def _register(client: SyncPrefectClient, root: Path, content: _PrefectFile, want
         concurrency_options=_options(wanted.concurrency_limit),
     )
     return f"{flow.name}/{wanted.name}"
+
+
+def _load(root: Path, entrypoint: str) -> Flow[Any, Any]:
+    try:
+        flow: Flow[Any, Any] = load_flow_from_entrypoint(str(root / entrypoint), use_placeholder_flow=False)
+    except ScriptError as error:
+        raise OrchestratorError(f"The flow {entrypoint} cannot be loaded: {error.__cause__ or error}") from error
+    return flow
 
 
 def _is_known(client: SyncPrefectClient, deployment: str) -> bool:
