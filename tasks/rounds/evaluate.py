@@ -17,6 +17,8 @@ from infra.adapters.cache.disk import Pin
 from infra.adapters.catalog.tables import Experiment, ModelVersion
 from infra.adapters.compute.failures import error_of
 from infra.wiring import Parts
+from tasks.devices.hold import computing
+from tasks.devices.needs import batch_need
 from tasks.publishing.gate import CaseScore, PairedCase
 from tasks.rounds.measured import Measured, Version
 from tasks.rounds.result import MetricKind, VersionScores
@@ -181,7 +183,15 @@ def _run(parts: Parts, work: Work, lease: Lease, step: str, measured: Measured) 
     wanted = {(version, case) for version, cases in measured.asked.items() for case in cases}
     results: list[CaseResult] = []
     with (
-        parts.hosts.start(request, work=work.host_folder(step), bundle=work.bundle) as host,
+        computing(
+            parts,
+            request,
+            batch_need(parts, work.bundle_id, None),
+            holder=f"evaluate:{work.claim.job_id}:{work.claim.n}",
+            work=work.host_folder(step),
+            bundle=work.bundle,
+            check=lease.check,
+        ) as host,
         lease.calls(host.kill),
     ):
         for message in host.messages():

@@ -19,6 +19,8 @@ from infra.adapters.catalog.tables.base import new_id
 from infra.adapters.compute.failures import error_of
 from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder
+from tasks.devices.hold import computing
+from tasks.devices.needs import batch_need
 from tasks.images.stores import image_of, store_of
 from tasks.selection.scores import keep_score
 from tasks.selection.skip import skip
@@ -122,7 +124,11 @@ def _score(parts: Parts, shard: _Shard) -> tuple[set[int], bool]:
             method=shard.method,
         )
         work = parts.settings.home / "work" / f"score-{new_id()}"
-        with _removed_after(work), parts.hosts.start(request, work=work, bundle=shard.bundle) as host:
+        need = batch_need(parts, shard.version.bundle_id, shard.version.weights)
+        with (
+            _removed_after(work),
+            computing(parts, request, need, holder=work.name, work=work, bundle=shard.bundle) as host,
+        ):
             for message in host.messages():
                 if isinstance(message, Failed) and message.id is None:
                     raise error_of(message)

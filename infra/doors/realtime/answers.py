@@ -4,6 +4,7 @@ import logging
 import time
 import uuid
 from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from configs.errors import TeachbackError
 from configs.specs.infer import InferSpec
 from configs.wire.slot import SlotHealth, SlotPredict
 from infra.adapters.catalog.tables import Image
+from infra.doors.realtime.busy import Busy
 from infra.doors.realtime.engine import Engine
 from infra.doors.realtime.lanes import Lanes
 from infra.doors.realtime.versions import Served, Versions
@@ -72,13 +74,15 @@ class Answers:
         parts: This process's.
         slot_id: For `health`.
         versions: What answers.
+        busy: Entered while a live request is computed.
         live_limit: See `Lanes`.
         background_limit: See `Lanes`.
     """
 
     def __init__(
-        self, parts: Parts, slot_id: str, versions: Versions, *, live_limit: int, background_limit: int
+        self, parts: Parts, slot_id: str, versions: Versions, busy: Busy, *, live_limit: int, background_limit: int
     ) -> None:
+        self._busy = busy
         self._parts = parts
         self._slot_id = slot_id
         self._versions = versions
@@ -163,7 +167,10 @@ class Answers:
         if found is None and request.background:
             self.lanes.wait_idle(LIVE_FIRST_S)
             found = kept(self._parts, key)  # one of them may have asked the same, as hints foretell
-        content, origin = found or self._together(key, image, served, request)
+        if found is None:
+            with nullcontext() if request.background else self._busy:
+                found = self._together(key, image, served, request)
+        content, origin = found
         seconds = time.monotonic() - ticket.since
         return Answer(content, origin.version, served.published.seq, cached, seconds, origin.score)
 

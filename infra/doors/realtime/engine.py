@@ -29,6 +29,7 @@ from configs.wire.host import (
     Predict,
     Prediction,
     Ready,
+    Shrink,
 )
 from infra.adapters.compute.base import BundleHost
 
@@ -143,6 +144,10 @@ class Engine:
     def hurry(self, request: str) -> None:
         """Have a background prediction give way to nobody any more; one that is not there is no error."""
         self._host.send(Hurry(id=request))
+
+    def shrink(self, memory_mib: float) -> None:
+        """Have the host do with less of the accelerator's memory."""
+        self._host.send(Shrink(memory_mib=memory_mib))
 
     def drop(self, name: str) -> None:
         """Have the host forget a version."""

@@ -17,6 +17,7 @@ from infra.doors.realtime.engine import CACHE, Engine
 from infra.doors.realtime.versions import Served, Versions
 from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder
+from tasks.devices.hold import Share
 from tasks.serving.hold import Hold
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,13 @@ class Models:
     """
 
     def __init__(
-        self, parts: Parts, hold: Hold, versions: Versions, swap_retry_s: tuple[float, ...] = SWAP_RETRY_S
+        self,
+        parts: Parts,
+        hold: Hold,
+        versions: Versions,
+        swap_retry_s: tuple[float, ...] = SWAP_RETRY_S,
     ) -> None:
+        self._share: Share | None = None
         self._parts = parts
         self._hold = hold
         self._versions = versions
@@ -64,8 +70,13 @@ class Models:
         self._revival = _Trial()
         self._trim_at = time.monotonic() + TRIM_EVERY_S
 
-    def start(self) -> "Future[None]":
-        """Begin to load what is published; once it is done without an error, `Versions.current` serves."""
+    def start(self, share: Share) -> "Future[None]":
+        """Begin to load what is published; once it is done without an error, `Versions.current` serves.
+
+        Args:
+            share: The part of a device that hosts get.
+        """
+        self._share = share
         return self._worker.submit(self._start)
 
     def tend(self, published_seq: int) -> None:
@@ -89,6 +100,12 @@ class Models:
         elif time.monotonic() >= self._trim_at:
             self._trim_at = time.monotonic() + TRIM_EVERY_S
             self._begin(lambda: trim(current.engine.cache, self._parts.settings.cache_bytes // 4))
+
+    def shrink(self, memory_mib: float) -> bool:
+        """Have the hosts do with less memory; says whether they do."""
+        for engine in self._engines:
+            engine.shrink(memory_mib)
+        return bool(self._engines)
 
     def close(self) -> None:
         """End every host; what is being loaded fails."""
@@ -200,7 +217,11 @@ class Models:
         images.mkdir(parents=True, exist_ok=True)
         work = work_folder(self._parts, self._hold.slot_id) / f"{self._hold.epoch}-{next(self._numbers)}"
         request = ServeRequest(
-            bundle=str(bundle), labels=published.labels, out=str(work / "out"), cache=str(work / CACHE)
+            bundle=str(bundle),
+            labels=published.labels,
+            out=str(work / "out"),
+            cache=str(work / CACHE),
+            device=self._share.device if self._share else None,
         )
         (work / CACHE).mkdir(parents=True)
         engine = Engine(self._parts.hosts.start(request, work=work, bundle=bundle, readable=[images]), work)

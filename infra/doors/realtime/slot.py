@@ -16,11 +16,14 @@ from configs.states import SlotState
 from infra.adapters.catalog.slots import Claimant
 from infra.doors.realtime.answers import Answers
 from infra.doors.realtime.app import create_app
+from infra.doors.realtime.busy import Busy
 from infra.doors.realtime.heart import Heart
 from infra.doors.realtime.models import SWAP_RETRY_S, Models, work_folder
 from infra.doors.realtime.server import listening
 from infra.doors.realtime.versions import Versions
 from infra.wiring import Parts
+from tasks.devices.hold import Share, holding
+from tasks.devices.needs import slot_need
 from tasks.serving.hold import Hold, claim
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,7 @@ class Limits:
     live: int = 32
     background: int = 4
     drain_s: float = 30.0
+    device_wait_s: float = 30.0
     swap_retry_s: tuple[float, ...] = SWAP_RETRY_S
 
 
@@ -47,6 +51,14 @@ class _End(Enum):
     ASKED = "asked to"
     UNWANTED = "no longer wanted"
     LOST = "lost"
+
+
+class _EndedError(Exception):
+    """The slot ends while it waits for a device."""
+
+    def __init__(self, end: _End) -> None:
+        super().__init__(end.value)
+        self.end = end
 
 
 class SlotProcess:
@@ -95,15 +107,38 @@ class SlotProcess:
         return EXIT_DONE
 
     def _serve(self, hold: Hold, heart: Heart, token: str) -> _End:
+        """Serve with a part of a device, which is held from before the first host starts until after the last ended."""
         versions = Versions()
         models = Models(self._parts, hold, versions, self._limits.swap_retry_s)
+        need = slot_need(self._parts, hold.published())
+
+        def check() -> None:
+            if end := self._end(heart):
+                raise _EndedError(end)
+
         try:
-            if end := self._load(models, heart):
+            with holding(
+                self._parts,
+                need,
+                holder=f"slot:{self._slot_id}",
+                lease_s=self._parts.settings.slot_lease_s,
+                wait_s=self._limits.device_wait_s,
+                check=check,
+                on_asked=lambda: models.shrink(need.least),
+            ) as share:
+                return self._answer(hold, heart, token, models, versions, share)
+        except _EndedError as ended:
+            return ended.end
+
+    def _answer(self, hold: Hold, heart: Heart, token: str, models: Models, versions: Versions, share: Share) -> _End:
+        try:
+            if end := self._load(models, heart, share):
                 return end
             answers = Answers(
                 self._parts,
                 self._slot_id,
                 versions,
+                Busy(share.busy),
                 live_limit=self._limits.live,
                 background_limit=self._limits.background,
             )
@@ -117,9 +152,9 @@ class SlotProcess:
         finally:
             models.close()
 
-    def _load(self, models: Models, heart: Heart) -> _End | None:
+    def _load(self, models: Models, heart: Heart, share: Share) -> _End | None:
         """Load what is published; an end that comes first is returned."""
-        loading = models.start()
+        loading = models.start(share)
         loading.add_done_callback(lambda _: self._wake.set())
         while not loading.done():
             if end := self._end(heart):

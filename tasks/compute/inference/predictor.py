@@ -22,6 +22,7 @@ from tasks.compute.loader.config import Bundle, Config, device
 from tasks.compute.loader.network import first_tensor
 from tasks.compute.loader.tensors import Item, TensorCache
 from tasks.compute.scoring.entropy import mean_entropy
+from tasks.compute.share import give_way
 
 # On CPUs a single window takes PyTorch's slow convolution; two share the fast one.
 _WINDOWS_AT_ONCE = 2
@@ -68,6 +69,11 @@ class Predictor:
         # Anything beyond softmax, threshold and inversion, such as keeping the largest component, is run as it is.
         self._after = Compose(steps) if any(not isinstance(step, _PLAIN) for step in steps) else None
 
+    def one_window_at_a_time(self) -> None:
+        """Take as little memory as the bundle's inference can do with."""
+        if isinstance(self._inferer, SlidingWindowInferer):
+            self._inferer.sw_batch_size = 1
+
     def prepare(self, image: Sequence[str]) -> Tensor:
         """Return the preprocessed image, shape (channel, i, j, k), a MetaTensor on the CPU.
 
@@ -91,15 +97,15 @@ class Predictor:
         Args:
             network: The network of one version, in evaluation mode.
             image: What `prepare` returned.
-            between: Called before each window; others may run meanwhile.
+            between: Called before each window; others may run meanwhile. Default: lets live requests of this device
+                go first, where this host was told to.
 
         Raises:
             NotFiniteError: If a logit is NaN or infinite.
         """
 
         def window(patch: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            if between is not None:
-                between()
+            (between or give_way)()
             return self._arrangement.run(lambda given: network(given, *args, **kwargs), patch)
 
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image

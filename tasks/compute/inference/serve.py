@@ -25,6 +25,7 @@ from configs.wire.host import (
     Prediction,
     Ready,
     ServeRequest,
+    Shrink,
 )
 from tasks.compute.control import Control
 from tasks.compute.failures import failed
@@ -32,6 +33,7 @@ from tasks.compute.inference.arrangement import Arrangement, fastest
 from tasks.compute.inference.predictor import Predictor, write_labels
 from tasks.compute.loader.config import Bundle, device
 from tasks.compute.loader.network import build_network, load_state, probe
+from tasks.compute.share import limit_memory
 
 _PATIENCE_S = 2.0
 """The most that a background prediction waits for live ones before each window: under endless load it still ends."""
@@ -70,7 +72,8 @@ class Server:
         self._out = Path(request.out)
         bundle = Bundle(Path(request.bundle))
         config = bundle.inference()
-        self._template, channels = build_network(bundle, config, labels=request.labels, weights=None)
+        template, channels = build_network(bundle, config, labels=request.labels, weights=None)
+        self._template = template.cpu()  # only what serves takes memory of an accelerator
         self._example = torch.randn_like(probe(bundle, config)).to(device())
         self._arrangement: Arrangement | None = None
         self._parts = (bundle, config, channels, Path(request.cache))
@@ -117,6 +120,8 @@ class Server:
                 self._admit(command)
             case Hurry(id=name):
                 self._hurry(name)
+            case Shrink(memory_mib=mib):
+                self._shrink(mib)
             case _:
                 self._live.put(None)
 
@@ -145,11 +150,18 @@ class Server:
             job.hurried = True
             self._calm.notify_all()
 
+    def _shrink(self, memory_mib: float) -> None:
+        self._predictor.one_window_at_a_time()
+        self._spare_predictor.one_window_at_a_time()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+            limit_memory(memory_mib)
+
     def _load(self, command: Load) -> None:
         """Load a version beside those that serve, run it once, and only then let it be named."""
         try:
             with self._loading:
-                network = copy.deepcopy(self._template)
+                network = copy.deepcopy(self._template).to(device())
                 if command.weights:
                     load_state(network, Path(command.weights))
                 if self._arrangement is None:

@@ -2,8 +2,8 @@
 
 from infra.adapters.catalog.tables.base import Base
 from infra.adapters.catalog.tables.data import Dataset, Image, Label, LabelEvent, LabelTag, Lease, SeenLabel
+from infra.adapters.catalog.tables.devices import Device, DeviceClaim
 from infra.adapters.catalog.tables.edge import Audit, IdempotencyKey, LoopLease, Outbox
-from infra.adapters.catalog.tables.hooks import Hook, HookMessage
 from infra.adapters.catalog.tables.hooks import Hook, HookMessage
 from infra.adapters.catalog.tables.jobs import Attempt, Decision, Job, PatientSide, PendingImage, StepMark
 from infra.adapters.catalog.tables.models import (
@@ -29,10 +29,10 @@ __all__ = [
     "CaseScore",
     "Dataset",
     "Decision",
+    "Device",
+    "DeviceClaim",
     "Experiment",
     "ExperimentDataset",
-    "Hook",
-    "HookMessage",
     "Hook",
     "HookMessage",
     "IdempotencyKey",

@@ -18,6 +18,7 @@ class Slot(Base):
     experiment_id: Mapped[str] = mapped_column(ForeignKey("experiment.id"))
     replica: Mapped[int] = mapped_column(default=0)
     desired: Mapped[bool] = mapped_column(default=True)
+    desired_until: Mapped[float | None]  # started on first use: goes off by itself; NULL = wanted until told otherwise
     state: Mapped[str] = mapped_column(STATE, default=SlotState.WANTED)
     holder: Mapped[str | None] = mapped_column(ID)
     epoch: Mapped[int] = mapped_column(default=0)

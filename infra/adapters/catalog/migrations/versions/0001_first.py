@@ -379,6 +379,48 @@ def _model_version() -> None:
     )
 
 
+def _device() -> None:
+    op.create_table(
+        "device",
+        sa.Column("host", sa.String(length=512), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("index", sa.Integer(), nullable=False),
+        sa.Column("total", sa.Double(), nullable=False),
+        sa.Column("seen_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("host", "kind", "index", name="pk_device"),
+    )
+
+
+def _device_claim() -> None:
+    op.create_table(
+        "device_claim",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("host", sa.String(length=512), nullable=False),
+        sa.Column("device_kind", sa.String(length=16), nullable=False),
+        sa.Column("device_index", sa.Integer(), nullable=False),
+        sa.Column("holder", sa.String(length=128), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("amount", sa.Double(), nullable=False),
+        sa.Column("least", sa.Double(), nullable=False),
+        sa.Column("asked", sa.Boolean(), nullable=False),
+        sa.Column("lease_s", sa.Double(), nullable=False),
+        sa.Column("lease_until", sa.Double(), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("born", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_device_claim"),
+        sa.UniqueConstraint("holder", name="uq_device_claim_holder"),
+    )
+    training = sa.text("kind = 'train'")
+    op.create_index(
+        "uq_device_claim_train",
+        "device_claim",
+        ["host", "device_kind", "device_index"],
+        unique=True,
+        sqlite_where=training,
+        postgresql_where=training,
+    )
+
+
 def _slot() -> None:
     op.create_table(
         "slot",
@@ -387,6 +429,7 @@ def _slot() -> None:
         sa.Column("experiment_id", sa.String(length=36), nullable=False),
         sa.Column("replica", sa.Integer(), nullable=False),
         sa.Column("desired", sa.Boolean(), nullable=False),
+        sa.Column("desired_until", sa.Double()),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("holder", sa.String(length=36)),
         sa.Column("epoch", sa.Integer(), nullable=False),
@@ -687,6 +730,8 @@ TABLES = {
     "image": _image,
     "job": _job,
     "model_version": _model_version,
+    "device": _device,
+    "device_claim": _device_claim,
     "slot": _slot,
     "attempt": _attempt,
     "candidate": _candidate,

@@ -16,11 +16,13 @@ from sqlalchemy import select
 from configs.errors import BundleError
 from configs.settings import Settings
 from configs.specs.infer import InferSpec
+from configs.wire.busy import make
 from configs.wire.host import Failed, HostCommand, HostMessage, Hurry, Predict, Prediction, Ready
 from configs.wire.slot import SlotPredict
 from infra.adapters.catalog.slots import Published
 from infra.adapters.catalog.tables import Candidate, Dataset, Image
 from infra.doors.realtime.answers import Answer, Answers
+from infra.doors.realtime.busy import Busy
 from infra.doors.realtime.engine import Engine
 from infra.doors.realtime.versions import Served, Versions
 from infra.wiring import Parts
@@ -118,7 +120,8 @@ def slot(tmp_path: Path, sqlite_url: str) -> Iterator[Slot]:
     host = ToldHost(tmp_path / "work" / "out")
     engine, versions = Engine(host, tmp_path / "work"), Versions()
     versions.switch(Served(Published(1, world.version, "b" * 64, None, {1: "liver"}), engine, "v"))
-    answers = Answers(parts, "slot", versions, live_limit=8, background_limit=2)
+    make(tmp_path / "busy")
+    answers = Answers(parts, "slot", versions, Busy(tmp_path / "busy"), live_limit=8, background_limit=2)
     with ThreadPoolExecutor(4) as pool:
         yield Slot(parts, world, host, answers, pool)
         answers.lanes.close()

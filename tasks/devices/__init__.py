@@ -1,0 +1,1 @@
+"""Who computes on which device, and with how much of it."""
