@@ -1,5 +1,6 @@
 """Keys, logging in, and who a request comes from."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from infra.services.callers import Caller, Right, Role, allow
 from infra.wiring import Parts
 
 OPERATOR = "operator"
+USED_EVERY_S = 3600.0
 _MAX_NAME_CHARS = 200
 
 
@@ -119,6 +121,9 @@ def identify(parts: Parts, secret: str) -> Caller:
             found = catalog.valid_key(session, hashed)
     if found is None:
         raise UnauthorizedError("The token or key is not valid, has ended or was revoked: log in again")
+    if found.used_at is None or time.time() - found.used_at > USED_EVERY_S:
+        with parts.catalog.write() as session:
+            catalog.note_use(session, found.id)
     return _caller(found)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
@@ -48,6 +48,11 @@ def keys(session: Session, org: str | None) -> Sequence[ApiKey]:
     """Return an organisation's keys, or all, the oldest first."""
     query = select(ApiKey).order_by(ApiKey.created_at, ApiKey.id)
     return session.scalars(query if org is None else query.where(ApiKey.org == org)).all()
+
+
+def note_use(session: Session, key_id: str) -> None:
+    """Note that a key is used now."""
+    session.execute(update(ApiKey).where(ApiKey.id == key_id).values(used_at=now()))
 
 
 def revoke(session: Session, key_id: str, org: str | None) -> ApiKey:

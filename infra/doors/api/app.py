@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 
 from configs.errors import UnauthorizedError
 from infra.adapters.security.redact import guard
-from infra.doors.api import errors, health, hooks, pages
+from infra.doors.api import errors, health, hooks, monitoring, pages
 from infra.doors.api.browser import jobs, login, mlflow, prefect, proxy, session
 from infra.doors.api.guard import Guard, hosts_of
 from infra.doors.api.logins import FailedLogins
@@ -47,17 +47,19 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
     )
     app.state.parts = parts
     app.state.failed_logins = FailedLogins()
+    app.state.meter = monitoring.Meter()
     errors.install(app)
     pages.install(app)
     app.include_router(health.router)
     app.include_router(hooks.router)
+    app.include_router(monitoring.router)
     for router in (*monai_cloud.routers(), monai_label.router(), native.router()):
         app.include_router(router)
     app.add_exception_handler(UnauthorizedError, session.not_logged_in)
     for router in (login.router, jobs.router, prefect.router, mlflow.router):
         app.include_router(router)
     app.add_middleware(Repeats, state=app.state)
-    app.add_middleware(Guard, hosts=hosts_of(parts.settings))
+    app.add_middleware(Guard, hosts=hosts_of(parts.settings), meter=app.state.meter)
     return app
 
 

@@ -16,7 +16,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from configs.settings import Settings
+from configs.wire.slot import SEQUENCE_HEADER
 from infra.doors.api.errors import CLOUD_PREFIX, answer
+from infra.doors.api.monitoring import Meter
 from infra.doors.api.roles import name_of
 
 MAX_JSON_BYTES = 32 * 2**20
@@ -42,11 +44,13 @@ class Guard:
     Args:
         app: The application.
         hosts: Host names that are ours.
+        meter: Counts what was answered.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str], meter: Meter) -> None:
         self._app = app
         self._hosts = frozenset(hosts)
+        self._meter = meter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or hand on."""
@@ -55,13 +59,14 @@ class Guard:
             return
         began, seen = time.perf_counter(), Headers(scope=scope)
         request_id = _request_id(seen)
-        status = 0
+        status, inference = 0, False
 
         async def tell(message: Message) -> None:
-            nonlocal status
+            nonlocal status, inference
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
+                inference = SEQUENCE_HEADER in headers
                 headers.update(_reply_headers(request_id))
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
@@ -72,8 +77,9 @@ class Guard:
         else:
             _read_as_json(scope, seen)
             await self._app(scope, _limited(receive, _limit(seen)), tell)
-        spent_ms = (time.perf_counter() - began) * 1000
-        _log.info("%s %s %d %.1f ms %s", scope["method"], _endpoint(scope), status, spent_ms, request_id)
+        seconds, endpoint = time.perf_counter() - began, _endpoint(scope)
+        self._meter.count(endpoint, status, seconds, inference=inference)
+        _log.info("%s %s %d %.1f ms %s", scope["method"], endpoint, status, seconds * 1000, request_id)
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         host = headers.get("host", "")

@@ -81,6 +81,9 @@ ROLES: dict[str, Role | None] = {
     "native.hooks.create_hook": Role.ADMIN,
     "native.hooks.rotate_hook": Role.ADMIN,
     "native.hooks.revoke_hook": Role.ADMIN,
+    "monitoring.metrics": Role.ADMIN,
+    "monitoring.list_logs": Role.ADMIN,
+    "monitoring.get_log": Role.ADMIN,
     "hooks.receive": ANYBODY,  # the message's signature is the key
     "browser.login.page": ANYBODY,
     "browser.login.style": ANYBODY,

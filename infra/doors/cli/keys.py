@@ -51,6 +51,7 @@ def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
                 "org": key.org,
                 "role": key.role,
                 "created": _when(key.created_at),
+                "used": _when(key.used_at),
                 "revoked": _when(key.revoked_at),
             }
             for key in people.list_keys(parts, people.operator(HOME_ORG))

@@ -69,6 +69,8 @@ OURS: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("GET", f"/label/{ID}/datastore/image?image=x", None, Role.ANNOTATOR),
     ("GET", "/api/teachback/v1/status", None, Role.ANNOTATOR),
     ("GET", f"/api/teachback/v1/rounds?experiment={ID}", None, Role.ANNOTATOR),
+    ("POST", f"/api/teachback/v1/rounds/{ID}:rerun", None, Role.ENGINEER),
+    ("GET", f"/api/teachback/v1/rounds/{ID}:difference", None, Role.ANNOTATOR),
     ("GET", f"/api/teachback/v1/models?experiment={ID}", None, Role.ANNOTATOR),
     ("POST", "/api/teachback/v1/models:publish", dict(PUBLISH), Role.ENGINEER),
     ("POST", "/api/teachback/v1/models:decline", dict(PUBLISH), Role.ENGINEER),
@@ -78,11 +80,16 @@ OURS: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("GET", "/api/teachback/v1/keys", None, Role.ADMIN),
     ("POST", "/api/teachback/v1/keys", {"name": "x", "role": "annotator"}, Role.ADMIN),
     ("DELETE", f"/api/teachback/v1/keys/{ID}", None, Role.ADMIN),
+    ("GET", "/metrics", None, Role.ADMIN),
+    ("GET", "/logs", None, Role.ADMIN),
+    ("GET", "/logs/api.log", None, Role.ADMIN),
     ("GET", "/api/teachback/v1/hooks", None, Role.ADMIN),
     ("POST", "/api/teachback/v1/hooks", {"dataset": ID}, Role.ADMIN),
     ("POST", f"/api/teachback/v1/hooks/{ID}:rotate", None, Role.ADMIN),
     ("DELETE", f"/api/teachback/v1/hooks/{ID}", None, Role.ADMIN),
     ("POST", f"/api/teachback/v1/datasets/{ID}:sync", None, Role.ANNOTATOR),
+    ("GET", "/api/teachback/v1/datasets", None, Role.ANNOTATOR),
+    ("GET", f"/api/teachback/v1/datasets/{ID}", None, Role.ANNOTATOR),
     ("GET", f"/api/teachback/v1/datasets/{ID}/skipped", None, Role.ANNOTATOR),
     ("GET", f"/api/teachback/v1/datasets/{ID}/labels", None, Role.ANNOTATOR),
     ("GET", f"/api/teachback/v1/labels/{ID}", None, Role.ANNOTATOR),
@@ -188,6 +195,7 @@ def test_every_id_of_another_organisation_is_unknown(
         f"/label/{dataset}/datastore/image?image=p1/a",
         f"/api/teachback/v1/rounds?experiment={experiment}",
         f"/api/teachback/v1/models?experiment={experiment}",
+        f"/api/teachback/v1/rounds/{job}:difference",
     ):
         assert stranger.at("GET", path).status_code == 404, path
     assert engineer.call("GET", f"/experiments/{experiment}").json()["name"] != "mine now"

@@ -22,12 +22,13 @@ class KeyRequest(BaseModel):
 
 
 class KeyResponse(BaseModel):
-    """A key, without its secret."""
+    """A key, without its secret. `used_at` is right to the hour."""
 
     id: str
     name: str
     role: str
     created_at: float
+    used_at: float | None
     revoked: bool
 
 
@@ -44,7 +45,12 @@ def list_keys(parts: PartsDep, caller: CallerDep) -> list[KeyResponse]:
     """List the organisation's keys."""
     return [
         KeyResponse(
-            id=key.id, name=key.name, role=key.role, created_at=key.created_at, revoked=key.revoked_at is not None
+            id=key.id,
+            name=key.name,
+            role=key.role,
+            created_at=key.created_at,
+            used_at=key.used_at,
+            revoked=key.revoked_at is not None,
         )
         for key in people.list_keys(parts, caller)
     ]

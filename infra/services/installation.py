@@ -1,0 +1,102 @@
+"""What the operator sees of the whole installation: its processes' logs, and its numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from configs.errors import NotFoundError
+from configs.states import JobStatus
+from infra.adapters.catalog import outbox
+from infra.adapters.catalog.tables import Job, Label, Slot
+from infra.services import pages
+from infra.services.callers import Caller, Right, allow
+from infra.wiring import Parts
+
+LOG_BYTES = 2**20
+_ENDINGS = (".log", ".jsonl")
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """One process's log."""
+
+    name: str
+    size: int
+    modified_at: float
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Counts over all organisations: labels and slots by state, rounds by what became of them."""
+
+    labels: dict[str, int]
+    slots: dict[str, int]
+    rounds: dict[str, int]
+    stuck_deliveries: int
+
+
+def logs(parts: Parts, caller: Caller) -> Sequence[LogFile]:
+    """Return the logs of this machine's processes.
+
+    Raises:
+        ForbiddenError: If the caller is not the operator: an admin, of the home organisation where there are several.
+    """
+    _operator(parts, caller)
+    return [LogFile(path.name, path.stat().st_size, path.stat().st_mtime) for path in _files(parts)]
+
+
+def log(parts: Parts, caller: Caller, name: str) -> str:
+    """Return the last MiB of one log, redacted once more.
+
+    Raises:
+        ForbiddenError: As `logs`.
+        NotFoundError: If there is no such log.
+    """
+    _operator(parts, caller)
+    found = {path.name: path for path in _files(parts)}
+    if name not in found:
+        raise NotFoundError("log", name, known=found)
+    with found[name].open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - LOG_BYTES))
+        return parts.redactor.redact(file.read().decode(errors="replace"))
+
+
+def numbers(parts: Parts, caller: Caller) -> Numbers:
+    """Return the counts that a monitoring system draws.
+
+    Raises:
+        ForbiddenError: As `logs`.
+    """
+    _operator(parts, caller)
+    decision = Job.result["decision"].as_string()
+    with parts.catalog.read() as session:
+        ended = session.execute(
+            select(Job.status, decision, func.count())
+            .where(Job.action == "train", Job.status.in_([JobStatus.DONE, JobStatus.ERROR, JobStatus.CANCELED]))
+            .group_by(Job.status, decision)
+        ).all()
+        rounds: dict[str, int] = {}
+        for status, what, count in ended:
+            said = what if status == JobStatus.DONE and what else str(status).lower()
+            rounds[said] = rounds.get(said, 0) + count
+        labels = session.execute(select(Label.state, func.count()).group_by(Label.state)).all()
+        slots = session.execute(select(Slot.state, func.count()).group_by(Slot.state)).all()
+        return Numbers(
+            labels={str(state): count for state, count in labels},
+            slots={str(state): count for state, count in slots},
+            rounds=rounds,
+            stuck_deliveries=len(outbox.stuck(session)),
+        )
+
+
+def _operator(parts: Parts, caller: Caller) -> None:
+    allow(caller, Right.READ_LOGS)
+    pages.may_open(parts, caller)
+
+
+def _files(parts: Parts) -> list[Path]:
+    folder = parts.settings.home / "logs"
+    return sorted(path for path in folder.glob("*") if path.is_file() and path.suffix in _ENDINGS)
