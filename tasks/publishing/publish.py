@@ -86,7 +86,7 @@ def publish_by_person(
     if version is None or version.experiment_id != experiment_id:
         raise NotFoundError("model version", version_id)
     if version.job_id is not None:
-        jobs.locked(session, version.job_id)  # before the experiment, as everybody does
+        jobs.locked_with_loop(session, version.job_id)  # before the experiment, as everybody does
     experiment = _locked(session, experiment_id)
     if experiment.published_version != expected:
         raise ConflictError(

@@ -21,7 +21,7 @@ def decline(session: Session, experiment_id: str, version_id: str, *, actor: str
     if version is None or version.experiment_id != experiment_id:
         raise NotFoundError("model version", version_id)
     if version.job_id is not None:
-        jobs.locked(session, version.job_id)
+        jobs.locked_with_loop(session, version.job_id)
     decision = session.get(Decision, version.job_id) if version.job_id else None
     if decision is None or decision.outcome != REVIEW:
         found = f"its decision is {decision.outcome}" if decision else "no decision about it was left to a person"
@@ -54,6 +54,9 @@ def _settle(session: Session, decision: Decision, outcome: str, reason: str) -> 
     decision.outcome, decision.reason = outcome, reason
     job = session.get_one(Job, decision.job_id)
     if "decision" in job.result:  # else the round is about to finish, and reads the decision itself
-        job.result = {**job.result, "decision": outcome, "reason": reason}
-        job.message = reason
+        decided = {"decision": outcome, "reason": reason}
+        loop = session.get(Job, job.parent_id) if job.parent_id else None
+        if loop is not None and job.result.items() <= loop.result.items():  # it shows its last round's
+            loop.result = {**loop.result, **decided}
+        job.result, job.message = {**job.result, **decided}, reason
     outbox.enqueue(session, outbox.OutboxKind.TRACKING, job.id)

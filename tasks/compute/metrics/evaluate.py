@@ -45,7 +45,7 @@ def run(request: EvaluateRequest, control: Control) -> None:
     )
     compare = _on_validation(bundle, config, channels, predictor, cache) if by_validation else _on_images(predictor)
     network.eval()
-    metric = key_metric_of(training, exclusive=channels.exclusive)
+    metric = key_metric_of(training if by_validation else None, exclusive=channels.exclusive)
     for version, weights in request.versions.items():
         asked = request.cases if request.asked is None else _named(request.cases, request.asked.get(version, []))
         if not asked:

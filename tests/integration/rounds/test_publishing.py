@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from configs.errors import ConflictError, TeachbackError
+from infra.adapters.catalog import jobs
 from infra.adapters.catalog.tables import Decision, Experiment, Publication
 from tasks.publishing.gate import Verdict
 from tasks.publishing.publish import before, publish_by_person, publish_challenger
@@ -132,6 +133,21 @@ def test_a_challenger_under_review_waits_until_a_person_publishes_it(ward: Ward)
     assert (ward.result(held).decision, ward.result(held).reason) == ("published", "as eve says")
     with ward.parts.catalog.read() as session:
         assert waiting(session, ward.experiment) == []
+
+
+def test_a_loop_shows_what_a_person_decided_of_its_last_round(ward: Ward) -> None:
+    loop_id = ward.loop(2, "review")
+    ward.label("t1", "t2")
+    with ward.parts.catalog.read() as session:
+        child = jobs.open_child(session, loop_id)
+        assert child is not None
+    assert ward.run(ward.claim(child.id)).decision == "review"
+
+    by_person(ward, ward.versions()[1])
+
+    with ward.parts.catalog.read() as session:
+        shown = RoundResult.model_validate({**jobs.get(session, loop_id).result, "rounds": None})
+    assert (shown.decision, shown.reason) == ("published", "as eve says")
 
 
 def test_a_challenger_under_review_can_be_declined_once(ward: Ward) -> None:
