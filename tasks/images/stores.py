@@ -61,7 +61,7 @@ def image_of(parts: Parts, store: ImageStore, image: Image, cache: Cache | None 
         health.degrade(parts, image.dataset_id, error)
         raise
     except (DamagedImageError, InvalidRequestError) as error:
-        poison.failed(parts, image.id, image.fingerprint, error)
+        poison.failed(parts, store, image, error)
         raise
     if image.failures:
         poison.succeeded(parts, image.id)

@@ -34,9 +34,10 @@ def volume_of(headers: Sequence[Dataset], on_gap: OnGap = "refuse") -> Stack:
             raise NoVolumeError(CAPTURE, "it was captured from a screen or a document; only volumes can be annotated")
         if int(header.get("SamplesPerPixel", 1) or 1) != 1 or header.get("PhotometricInterpretation") not in _GREY:
             raise NoVolumeError(COLOUR, "it is in colour; only series with one value per pixel can be annotated")
-    if any(_LOCALIZERS & set(_image_type(header)) for header in headers):
+    planned = [header for header in headers if not _LOCALIZERS & set(_image_type(header))]
+    if not planned:
         raise NoVolumeError(LOCALIZER, "its ImageType says that it plans other series")
-    return stack_of(planes_of(headers), on_gap)
+    return stack_of(planes_of(planned), on_gap)  # some scanners put the scout among the slices that it planned
 
 
 def _image_type(header: Dataset) -> list[str]:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from configs.errors import ConflictError, InvalidRequestError, ReadOnlyStoreError, StoreError
+from configs.errors import AccessError, ConflictError, InvalidRequestError, ReadOnlyStoreError, StoreError
 from configs.specs.dataset import DatasetSpec
 from infra.adapters.catalog.tables import Dataset
 from infra.adapters.images.base import LabelToStore, StoredLabel
 from infra.adapters.images.places import LabelPlace, open_place
 from infra.wiring import Parts
 from tasks.images.geometry import Geometry
+from tasks.images.health import degrade
 from tasks.images.stores import credentials_for, store_of
 from tasks.images.volume import Volume
 from tasks.labels.checked import Place
@@ -64,7 +65,9 @@ def write_label(parts: Parts, dataset_id: str, image_key: str, file: Path, geome
             stored = target.put_label(image_key, LabelToStore(id=said.label_id, path=ready))
     except ReadOnlyStoreError:
         return Written(note=READ_ONLY)
-    except StoreError:
+    except StoreError as error:
+        if place == "store" and isinstance(error, AccessError):
+            degrade(parts, dataset_id, error)
         return Written(place=place, note=WAITS, waits=True)
     except (InvalidRequestError, ConflictError) as error:
         return Written(note=f"The image store cannot hold this label, so it is kept here: {error}")

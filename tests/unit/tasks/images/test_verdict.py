@@ -81,3 +81,11 @@ def test_stacks_in_other_directions_are_not_one_volume() -> None:
 
     with pytest.raises(NoVolumeError, match="several stacks: slices 1 frame 1 and 1 frame 1 differ"):
         volume_of(series)
+
+
+def test_a_scout_among_the_slices_that_it_planned_is_left_out() -> None:
+    series = make_series(asymmetric(), oblique_affine())
+    [scout] = make_series(asymmetric((9, 9, 1)), oblique_affine())
+    scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+
+    assert len(volume_of([scout, *series]).slices) == SHAPE[2]
