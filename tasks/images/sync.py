@@ -21,7 +21,7 @@ from tasks.images.stores import store_of
 from tasks.selection.leases import reopen
 from tasks.selection.skip import GONE, SYSTEM, skip
 
-BATCH = 500
+BATCH = 100
 HELD_OUT_PERCENT = 20
 RESAMPLED = "Resampled"
 """In an image's meta: what was put right by interpolation."""
@@ -45,7 +45,7 @@ def sync_dataset(parts: Parts, dataset_id: str, *, within_s: float = math.inf) -
     Args:
         parts: The adapters.
         dataset_id: The data set.
-        within_s: Seconds after which no further batch is begun; the next pass goes on where this one stopped.
+        within_s: Seconds after which no further batch is begun once some images are new; a later pass goes on there.
 
     Raises:
         NotFoundError: If there is no such data set.
@@ -70,7 +70,7 @@ def _sync(parts: Parts, dataset_id: str, until: float) -> SyncReport:
         org = session.get_one(Dataset, dataset_id).org
     seen, added, changed = set[str](), 0, 0
     for batch in _batches(store.images()):
-        if time.monotonic() > until:
+        if added and time.monotonic() > until:
             return SyncReport(images=len(seen), added=added, changed=changed, gone=0, complete=False)
         examined = examine(store, _unknown(parts, dataset_id, batch))
         with parts.catalog.write() as session:

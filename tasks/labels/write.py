@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from configs.errors import InvalidRequestError
+from configs.errors import InvalidRequestError, NoVolumeError
 from tasks.images.dicom import ordered_slices
 from tasks.images.geometry import Geometry, place
 from tasks.images.stack import stack_affine
@@ -88,7 +88,11 @@ def write_seg(
         InvalidRequestError: If a SEG cannot refer to such a series.
         MismatchError: If the label does not lie on the series' grid.
     """
-    slices = ordered_slices(series)
+    try:
+        slices = ordered_slices(series)
+    except NoVolumeError:
+        msg = "its image was put on a regular grid here, and a SEG could not refer to slices that its series has not"
+        raise InvalidRequestError(msg) from None
     first = slices[0].instance
     grid = Geometry((int(first.Columns), int(first.Rows), len(slices)), stack_affine(slices))
     array = place(volume.array, volume.geometry, grid)

@@ -7,12 +7,12 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from pydicom.dataset import FileDataset
-from pydicom.uid import generate_uid
+from pydicom.uid import UID, generate_uid
 
 from infra.adapters.catalog.tables import Image
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
-from tasks.images.volume import read_volume
+from tasks.images.volume import Volume, read_volume, write_nifti
 from tests.dicom_series import as_multi_frame, asymmetric, make_series, oblique_affine
 from tests.fixtures_bearer import BearerProxy, bearer_proxy
 from tests.fixtures_orthanc import Orthanc
@@ -46,7 +46,7 @@ def _set(series: list[FileDataset], **values: Any) -> list[FileDataset]:
 
 def _report(patient: str) -> list[FileDataset]:
     [report] = _series(patient)[:1]
-    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.33"
+    report.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.88.33")
     report.Modality = "SR"
     for name in ("PixelData", "Rows", "Columns", "ImagePositionPatient"):
         delattr(report, name)
@@ -136,7 +136,15 @@ def test_volumes_are_given_and_all_else_is_listed_with_the_reason(
     assert "slices 5 and 3" in meta[_key(gap)]["Resampled"]
     with parts.catalog.read() as session:
         [row] = session.query(Image).filter(Image.key == _key(gap)).all()
-    assert read_volume(image_of(parts, store_of(parts, dataset), row).path).array.shape == SHAPE
+    local = image_of(parts, store_of(parts, dataset), row)
+    assert read_volume(local.path).array.shape == SHAPE
+
+    label = local.path.with_name("label.nii")
+    write_nifti(Volume(np.ones(SHAPE, np.uint8), local.geometry().affine), label)
+    path, query = f"/label/{dataset}/datastore/label", {"image": _key(gap)}
+    saved = engineer.at("PUT", path, params=query, files={"label": label.read_bytes()})
+    assert saved.status_code == 200
+    assert "kept here: its image was put on a regular grid" in saved.json()["warnings"][-1]
 
 
 def test_a_token_that_expired_degrades_the_data_set_until_it_is_replaced(
