@@ -35,6 +35,23 @@ class Share(NamedTuple):
     busy: Path
 
 
+class Calls(NamedTuple):
+    """What a holder is told, and may do.
+
+    Attributes:
+        check: Called while waiting; what it raises ends the wait.
+        on_short: Called each time that there is too little memory; it may make room.
+        on_asked: Called, by another thread, when the holder is asked to do with its least; says whether it does.
+    """
+
+    check: Callable[[], None] = lambda: None
+    on_short: Callable[[], object] = lambda: None
+    on_asked: Callable[[], bool] = lambda: False
+
+
+_NOTHING = Calls()
+
+
 @contextmanager
 def holding(
     parts: Parts,
@@ -43,8 +60,7 @@ def holding(
     holder: str,
     lease_s: float,
     wait_s: float | None = None,
-    check: Callable[[], None] = lambda: None,
-    on_asked: Callable[[], bool] = lambda: False,
+    calls: Calls = _NOTHING,
     found: Sequence[Found] | None = None,
 ) -> Iterator[Share]:
     """Hold a part of a device of this host while the block runs; wait for it where it is not to be had at once.
@@ -57,20 +73,19 @@ def holding(
         holder: The claim's name; a claim that this name has already is replaced.
         lease_s: The claim outlives this process by so long, unless it is known to be dead.
         wait_s: How long to wait for memory; default the setting `device_wait_s`.
-        check: Called while waiting; what it raises ends the wait.
+        calls: What is called meanwhile.
         found: This host's devices; default those that are found.
-        on_asked: Called, by another thread, when the holder is asked to do with its least; says whether it does.
 
     Raises:
         NoRoomError: If no device has enough memory; the message names what is needed and what is free.
     """
     who = Claimant(holder, host(), os.getpid(), born(os.getpid()), lease_s)
     patience_s = parts.settings.device_wait_s if wait_s is None else wait_s
-    got = _wait(parts, who, need, found or devices(), check, patience_s)
+    got = _wait(parts, who, need, found or devices(), calls, patience_s)
     mark = parts.settings.home / "run" / f"{got.kind}-{got.number}"
     busy.make(mark)
     ended = Event()
-    keeper = Thread(target=_keep, args=(parts, who, on_asked, ended), name="device-claim", daemon=True)
+    keeper = Thread(target=_keep, args=(parts, who, calls.on_asked, ended), name="device-claim", daemon=True)
     keeper.start()
     try:
         yield _share(need, got, mark)
@@ -94,7 +109,7 @@ def computing(
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[BundleHost]:
     """Start a bundle host on a request, with a part of a device while the block runs; raises as `holding`."""
-    with holding(parts, need, holder=holder, lease_s=parts.settings.attempt_lease_s, check=check) as share:
+    with holding(parts, need, holder=holder, lease_s=parts.settings.attempt_lease_s, calls=Calls(check)) as share:
         shared = request.model_copy(update={"device": share.device})
         files = [*readable, share.busy]
         with parts.hosts.start(shared, work=work, bundle=bundle, readable=files, threads=share.threads) as started:
@@ -110,11 +125,16 @@ def free_dead(parts: Parts) -> int:
 
 
 def _wait(
-    parts: Parts, who: Claimant, need: Need, known: Sequence[Found], check: Callable[[], None], wait_s: float
+    parts: Parts,
+    who: Claimant,
+    need: Need,
+    known: Sequence[Found],
+    calls: Calls,
+    wait_s: float,
 ) -> Got:
     waited_s = 0.0
     while True:
-        check()
+        calls.check()
         with parts.catalog.read() as session:
             dead = _dead(claims.over(session, who.host))
         with parts.catalog.write() as session:
@@ -125,6 +145,7 @@ def _wait(
             if waited_s >= wait_s:
                 raise NoRoomError(_too_little(need, found))
             waited_s += RETRY_S
+            calls.on_short()
         time.sleep(RETRY_S)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from infra.wiring import Parts
+from tasks.devices.hold import free_dead
 from tasks.reconcile import attempts, rounds, slots, sweep
 
 Check = Callable[[Parts], int]
@@ -34,6 +35,8 @@ def checks() -> list[Named]:
         Named("slots: lease over", slots.slots_lost, by_lease=True),
         Named("slots: not watched", slots.slots_unwatched, by_lease=True),
         Named("slots: not wanted", slots.slots_off, by_lease=True),
+        Named("slots: not used", slots.slots_idle, by_lease=True),
+        Named("devices: claims over", free_dead, by_lease=True),
         Named("publications: failed everywhere", slots.publications_failed),
         Named("rows: over", sweep.leases_removed, by_lease=True),
         Named("outbox: Prefect is back", sweep.Outage().check),

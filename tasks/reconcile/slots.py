@@ -12,7 +12,7 @@ from infra.adapters.catalog.tables.base import now
 from infra.adapters.orchestration.base import FlowRun, RunState
 from infra.wiring import Parts
 from tasks.publishing.publish import publish_by_person
-from tasks.serving.slots import switch_off
+from tasks.serving.slots import switch_off, switch_off_idle
 
 CANCELLED = "cancelled in Prefect"
 RESTART_S = 10.0  # between two starts of a slot's flow
@@ -50,6 +50,12 @@ def slots_off(parts: Parts) -> int:
         with parts.catalog.write() as session:
             slots.settle(session, slot_id)
     return len(found)
+
+
+def slots_idle(parts: Parts) -> int:
+    """Switch off slots that were started on first use and that nobody uses any more."""
+    with parts.catalog.write() as session:
+        return switch_off_idle(session)
 
 
 def publications_failed(parts: Parts) -> int:

@@ -9,6 +9,7 @@ from configs.wire.slot import LabelForm, SlotPredict
 from infra.adapters.catalog.tables import Slot
 from infra.adapters.slots.client import DrainingSlotError, SlotAnswer, UnreachableSlotError
 from infra.wiring import Parts
+from tasks.serving.on_demand import used
 from tasks.serving.slots import is_wanted, ready_slots
 
 PREDICT_TIMEOUT_S = 300.0
@@ -43,6 +44,7 @@ def predict(
         slot = _choose(parts, experiment_id, image_id, tried)
         if slot is None:
             break
+        used(parts, slot)
         tried.add(f"{slot.id}:{slot.epoch}")  # one started again since is another
         try:
             return parts.slots.predict(slot.endpoint, slot.token or "", request, timeout_s)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from configs.errors import InvalidRequestError
@@ -10,19 +11,26 @@ from configs.states import SlotState
 from infra.adapters.catalog import slots
 from infra.adapters.catalog.outbox import OutboxKind, enqueue
 from infra.adapters.catalog.tables import Experiment, Slot
+from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
+from tasks.serving.on_demand import IDLE_S, idle, spare, spare_on, touch
 
 POLL_S = 0.25
+UNUSED = "nobody used it for ten minutes"
+ROOM = "it made room for another realtime server"
 
 
-def want(session: Session, experiment: Experiment, quota: int, *, replica: int = 0) -> Slot:
-    """Want a slot of the experiment, and have its flow started; a slot that is wanted already is returned as it is.
+def want(session: Session, experiment: Experiment, quota: int, *, replica: int = 0, until_idle: bool = False) -> Slot:
+    """Want a slot of the experiment, and have its flow started; a slot that is wanted already is returned.
+
+    Where the quota is used up, the slot goes off that goes off by itself anyway and was used longest ago.
 
     Args:
         session: Of the unit that decides it.
         experiment: Whose published model is to be served.
         quota: How many slots its organisation may have; 0 = any number.
         replica: Which of the experiment's slots, from 0.
+        until_idle: Wanted for a use, and off again when nobody uses it for ten minutes; else until told otherwise.
 
     Raises:
         InvalidRequestError: If the experiment belongs to no organisation, or the quota is used up.
@@ -33,9 +41,10 @@ def want(session: Session, experiment: Experiment, quota: int, *, replica: int =
     known = {slot.replica: slot for slot in slots.of_experiment(session, experiment.id, for_change=True)}
     slot = known.get(replica)
     if slot is not None and slot.desired:
+        _keep_wanted(session, slot, until_idle=until_idle)
         return slot
     counted = 1 if slot is not None and slot.state != SlotState.STOPPED else 0
-    if quota > 0 and taken - counted >= quota:
+    if quota > 0 and taken - counted >= quota and not _make_room(session, experiment):
         raise InvalidRequestError(
             f"One more realtime slot will exceed the maximum number allowed ({quota}):"
             " switch off realtime inference of another experiment, or ask the operator to raise the quota"
@@ -46,6 +55,7 @@ def want(session: Session, experiment: Experiment, quota: int, *, replica: int =
     else:
         _want_again(session, slot)
     session.flush()
+    slot.desired_until = session.scalar(select(now() + IDLE_S)) if until_idle else None
     enqueue(session, OutboxKind.START_FLOW, slot.id, {"slot": True, "epoch": slot.epoch})
     return slot
 
@@ -105,6 +115,36 @@ def ready_slots(session: Session, experiment_id: str) -> Sequence[Slot]:
 def is_wanted(session: Session, experiment_id: str) -> bool:
     """Say whether realtime inference of the experiment is switched on."""
     return any(slot.desired for slot in slots.of_experiment(session, experiment_id))
+
+
+def switch_off_idle(session: Session) -> int:
+    """Want no longer what was started on first use and is not used any more; return how many."""
+    found = idle(session)
+    for slot in found:
+        switch_off(session, slot, UNUSED)
+    return len(found)
+
+
+def make_room_on(session: Session, host: str, slot_id: str) -> bool:
+    """Have a slot leave this host's devices that goes off by itself anyway; says whether there is one."""
+    found = spare_on(session, host, but=slot_id)
+    if found is not None:
+        switch_off(session, found, ROOM)
+    return found is not None
+
+
+def _make_room(session: Session, experiment: Experiment) -> bool:
+    found = spare(session, experiment.org or "")
+    if found is not None:
+        switch_off(session, found, ROOM)
+    return found is not None
+
+
+def _keep_wanted(session: Session, slot: Slot, *, until_idle: bool) -> None:
+    if until_idle:
+        touch(session, slot.id)
+    else:
+        slot.desired_until = None
 
 
 def _want_again(session: Session, slot: Slot) -> None:

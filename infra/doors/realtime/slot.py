@@ -22,9 +22,11 @@ from infra.doors.realtime.models import SWAP_RETRY_S, Models, work_folder
 from infra.doors.realtime.server import listening
 from infra.doors.realtime.versions import Versions
 from infra.wiring import Parts
-from tasks.devices.hold import Share, holding
+from tasks.devices.hold import Calls, Share, holding
 from tasks.devices.needs import slot_need
-from tasks.serving.hold import Hold, claim
+from tasks.serving.hold import Hold, claim, in_unit
+from tasks.serving.on_demand import HOLDER
+from tasks.serving.slots import make_room_on
 
 log = logging.getLogger(__name__)
 
@@ -120,11 +122,10 @@ class SlotProcess:
             with holding(
                 self._parts,
                 need,
-                holder=f"slot:{self._slot_id}",
+                holder=HOLDER + self._slot_id,
                 lease_s=self._parts.settings.slot_lease_s,
                 wait_s=self._limits.device_wait_s,
-                check=check,
-                on_asked=lambda: models.shrink(need.least),
+                calls=Calls(check, self._make_room, lambda: models.shrink(need.least)),
             ) as share:
                 return self._answer(hold, heart, token, models, versions, share)
         except _EndedError as ended:
@@ -151,6 +152,9 @@ class SlotProcess:
             return end
         finally:
             models.close()
+
+    def _make_room(self) -> None:
+        in_unit(self._parts, lambda session: make_room_on(session, socket.gethostname(), self._slot_id))
 
     def _load(self, models: Models, heart: Heart, share: Share) -> _End | None:
         """Load what is published; an end that comes first is returned."""

@@ -14,7 +14,7 @@ from infra.wiring import Parts
 from tasks.devices import claims
 from tasks.devices.claims import Claimant, Got, Need, Short
 from tasks.devices.here import Found, born, host
-from tasks.devices.hold import free_dead, holding
+from tasks.devices.hold import Calls, free_dead, holding
 from tests.processes import wait_until
 
 EIGHT_CORES = [Found("cpu", 0, 8.0)]
@@ -154,7 +154,7 @@ def test_what_ends_the_attempt_ends_its_wait(parts: Parts) -> None:
 
     with (
         pytest.raises(SupersededError),
-        holding(parts, TRAIN, holder="late", lease_s=60.0, found=ONE_GPU, check=superseded),
+        holding(parts, TRAIN, holder="late", lease_s=60.0, found=ONE_GPU, calls=Calls(superseded)),
     ):
         pytest.fail("It was superseded")
     assert _rows(parts.catalog) == {}
