@@ -43,7 +43,8 @@ def take_in(session: Session, dataset: Dataset, notice: CheckedNotice, actor: st
     session.flush()
     point_tag(session, label, notice.tag)
     if label.state == LabelState.ACTIVE:
-        activate(session, dataset, label, notice.kind if before is None else "restored", actor)
+        back = before in {LabelState.REMOVED, LabelState.SUPERSEDED}
+        activate(session, dataset, label, "restored" if back else notice.kind, actor)
     new = before in {None, LabelState.SENT_BACK, LabelState.QUARANTINED, LabelState.PENDING_UPLOAD}
     return TakenIn(label, counts=new and label.state == LabelState.ACTIVE and not label.imported)
 

@@ -1,5 +1,6 @@
 """Where labels can be written besides their images' own store: a folder, an object store, a DICOMweb server."""
 
+import errno
 import hashlib
 import os
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,7 @@ from infra.adapters.images.files import create_exclusively, hash_file
 
 OURS = PurePosixPath("teachback/labels")
 _WEB = ("http", "https")
+_READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 class LabelPlace(Protocol):
@@ -61,9 +63,9 @@ class _FolderPlace:
                 raise InvalidRequestError("The image's id leads out of the folder for labels")
             if not create_exclusively(source.path, target) and hash_file(target) != hash_file(source.path):
                 raise ConflictError(f"Label {source.id} is stored already with other content: save it under a new id")
-        except PermissionError:
-            raise ReadOnlyStoreError("The folder for labels may not be written: check its permissions") from None
         except OSError as error:
+            if error.errno in _READ_ONLY:
+                raise ReadOnlyStoreError("The folder for labels may not be written: check its permissions") from None
             reason = os.strerror(error.errno) if error.errno else type(error).__name__
             raise StoreError(f"The folder for labels could not be written ({reason})") from None
         return _stored(image, str(key), source.path)

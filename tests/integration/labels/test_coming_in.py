@@ -1,36 +1,20 @@
 """Labels come in from clients and from stores: kept whole, written where they belong, learnt from where they fit."""
 
-import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
 import pydicom
 import pytest
-from numpy.typing import NDArray
-from pydicom.dataset import FileDataset
 from sqlalchemy import select
 
 from configs.errors import InvalidRequestError
-from configs.settings import Settings
-from configs.specs.dataset import DatasetSpec
 from configs.specs.round import RoundSpec
 from infra.adapters.catalog.tables import (
-    Bundle,
-    Dataset,
-    Experiment,
-    ExperimentDataset,
     Image,
-    Label,
-    Organisation,
     SeenLabel,
 )
-from infra.adapters.catalog.tables.base import new_id
-from infra.wiring import Parts, open_parts
-from tasks.images.geometry import Geometry
 from tasks.images.stores import store_of
 from tasks.images.sync import sync_dataset
 from tasks.images.volume import Volume, write_nifti
@@ -41,83 +25,9 @@ from tasks.labels.save import LabelParams, save_label
 from tasks.labels.write import write_seg
 from tasks.rounds.snapshot import SnapshotRow
 from tasks.rounds.work import Claim, Work, cases_of
-from tests.dicom_series import SHAPE, asymmetric, make_series, oblique_affine
+from tests.dicom_series import SHAPE, asymmetric, make_series
 from tests.fixtures_orthanc import Orthanc
-
-LABELS = {1: "liver", 2: "spleen"}
-IMAGE = Geometry(SHAPE, oblique_affine())
-
-
-@dataclass(frozen=True)
-class Clinic:
-    """One data set with one image, and an experiment that learns from it."""
-
-    parts: Parts
-    dataset: str
-    image: str
-    series: list[FileDataset]
-
-    def rows(self) -> list[Label]:
-        with self.parts.catalog.read() as session:
-            return list(session.scalars(select(Label).where(Label.dataset_id == self.dataset)))
-
-
-@pytest.fixture
-def parts(sqlite_url: str, tmp_path: Path) -> Iterator[Parts]:
-    opened = open_parts(Settings(home=tmp_path / "home", catalog_url=sqlite_url))
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def folder(parts: Parts, tmp_path: Path) -> Clinic:
-    (tmp_path / "images" / "p").mkdir(parents=True)
-    write_nifti(Volume(asymmetric(), IMAGE.affine), tmp_path / "images" / "p" / "ct.nii.gz")
-    spec = DatasetSpec(kind="folder", url=str(tmp_path / "images"))
-    return Clinic(parts, _dataset(parts, spec), "p/ct", make_series(asymmetric(), IMAGE.affine))
-
-
-@pytest.fixture
-def pacs(parts: Parts, orthanc: Orthanc) -> Clinic:
-    series = make_series(asymmetric(), IMAGE.affine, patient=uuid4().hex[:12])
-    orthanc.upload(series)
-    spec = DatasetSpec(kind="dicomweb", url=orthanc.dicomweb, filters=f"PatientID={series[0].PatientID}")
-    return Clinic(parts, _dataset(parts, spec), series[0].SeriesInstanceUID, series)
-
-
-def _dataset(parts: Parts, spec: DatasetSpec) -> str:
-    with parts.catalog.write() as session:
-        labels = {str(index): name for index, name in LABELS.items()}
-        bundle = Bundle(id="0" * 64, name="organs", version="1", tier="A", labels=labels, check={})
-        session.add_all([Organisation(id="clinic"), bundle])
-        session.flush()
-        dataset = Dataset(id=new_id(), org="clinic", name="ct", spec=json.loads(spec.model_dump_json()))
-        experiment = Experiment(
-            id=new_id(), org="clinic", name="organs", arch="x", bundle_id=bundle.id, labels=labels, lineage="l"
-        )
-        session.add_all([dataset, experiment])
-        session.flush()
-        session.add(ExperimentDataset(experiment_id=experiment.id, dataset_id=dataset.id, use="train"))
-        made = dataset.id
-    assert sync_dataset(parts, made).added == 1
-    return made
-
-
-def _marks() -> NDArray[np.uint8]:
-    array = np.zeros(SHAPE, np.uint8)
-    array[1:3, 0, 0], array[4:, 3:5, 1] = 1, 2
-    return array
-
-
-def _file(path: Path, array: NDArray[np.uint8] | None = None) -> Path:
-    write_nifti(Volume(_marks() if array is None else array, IMAGE.affine), path)
-    return path
-
-
-def _seg(clinic: Clinic, path: Path, series: list[FileDataset] | None = None) -> Path:
-    volume = Volume(_marks(), IMAGE.affine)
-    write_seg(volume, LABELS, series or clinic.series, path, label_id=uuid4().hex, author="E", origin="MANUAL")
-    return path
+from tests.integration.labels.conftest import IMAGE, LABELS, Clinic, label_file, label_seg, marks
 
 
 @pytest.mark.parametrize("kind", ["folder", "pacs"])
@@ -125,7 +35,7 @@ def test_a_saved_label_is_written_to_its_store_and_counts_once(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     clinic: Clinic = request.getfixturevalue(kind)
-    source = _file(tmp_path / "upload.nii.gz")
+    source = label_file(tmp_path / "upload.nii.gz")
 
     first = save_label(clinic.parts, clinic.dataset, clinic.image, source, LabelParams(), "ann")
     again = save_label(clinic.parts, clinic.dataset, clinic.image, source, LabelParams(), "ann")
@@ -137,7 +47,7 @@ def test_a_saved_label_is_written_to_its_store_and_counts_once(
     [stored] = store.labels()
     assert stored.key == first.label
     found = read_label(store.fetch_label(stored.key, tmp_path / "into"), IMAGE)
-    np.testing.assert_array_equal(found.array, _marks())
+    np.testing.assert_array_equal(found.array, marks())
     assert len(clinic.rows()) == 1
 
 
@@ -146,7 +56,8 @@ def test_a_later_notification_of_a_saved_label_changes_nothing(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     clinic: Clinic = request.getfixturevalue(kind)
-    saved = save_label(clinic.parts, clinic.dataset, clinic.image, _file(tmp_path / "a.nii.gz"), LabelParams(), "ann")
+    source = label_file(tmp_path / "a.nii.gz")
+    saved = save_label(clinic.parts, clinic.dataset, clinic.image, source, LabelParams(), "ann")
 
     [notice] = check_notices(
         clinic.parts, clinic.dataset, [Notice(kind="added", image=clinic.image, label=saved.label)]
@@ -165,7 +76,7 @@ def test_a_seg_of_another_series_on_the_same_grid_is_kept_and_learnt(
     other = make_series(asymmetric(), IMAGE.affine)
     for instance in other:
         instance.FrameOfReferenceUID = clinic.series[0].FrameOfReferenceUID
-    source = _seg(clinic, tmp_path / "upload", other)
+    source = label_seg(clinic, tmp_path / "upload", other)
 
     saved = save_label(clinic.parts, clinic.dataset, clinic.image, source, LabelParams(), "ann")
 
@@ -174,7 +85,7 @@ def test_a_seg_of_another_series_on_the_same_grid_is_kept_and_learnt(
 
 
 def test_a_seg_in_another_frame_of_reference_is_kept_in_quarantine(pacs: Clinic, tmp_path: Path) -> None:
-    source = _seg(pacs, tmp_path / "upload", make_series(asymmetric(), IMAGE.affine))
+    source = label_seg(pacs, tmp_path / "upload", make_series(asymmetric(), IMAGE.affine))
 
     saved = save_label(pacs.parts, pacs.dataset, pacs.image, source, LabelParams(), "ann")
 
@@ -183,7 +94,7 @@ def test_a_seg_in_another_frame_of_reference_is_kept_in_quarantine(pacs: Clinic,
 
 
 def test_a_second_listing_reads_no_label_again_that_it_has_seen(pacs: Clinic, orthanc: Orthanc, tmp_path: Path) -> None:
-    theirs = [_seg(pacs, tmp_path / f"{name}.dcm") for name in ("a", "b")]
+    theirs = [label_seg(pacs, tmp_path / f"{name}.dcm") for name in ("a", "b")]
     orthanc.upload([pydicom.dcmread(path) for path in theirs])
     before = len(list(store_of(pacs.parts, pacs.dataset).labels()))
     assert import_labels(pacs.parts, pacs.dataset) == 0  # of our own making, as these are, they are no labels to take
@@ -196,20 +107,18 @@ def test_a_second_listing_reads_no_label_again_that_it_has_seen(pacs: Clinic, or
 
 
 def test_saving_a_label_fetches_no_series_again(pacs: Clinic, orthanc: Orthanc, tmp_path: Path) -> None:
-    save_label(pacs.parts, pacs.dataset, pacs.image, _file(tmp_path / "a.nii.gz"), LabelParams(), "ann")
-    orthanc.remove(
-        orthanc.lookup(pacs.series[2].SOPInstanceUID)
-    )  # fetched again it would lack a slice
+    save_label(pacs.parts, pacs.dataset, pacs.image, label_file(tmp_path / "a.nii.gz"), LabelParams(), "ann")
+    orthanc.remove(orthanc.lookup(pacs.series[2].SOPInstanceUID))  # fetched again it would lack a slice
 
     saved = save_label(
-        pacs.parts, pacs.dataset, pacs.image, _file(tmp_path / "b.nii.gz", _marks() * 2 % 3), LabelParams(), "ann"
+        pacs.parts, pacs.dataset, pacs.image, label_file(tmp_path / "b.nii.gz", marks() * 2 % 3), LabelParams(), "ann"
     )
 
     assert saved.warnings == []
 
 
 def test_the_seg_in_the_pacs_says_who_made_it_and_how(pacs: Clinic, tmp_path: Path) -> None:
-    source = _file(tmp_path / "a.nii.gz")
+    source = label_file(tmp_path / "a.nii.gz")
     kinds = {
         "MANUAL": LabelParams(tag="a"),
         "SEMIAUTOMATIC": LabelParams(tag="b", base_version="version-7"),
@@ -225,7 +134,7 @@ def test_the_seg_in_the_pacs_says_who_made_it_and_how(pacs: Clinic, tmp_path: Pa
 
 
 def test_a_label_on_another_grid_is_kept_in_quarantine_and_not_counted(folder: Clinic, tmp_path: Path) -> None:
-    write_nifti(Volume(_marks(), np.eye(4)), tmp_path / "a.nii")
+    write_nifti(Volume(marks(), np.eye(4)), tmp_path / "a.nii")
 
     saved = save_label(folder.parts, folder.dataset, folder.image, tmp_path / "a.nii", LabelParams(), "ann")
 
@@ -248,7 +157,7 @@ def test_bytes_that_nobody_can_read_are_refused(folder: Clinic, tmp_path: Path) 
 def test_labels_of_the_users_are_imported_once(folder: Clinic, tmp_path: Path) -> None:
     theirs = tmp_path / "images" / "labels" / "p"
     theirs.mkdir(parents=True)
-    _file(theirs / "ct.nii.gz")
+    label_file(theirs / "ct.nii.gz")
 
     assert import_labels(folder.parts, folder.dataset) == 1
     assert import_labels(folder.parts, folder.dataset) == 0
@@ -257,7 +166,7 @@ def test_labels_of_the_users_are_imported_once(folder: Clinic, tmp_path: Path) -
 
 
 def test_a_seg_that_somebody_put_in_the_pacs_is_imported(pacs: Clinic, orthanc: Orthanc, tmp_path: Path) -> None:
-    seg = pydicom.dcmread(_seg(pacs, tmp_path / "a.dcm"))
+    seg = pydicom.dcmread(label_seg(pacs, tmp_path / "a.dcm"))
     seg.Manufacturer = "Another vendor"
     orthanc.upload([seg])
 
@@ -268,7 +177,7 @@ def test_a_seg_that_somebody_put_in_the_pacs_is_imported(pacs: Clinic, orthanc: 
 
 def test_a_model_s_own_seg_in_the_pacs_is_no_label(pacs: Clinic, orthanc: Orthanc, tmp_path: Path) -> None:
     path = tmp_path / "a.dcm"
-    volume = Volume(_marks(), IMAGE.affine)
+    volume = Volume(marks(), IMAGE.affine)
     write_seg(volume, LABELS, pacs.series, path, label_id=uuid4().hex, author="E", origin="AUTOMATIC")
     orthanc.upload([pydicom.dcmread(path)])
     key = pydicom.dcmread(path).SeriesInstanceUID
