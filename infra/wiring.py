@@ -15,7 +15,7 @@ from infra.adapters.compute.base import BundleHosts
 from infra.adapters.compute.process import ProcessHosts
 from infra.adapters.orchestration.base import Orchestrator
 from infra.adapters.security.egress import EgressPolicy
-from infra.adapters.security.redact import Redactor
+from infra.adapters.security.redact import Redactor, guard_all
 from infra.adapters.security.vault import Vault
 from infra.adapters.slots.client import SlotClient
 from infra.adapters.tracking.base import Tracking
@@ -79,4 +79,6 @@ class Parts:
 def open_parts(settings: Settings) -> Parts:
     """Join the adapters that these settings name; the home folder is made, for its owner alone."""
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Parts(settings)
+    opened = Parts(settings)
+    guard_all(opened.redactor)
+    return opened

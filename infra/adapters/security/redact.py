@@ -81,6 +81,13 @@ def guard(handlers: Iterable[logging.Handler], redactor: Redactor) -> None:
             handler.addFilter(RedactingFilter(redactor))
 
 
+def guard_all(redactor: Redactor) -> None:
+    """Put the filter on every handler that this process has by now: Prefect's send what they get to its server."""
+    named = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    for logger in (logging.root, *named):
+        guard(logger.handlers, redactor)
+
+
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()

@@ -59,7 +59,7 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
     for router in (login.router, jobs.router, prefect.router, mlflow.router):
         app.include_router(router)
     app.add_middleware(Repeats, state=app.state)
-    app.add_middleware(Guard, hosts=hosts_of(parts.settings), meter=app.state.meter)
+    app.add_middleware(Guard, hosts=hosts_of(parts.settings), meter=app.state.meter, state=app.state)
     return app
 
 

@@ -11,15 +11,18 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from starlette.datastructures import Headers, MutableHeaders
+from anyio.to_thread import run_sync
+from starlette.datastructures import Headers, MutableHeaders, State
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from configs.errors import UnauthorizedError
 from configs.settings import Settings
 from configs.wire.slot import SEQUENCE_HEADER
 from infra.doors.api.errors import CLOUD_PREFIX, answer
 from infra.doors.api.monitoring import Meter
 from infra.doors.api.roles import name_of
+from infra.services import people
 
 MAX_JSON_BYTES = 32 * 2**20
 MAX_UPLOAD_BYTES = 4 * 2**30
@@ -45,12 +48,14 @@ class Guard:
         app: The application.
         hosts: Host names that are ours.
         meter: Counts what was answered.
+        state: Where the application keeps its parts.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str], meter: Meter) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str], meter: Meter, state: State) -> None:
         self._app = app
         self._hosts = frozenset(hosts)
         self._meter = meter
+        self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or hand on."""
@@ -72,6 +77,8 @@ class Guard:
             await send(message)
 
         refusal = self._refusal(scope, seen)
+        if refusal is None and _is_upload(seen):
+            refusal = await run_sync(self._stranger, seen)
         if refusal is not None:
             await answer(scope["path"], *refusal)(scope, receive, tell)
         else:
@@ -92,6 +99,14 @@ class Guard:
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > _limit(headers):
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {_limit(headers)} bytes"
+        return None
+
+    def _stranger(self, headers: Headers) -> tuple[int, str] | None:
+        """Refuse an upload of nobody's before it is read: a form is parsed, on disk, before a route asks for a key."""
+        try:
+            people.identify(self._state.parts, headers.get("authorization", "").partition(" ")[2])
+        except UnauthorizedError as error:
+            return HTTPStatus.UNAUTHORIZED, f"Unauthorized: {error}"
         return None
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
@@ -46,6 +47,17 @@ def test_a_body_that_grows_too_large_is_broken_off(engineer: Api) -> None:
             yield b" " * 2**20
 
     assert engineer.call("POST", "/datasets", content=endless()).status_code == 413
+
+
+def test_an_upload_without_a_key_is_refused_before_it_is_read(client: TestClient, dataset: str) -> None:
+    def form() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="label"; filename="x"\r\n\r\n'
+        yield from [b"x" * 2**20] * 8
+        yield b"\r\n--b--\r\n"
+
+    path, headers = f"/label/{dataset}/datastore/label?image=p1/a", {"Content-Type": "multipart/form-data; boundary=b"}
+    for shown in ({}, {"Authorization": "Bearer tb_nothing"}):
+        assert client.put(path, content=form(), headers={**headers, **shown}).status_code == 401
 
 
 def test_the_access_log_names_the_endpoint_and_no_image(

@@ -5,7 +5,7 @@ from io import StringIO
 
 import pytest
 
-from infra.adapters.security.redact import Redactor, guard
+from infra.adapters.security.redact import Redactor, guard, guard_all
 from infra.adapters.security.tokens import new_key
 
 
@@ -51,3 +51,20 @@ def test_messages_arguments_and_tracebacks_pass_the_filter() -> None:
     logger.warning("100 % of %s", "pa55word", "odd")
     assert "pa55word" not in written.getvalue()
     assert "Traceback" in written.getvalue()
+
+
+def test_every_handler_of_every_logger_is_guarded() -> None:
+    said: list[str] = []
+
+    class Sending(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    logger = logging.getLogger("teachback.tests.sending")
+    logger.propagate = False
+    logger.addHandler(Sending())
+    guard_all(Redactor(["pa55word"]))
+    guard_all(Redactor(["pa55word"]))
+    logger.error("login with %s", "pa55word")
+    assert said == ["login with [hidden]"]
+    assert len(logger.handlers[0].filters) == 1
