@@ -8,6 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.errors import (
     BusyError,
@@ -75,6 +76,7 @@ class Serving(Protocol):
 def create_app(serving: Serving, token: str) -> FastAPI:
     """Return the application; every call must carry the token."""
     app = FastAPI(title="Teachback realtime slot", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(_NoPages)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1"])
     app.add_exception_handler(TeachbackError, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
@@ -100,6 +102,18 @@ def create_app(serving: Serving, token: str) -> FastAPI:
         return serving.health()
 
     return app
+
+
+class _NoPages:
+    """Refuses whatever a browser's page sends: this server has no pages, so every Origin is foreign."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or hand on."""
+        foreign = scope["type"] == "http" and any(name == b"origin" for name, _ in scope["headers"])
+        await (Response(status_code=403) if foreign else self._app)(scope, receive, send)
 
 
 def _headers(answer: Answer) -> dict[str, str]:

@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import cast
 
+import httpx
 import pytest
 
 from configs.errors import BusyError, NotFoundError, UnauthorizedError
-from configs.wire.slot import SlotHealth, SlotPredict
+from configs.wire.slot import TOKEN_HEADER, SlotHealth, SlotPredict
 from infra.adapters.slots.client import DrainingSlotError, SlotClient, UnreachableSlotError
 from infra.doors.realtime.answers import Answer, Ticket
 from infra.doors.realtime.app import create_app
@@ -155,3 +156,13 @@ def test_a_slot_that_is_gone_is_said_to_be_unreachable(client: SlotClient, servi
 
     with pytest.raises(UnreachableSlotError):
         client.predict(endpoint, TOKEN, _asking(), 5.0)
+
+
+def test_a_browsers_page_and_a_foreign_host_name_are_refused_whatever_they_show(serving: HeldBack) -> None:
+    with listening(create_app(serving, TOKEN)) as address:
+        token = {TOKEN_HEADER: TOKEN}
+        body = _asking().model_dump(mode="json")
+        page = httpx.post(f"{address}/predict", json=body, headers={**token, "Origin": "https://evil.example"})
+        rebound = httpx.get(f"{address}/health", headers={**token, "Host": "evil.example"})
+        assert (page.status_code, rebound.status_code) == (403, 400)
+        assert httpx.get(f"{address}/health", headers=token).status_code == 200
