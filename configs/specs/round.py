@@ -7,7 +7,7 @@ from configs.specs.train import TrainSpec
 
 
 class RoundSpec(BaseModel):
-    """How to train, how to judge, and what to do with the result."""
+    """How to train, how to judge, and what to do with the result; `rerun_of`: the job that is done again."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -15,6 +15,7 @@ class RoundSpec(BaseModel):
     publish: PublishPolicy = "gate"
     gate: GateSpec = GateSpec()
     max_retries: int = 1
+    rerun_of: str | None = None
 
     @classmethod
     def of(cls, loop: AnnotationSpec) -> "RoundSpec":

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from configs.errors import ConflictError
 from configs.states import Side
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.session import lock
@@ -47,6 +48,8 @@ def gather(parts: Parts, held: Claim) -> str:
     if done is not None:
         return done
     work = open_work(parts, held)
+    if work.spec.rerun_of is not None:
+        return _given(parts, held, work.spec.rerun_of)
     with parts.catalog.write() as session:
         _close_window(session, work)
     with parts.catalog.read() as session:
@@ -58,6 +61,17 @@ def gather(parts: Parts, held: Claim) -> str:
         snapshot = _snapshot(parts, session, work)
     sha256 = parts.blobs.put_bytes(snapshot.model_dump_json().encode())
     with parts.catalog.write() as session:
+        attempts.fence(session, held.job_id, held.n).snapshot = sha256
+    mark_step(parts, held, STEP, sha256)
+    return sha256
+
+
+def _given(parts: Parts, held: Claim, original: str) -> str:
+    """Take the snapshot of the job that is done again: nothing is gathered, no label counts as used."""
+    with parts.catalog.write() as session:
+        sha256 = jobs.get(session, original).snapshot
+        if sha256 is None:
+            raise ConflictError(f"Job {original} has no snapshot to train again")
         attempts.fence(session, held.job_id, held.n).snapshot = sha256
     mark_step(parts, held, STEP, sha256)
     return sha256

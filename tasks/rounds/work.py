@@ -213,9 +213,11 @@ def read_snapshot(parts: Parts, sha256: str) -> Snapshot:
 def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> list[Case]:
     """Put the rows' images and labels on this host, the labels in the experiment's indices on the images' grids.
 
-    A label that cannot be read in the experiment's words is left out, and so is an image that is no longer there.
+    A label that cannot be read in the experiment's words is left out, and so is an image that is no longer there; but a
+    rerun is of all that the snapshot has.
 
     Raises:
+        ConflictError: If an image has changed since the snapshot was written; the message names its catalog id.
         StoreError: If an image cannot be read now.
         CorruptError: If a label's bytes are not those of the snapshot.
     """
@@ -226,9 +228,13 @@ def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> lis
     for row in rows:
         with parts.catalog.read() as session:
             image = images.get(session, row.image)
+        if image.fingerprint != row.image_fingerprint:
+            raise ConflictError(_changed(row.image))
         try:
             local = image_of(parts, stores[row.dataset], image, pin)
         except (NotFoundError, InvalidRequestError, ConflictError) as error:
+            if work.spec.rerun_of is not None:
+                raise ConflictError(_changed(row.image)) from error
             # One image that was deleted or replaced in its store must not end the loop, now and for ever.
             log.warning("image %s is left out: %s", row.image, type(error).__name__)
             continue
@@ -245,6 +251,10 @@ def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> lis
             Case(id=row.case, image=[str(local.path)], label=str(target), side=row.side, annotated=found.annotated)
         )
     return cases
+
+
+def _changed(image: int) -> str:
+    return f"Image {image} is no longer what the snapshot says: it was replaced or removed in its store since then"
 
 
 def _in_our_words(parts: Parts, work: Work, row: SnapshotRow, grid: Geometry, target: Path) -> CheckedLabel:

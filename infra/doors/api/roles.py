@@ -65,6 +65,8 @@ ROLES: dict[str, Role | None] = {
     "monai_label.datastore.put_image_info": Role.ANNOTATOR,  # to clear is for engineers
     "native.status.status": Role.ANNOTATOR,
     "native.rounds.list_rounds": Role.ANNOTATOR,
+    "native.rounds.rerun_round": Role.ENGINEER,
+    "native.rounds.compare_rerun": Role.ANNOTATOR,
     "native.models.list_models": Role.ANNOTATOR,
     "native.models.publish": Role.ENGINEER,
     "native.models.decline": Role.ENGINEER,

@@ -1,16 +1,19 @@
 """`teachback rounds`: what each round learned, and whether it was published."""
 
+import time
 from typing import Annotated
 
 import typer
 from pydantic import BaseModel
 
+from configs.states import TERMINAL
 from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.own import of_each
-from infra.doors.cli.terminal import noun, show_json, show_table
+from infra.doors.cli.terminal import listing_noun, show_json, show_table, terminal
 
-app = noun("What each round learned, and whether it was published.")
+app = listing_noun()
 
+_ASK_EVERY_S = 2.0
 ExperimentOption = Annotated[str, typer.Option("--experiment", help="Name or id; default: every experiment.")]
 
 
@@ -19,6 +22,7 @@ class _Scores(BaseModel):
 
 
 class _Round(BaseModel):
+    job_id: str
     round: int | None
     status: str
     message: str
@@ -38,8 +42,26 @@ class _Rounds(BaseModel):
     rounds: list[_Round]
 
 
-@app.command()
+class _Rerun(BaseModel):
+    job_id: str
+
+
+class _Number(BaseModel):
+    name: str
+    before: float | None
+    after: float | None
+
+
+class _Difference(BaseModel):
+    status: str
+    message: str
+    same_weights: bool | None
+    numbers: list[_Number]
+
+
+@app.callback(invoke_without_command=True)
 def rounds(
+    context: typer.Context,
     experiment: ExperimentOption = "",
     url: UrlOption = "",
     key: KeyOption = "",
@@ -54,6 +76,8 @@ def rounds(
 
         teachback rounds --experiment "studies sample"
     """
+    if context.invoked_subcommand is not None:
+        return
     with Client.of(url, key, home) as client:
         answers = of_each(client, "/api/teachback/v1/rounds", experiment)
         found = [client.get_as(_Rounds, answer) for answer in answers]
@@ -64,6 +88,7 @@ def rounds(
         "Rounds",
         {
             "experiment": lambda pair: pair[0],
+            "job": lambda pair: pair[1].job_id,
             "round": lambda pair: pair[1].round or "single",
             "status": lambda pair: pair[1].status,
             "labels": lambda pair: pair[1].labels,
@@ -78,4 +103,40 @@ def rounds(
         },
         [(one.experiment, row) for one in found for row in one.rounds],
         none="No round yet: one starts by itself when enough labels have come in.",
+    )
+
+
+@app.command()
+def rerun(
+    job_id: Annotated[str, typer.Argument(metavar="ROUND", help="Its job, as `teachback rounds` shows it.")],
+    url: UrlOption = "",
+    key: KeyOption = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a round again from its snapshot, with the same seeds, and show what came out differently.
+
+    Nothing is published, and no label counts as used. On a processor the weights are the same, bit by bit, as long as
+    software, bundle and number of threads are; on a GPU look at the numbers.
+    """
+    with Client.of(url, key, home) as client:
+        path = "/api/teachback/v1/rounds"
+        made = client.get_as(_Rerun, client.request("POST", f"{path}/{job_id}:rerun")).job_id
+        terminal(stderr=True).print(f"Job {made} trains again; this waits for it.", markup=False)
+        while True:
+            answer = client.request("GET", f"{path}/{made}:difference")
+            found = client.get_as(_Difference, answer)
+            if found.status in TERMINAL:
+                break
+            time.sleep(_ASK_EVERY_S)
+    if as_json:
+        show_json(answer.json())
+        return
+    same = {True: "the same, bit by bit", False: "not the same bits", None: "missing"}[found.same_weights]
+    terminal().print(f"{found.status}: the weights are {same}. {found.message}", markup=False)
+    show_table(
+        "Before and again",
+        {"": lambda row: row.name, "before": lambda row: row.before, "again": lambda row: row.after},
+        found.numbers,
+        none="No number to compare.",
     )

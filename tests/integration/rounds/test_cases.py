@@ -6,17 +6,21 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from configs.errors import ConflictError
 from configs.specs.round import RoundSpec
+from configs.states import JobStatus
 from configs.wire.host import Case
-from infra.adapters.catalog.tables import Bundle, Dataset, Experiment, ExperimentDataset, Organisation
+from infra.adapters.catalog.tables import Bundle, Dataset, Experiment, ExperimentDataset, Job, Organisation
 from infra.adapters.catalog.tables.base import new_id
+from infra.services import reruns
+from infra.services.callers import Caller, Role
 from infra.wiring import Parts
 from tasks.images.sync import sync_dataset
 from tasks.images.volume import read_volume
 from tasks.labels.save import LabelParams, save_label
 from tasks.rounds.gather import gather
 from tasks.rounds.start import start_train
-from tasks.rounds.work import cases_of, claim, open_work, read_snapshot
+from tasks.rounds.work import Work, cases_of, claim, open_work, read_snapshot
 from tests.builders import BUNDLE, ORG
 
 SHAPE = (6, 5, 4)
@@ -103,3 +107,44 @@ def test_a_label_that_speaks_about_nothing_that_the_experiment_learns_is_left_ou
     save_label(parts, dataset, "p2/ct", draw(tmp_path, 1), LabelParams(names={1: "gallbladder"}), "ann")
 
     assert list(cases(parts, ours)) == ["liver,spleen"]
+
+
+def test_a_round_is_trained_again_on_its_snapshot_and_uses_up_no_label(
+    parts: Parts, dataset: str, tmp_path: Path
+) -> None:
+    save_label(parts, dataset, "p1/ct", draw(tmp_path, 1), LabelParams(), "ann")
+    made = experiment(parts, dataset, OURS)
+    with parts.catalog.write() as session:
+        first = start_train(session, session.get_one(Experiment, made), RoundSpec(), actor="test").id
+    held = claim(parts, first, 1)
+    assert held is not None
+    sha256 = gather(parts, held)
+    with parts.catalog.write() as session:
+        session.get_one(Job, first).status = JobStatus.DONE
+    save_label(parts, dataset, "p2/ct", draw(tmp_path, 2), LabelParams(), "ann")
+
+    engineer = Caller(org=ORG, subject="eve", name="Eve", role=Role.ENGINEER)
+    again = claim(parts, reruns.rerun(parts, engineer, first), 1)
+
+    assert again is not None
+    assert gather(parts, again) == sha256
+    work = open_work(parts, again)
+    assert (work.spec.publish, work.spec.train) == ("none", RoundSpec().train)
+    with parts.catalog.read() as session:
+        assert session.get_one(Job, again.job_id).to_seq is None
+    assert reruns.compare(parts, engineer, again.job_id).same_weights is None
+    _refused_once_an_image_changed(parts, dataset, sha256, work, tmp_path)
+
+
+def _refused_once_an_image_changed(parts: Parts, dataset: str, sha256: str, work: Work, tmp_path: Path) -> None:
+    (row,) = read_snapshot(parts, sha256).rows
+    nib.save(nib.Nifti1Image(np.ones(SHAPE, np.float32), np.eye(4)), tmp_path / "images/p1/ct.nii.gz")
+
+    def cases_again() -> None:
+        with parts.cache.pin() as pin:
+            cases_of(parts, work, [row], pin)
+
+    cases_again()  # this host still has the bytes of the snapshot
+    sync_dataset(parts, dataset)
+    with pytest.raises(ConflictError, match=f"Image {row.image} is no longer"):
+        cases_again()

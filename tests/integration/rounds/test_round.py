@@ -24,6 +24,8 @@ from infra.adapters.catalog.tables import (
     Publication,
 )
 from infra.adapters.catalog.tables.base import new_id
+from infra.services import reruns
+from infra.services.callers import Caller, Role
 from infra.wiring import Parts, open_parts
 from tasks.bundles.catalog import register
 from tasks.images.sample.write import write_cases
@@ -140,6 +142,26 @@ def test_two_rounds_train_are_judged_on_held_out_patients_and_end_the_loop(clini
     assert [result.metric_kind for result in results] == ["holdout"] * 2
     assert [(result.training_cases, result.metric_cases) for result in results] == [(2, 2), (4, 2)]
     assert all(result.key_metric is not None for result in results)
+
+
+@pytest.mark.slow
+def test_a_round_that_is_run_again_ends_with_the_same_weights_and_publishes_nothing(clinic: Clinic) -> None:
+    with clinic.parts.catalog.read() as session:
+        first = jobs.children(session, clinic.loop)[0]
+        served = session.get_one(Experiment, clinic.experiment).published_version
+    engineer = Caller(org=ORG, subject="eve", name="Eve", role=Role.ENGINEER)
+    again = reruns.rerun(clinic.parts, engineer, first.id)
+    claim = work.claim(clinic.parts, again, 1)
+    assert claim is not None
+
+    clinic.run(claim)
+
+    found = reruns.compare(clinic.parts, engineer, again)
+    assert (found.status, found.same_weights) == (JobStatus.DONE, True)
+    same = {number.name: number.before == number.after for number in found.numbers if number.name != "train_seconds"}
+    assert all(same.values()), found
+    with clinic.parts.catalog.read() as session:
+        assert session.get_one(Experiment, clinic.experiment).published_version == served
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Rounds of an experiment: what each trained on, how it was judged, what became of it."""
 
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -7,8 +8,9 @@ from pydantic import BaseModel
 
 from infra.adapters.catalog.tables import Job
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import models
+from infra.services import models, reruns
 from tasks.publishing.gate import Verdict
+from tasks.rounds.rerun import Difference
 from tasks.rounds.result import CohortResult, RoundResult, VersionScores
 
 router = APIRouter(tags=["rounds"])
@@ -90,6 +92,24 @@ class RoundsResponse(BaseModel):
     experiment_id: str
     experiment: str
     rounds: list[RoundResponse]
+
+
+class RerunResponse(BaseModel):
+    """The job that trains again."""
+
+    job_id: str
+
+
+@router.post("/rounds/{job_id}:rerun", status_code=HTTPStatus.CREATED)
+def rerun_round(job_id: str, parts: PartsDep, caller: CallerDep) -> RerunResponse:
+    """Train a round again from its snapshot, with the same seeds; nothing is published."""
+    return RerunResponse(job_id=reruns.rerun(parts, caller, job_id))
+
+
+@router.get("/rounds/{job_id}:difference")
+def compare_rerun(job_id: str, parts: PartsDep, caller: CallerDep) -> Difference:
+    """Say how a rerun differs from the round that it repeats, as far as it has come."""
+    return reruns.compare(parts, caller, job_id)
 
 
 @router.get("/rounds")
