@@ -8,6 +8,12 @@ from tasks.publishing.first import publish_first
 from tests.rounds_in_memory import Ward
 
 
+@pytest.fixture
+def catalog_url(sqlite_url: str) -> str:
+    """SQLite alone: what is different on PostgreSQL has tests of its own."""
+    return sqlite_url
+
+
 def test_unchanged_cases_of_the_published_version_are_not_run_again(ward: Ward) -> None:
     ward.label("t1", "t2", "e1", "e2")
     ward.by_number(0.4, 0.5, 0.6)
