@@ -21,6 +21,7 @@ from tasks.images.volume import read_volume
 from tasks.labels.write import write_seg
 from tests.fixtures_installation import Installation
 from tests.fixtures_orthanc import PASSWORD, USER, Orthanc, running_orthanc
+from tests.privacy import identifiers, leaks
 from tests.processes import wait_until
 
 LABELS = {"1": "liver", "2": "kidney", "3": "spleen", "4": "pancreas", "5": "right kidney"}
@@ -97,8 +98,20 @@ def test_the_guides_calls_teach_a_model_in_two_rounds(installation: Installation
         wait_for_round(notebook, finished)
     assert len(labelled) == 2
     wait_until(lambda: notebook.job()["status"] == "Done", "the annotation job to be done", steps=100)
+    nothing_identifying_was_written(installation, hospital)
     stop_continual_learning(notebook)
     stop_realtime(notebook)
+
+
+def nothing_identifying_was_written(installation: Installation, hospital: Hospital) -> None:
+    """Two rounds, inference, credentials and labels later: no name, id, UID, password, key or path of an image."""
+    files = [file for case in hospital.cases.values() for file in case.image.glob("*.dcm")]
+    segs = [path for case in hospital.cases.values() if case.truth for path in case.truth.parent.glob("*.dcm")]
+    planted = identifiers([*files, *segs])
+    assert len(planted) > len(files)
+    folders = {str(case.image) for case in hospital.cases.values()}
+    assert leaks(installation, [*planted, *folders, PASSWORD, installation.key, hospital.orthanc.dicomweb]) == []
+    assert leaks(installation, ["monai_cloud.jobs.create_job"]) != [], "the search finds what is there"
 
 
 def authenticate(host_url: str, ngc_api_key: str) -> Notebook:
