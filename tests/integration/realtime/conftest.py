@@ -1,12 +1,15 @@
 """A slot that runs as it does in production: a process of its own, watched over by a babysitter."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
 from infra.adapters.catalog.tables import Slot
+from infra.doors.realtime.slot import EXIT_DONE, SlotProcess
+from infra.wiring import Parts
 from tasks.serving.babysit import Babysitter
 from tasks.serving.slots import wait_ready
 from tests.realtime_home import Realtime, open_realtime
@@ -49,3 +52,17 @@ def running(realtime: Realtime) -> Iterator[Running]:
     finally:
         realtime.switch_off(slot_id)
         thread.join(60)
+
+
+@contextmanager
+def served(home: Realtime, parts: Parts) -> Iterator[Slot]:
+    """Serve a slot in this process."""
+    slot_id, stop, statuses = home.want(), Event(), list[int]()
+    thread = Thread(target=lambda: statuses.append(SlotProcess(parts, slot_id, stop).run()))
+    thread.start()
+    try:
+        yield wait_ready(home.parts, slot_id, READY_S)
+    finally:
+        stop.set()
+        thread.join(60)
+    assert statuses == [EXIT_DONE]

@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 
@@ -15,10 +14,8 @@ from configs.wire.slot import SlotPredict
 from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Slot
 from infra.adapters.slots.client import SlotAnswer
-from infra.doors.realtime.slot import EXIT_DONE, SlotProcess
 from infra.wiring import Parts, open_parts
-from tasks.serving.slots import wait_ready
-from tests.integration.realtime.conftest import READY_S
+from tests.integration.realtime.conftest import served
 from tests.processes import wait_until
 from tests.realtime_home import Realtime, open_realtime
 
@@ -32,20 +29,6 @@ def home(tmp_path: Path) -> Iterator[Realtime]:
     opened = open_realtime(tmp_path / "home", tmp_path / "images")
     yield opened
     opened.parts.close()
-
-
-@contextmanager
-def _served(home: Realtime, parts: Parts) -> Iterator[Slot]:
-    """Serve a slot in this process."""
-    slot_id, stop, statuses = home.want(), Event(), list[int]()
-    thread = Thread(target=lambda: statuses.append(SlotProcess(parts, slot_id, stop).run()))
-    thread.start()
-    try:
-        yield wait_ready(home.parts, slot_id, READY_S)
-    finally:
-        stop.set()
-        thread.join(60)
-    assert statuses == [EXIT_DONE]
 
 
 @contextmanager
@@ -67,7 +50,7 @@ def _ask(home: Realtime, slot: Slot, image: str) -> SlotAnswer:
 
 def test_without_its_catalog_a_slot_answers_and_then_follows_what_was_published(home: Realtime) -> None:
     parts = open_parts(home.parts.settings)
-    with _served(home, parts) as slot:
+    with served(home, parts) as slot:
         first = _ask(home, slot, "ada")
         with _away(parts):
             assert _ask(home, slot, "ada").version == first.version

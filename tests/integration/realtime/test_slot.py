@@ -28,7 +28,8 @@ from tests.integration.realtime.conftest import Running
 from tests.processes import wait_until
 from tests.realtime_home import AFFINE_RAS, OTHER_BUNDLE, SHAPE, Realtime
 
-CLIENTS = 3
+CLIENTS = 8
+SWAPS = (2, 3, 1, 2, 3, 1, 2, 3, 1, 2)
 LONG = 1800
 """Steps of 0.1 s to wait for what starts a bundle host: on a busy machine its imports alone take half a minute."""
 _numbers = itertools.count()
@@ -56,14 +57,21 @@ def _only_label(answer: SlotAnswer, folder: Path) -> int:
 
 @contextmanager
 def _load(home: Realtime, retry: Callable[[BaseException], bool] = lambda _: False) -> Iterator[list[SlotAnswer]]:
-    """Have clients ask for fresh predictions until the block ends; what they may not retry fails the test."""
+    """Have clients ask for fresh predictions until the block ends; what they may not retry fails the test.
+
+    So does an answer of an older publication than the same client had before.
+    """
     answers: list[SlotAnswer] = []
     end = Event()
 
     def ask() -> None:
+        newest = 0
         while not end.is_set():
             try:
-                answers.append(_ask(home, spec=_fresh()))
+                answer = _ask(home, spec=_fresh())
+                assert answer.seq >= newest
+                newest = answer.seq
+                answers.append(answer)
             except BusyError as error:
                 if not retry(error):
                     raise
@@ -141,11 +149,13 @@ def test_an_image_of_another_data_set_is_not_there(running: Running) -> None:
         predict(home.parts, home.experiment_id, "another", home.images["ada"], InferSpec(), "nrrd")
 
 
-def test_models_change_under_load_without_a_failed_or_mixed_answer(running: Running, tmp_path: Path) -> None:
+def test_ten_swaps_under_load_leave_no_answer_failed_mixed_or_of_an_older_model(
+    running: Running, tmp_path: Path
+) -> None:
     home = running.home
     labels = {_ask(home).version: 1}
     with _load(home) as answers:
-        for label in (2, 3, 2):
+        for label in SWAPS:
             version = home.publish(label)
             labels[version] = label
             wait_until(lambda wanted=version: answers[-1].version == wanted, "an answer of the new version")  # type: ignore[misc]
