@@ -121,7 +121,9 @@ def _settle(parts: Parts, seen: _Seen, run: FlowRun | None) -> bool:
     cancelled = run is not None and run.state in _ASKED_TO_END
     # Of a process on another machine, Prefect's word is not enough: it may train on. Its lease tells.
     dead = over and orphans.is_dead(seen.process)
-    if not (cancelled or dead or (over and seen.state == AttemptState.QUEUED)):
+    # Deleted in Prefect, a run's process is told nothing: it loses its claim, and is ended if it is on this machine.
+    deleted = run is None and not dead
+    if not (cancelled or dead or deleted or (over and seen.state == AttemptState.QUEUED)):
         return False
     reason = f"its flow run ended before its time ({run.state if run else 'gone'})"
     with parts.catalog.write() as session:
@@ -132,12 +134,14 @@ def _settle(parts: Parts, seen: _Seen, run: FlowRun | None) -> bool:
             cancel(session, job.id, IN_PREFECT)
             if dead:
                 end_asked(session, job.id, seen.n)
-        elif dead and job.status in {JobStatus.CANCELING, JobStatus.PAUSING}:
+        elif (dead or deleted) and job.status in {JobStatus.CANCELING, JobStatus.PAUSING}:
             _close(session, job.id)
-        elif dead or seen.state == AttemptState.QUEUED:
+        elif dead or deleted or seen.state == AttemptState.QUEUED:
             lose(session, job.id, seen.n, reason)
         else:
             return False
+    if deleted:
+        orphans.end(seen.process)
     return True
 
 

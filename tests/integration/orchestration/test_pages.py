@@ -213,7 +213,7 @@ def test_a_jobs_page_leads_to_its_run_in_mlflow(parts: Parts, engineer: TestClie
     assert "epoch &lt;2&gt;" in page.text
     leads = engineer.get(f"/mlflow/jobs/{job_id}")
     assert leads.headers["location"].startswith("/mlflow/#/experiments/")
-    assert leads.headers["location"].endswith(f"/runs/{run}")
+    assert leads.headers["location"].endswith(f"/runs/{run}?workflowType=machine_learning")
     assert engineer.get(f"/jobs/{uuid4()}").status_code == 404
 
 

@@ -1,0 +1,167 @@
+"""What people do in Prefect shows in the job: they cancel or delete a run, and its labels train all the same."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from sqlalchemy import select
+
+from configs.settings import Settings
+from configs.states import TERMINAL, JobStatus
+from infra.adapters.catalog import jobs
+from infra.adapters.catalog.tables import Attempt, Job
+from infra.adapters.orchestration.base import RunState
+from infra.adapters.orchestration.deployments import deploy
+from infra.wiring import Parts
+from tasks.reconcile import loop
+from tasks.rounds.count import notify, open_round_if_due
+from tasks.rounds.start import count_again
+from tests.builders import build, job, notice, start_loop
+from tests.fixtures_prefect import PrefectServer
+from tests.processes import wait_until
+
+SOON_S = 15.0
+REPOSITORY = Path(__file__).resolve().parents[3]
+_FLOW = '''
+"""A round that does nothing but hold its claim, the way every round does."""
+
+import time
+
+from prefect import flow
+
+from tasks.rounds.tasks import holding, parts
+
+
+@flow(name="continual-learning-round")
+def continual_learning_round(job_id: str, attempt: int = 1) -> None:
+    """Claim, say so, and wait."""
+    with holding(job_id, attempt) as work:
+        if work is None:
+            return
+        (parts().settings.home / f"claimed-{job_id}-{attempt}").touch()
+        while True:
+            time.sleep(0.1)
+            work[1].check()
+'''
+_ROUND_ONLY = "\n\n  - name: default"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, prefect_server: PrefectServer) -> Path:
+    """A checkout whose round waits, deployed."""
+    folder = tmp_path_factory.mktemp("waiting")
+    (folder / "flows").mkdir()
+    (folder / "flows" / "continual_learning_round.py").write_text(_FLOW)
+    (folder / "infra" / "deploy").mkdir(parents=True)
+    ours = (REPOSITORY / "infra" / "deploy" / "prefect.yaml").read_text()
+    (folder / "infra" / "deploy" / "prefect.yaml").write_text(ours.split(_ROUND_ONLY, maxsplit=1)[0])
+    deploy(prefect_server.url, prefect_server.auth, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory, prefect_server: PrefectServer, root: Path) -> Iterator[Parts]:
+    """Adapters on a real Prefect with our own times, the loops and a worker running."""
+    home = tmp_path_factory.mktemp("by-hand")
+    settings = Settings(home=home, prefect_api_url=prefect_server.url, prefect_auth=prefect_server.auth)
+    opened, stop = Parts(settings), threading.Event()
+    opened.catalog.migrate()
+    loops = threading.Thread(target=loop.run, args=(opened, stop))
+    loops.start()
+    environment = {
+        **{name: value for name, value in settings.child_environment().items() if name.startswith("TEACHBACK_")},
+        "TEACHBACK_ROOT": str(root),
+        "PYTHONPATH": f"{root}{os.pathsep}{REPOSITORY}",
+    }
+    with prefect_server.worker("rounds", root, **environment):
+        yield opened
+    stop.set()
+    loops.join()
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def loop_id(parts: Parts) -> str:
+    """A loop whose rounds are due with every label."""
+    world = build(parts.catalog)
+    running = start_loop(parts.catalog, world, round_size=1, max_rounds=9)
+    with parts.catalog.write() as session:
+        notify(session, world.dataset, [notice(world.images[0])], "ann")
+    return running
+
+
+def _claimed_round(parts: Parts, loop_id: str) -> tuple[str, str]:
+    """Return the loop's open round and its flow run, once a flow holds the round."""
+    with parts.catalog.write() as session:
+        held = jobs.locked(session, loop_id)
+        count_again(session, held)
+        open_round_if_due(session, held, at_least=1)
+    with parts.catalog.read() as session:
+        found = session.scalars(select(Job).where(Job.parent_id == loop_id, Job.status.not_in(TERMINAL))).one()
+        round_id, n = found.id, found.current_attempt
+    wait_until((parts.settings.home / f"claimed-{round_id}-{n}").exists, "the round to be held", steps=3000)
+    with parts.catalog.read() as session:
+        return round_id, session.get_one(Attempt, (round_id, n)).flow_run_id or ""
+
+
+def _api(prefect_server: PrefectServer) -> httpx.Client:
+    user, word = prefect_server.auth.get_secret_value().split(":", 1)
+    return httpx.Client(base_url=prefect_server.url, auth=(user, word), timeout=60)
+
+
+def test_a_round_cancelled_in_prefect_is_cancelled_within_seconds_and_its_labels_train_in_the_next(
+    parts: Parts, prefect_server: PrefectServer, loop_id: str
+) -> None:
+    round_id, run = _claimed_round(parts, loop_id)
+    with _api(prefect_server) as client:
+        asked = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+        client.post(f"/flow_runs/{run}/set_state", json=asked).raise_for_status()
+    began = time.monotonic()
+    wait_until(
+        lambda: job(parts.catalog, round_id).status in {JobStatus.CANCELING, JobStatus.CANCELED},
+        "the job to show it",
+        steps=600,
+    )
+    spent = time.monotonic() - began
+    wait_until(lambda: job(parts.catalog, round_id).status == JobStatus.CANCELED, "the round to end", steps=1200)
+    assert job(parts.catalog, round_id).message == "cancelled by a person, in Prefect"
+    assert job(parts.catalog, loop_id).status == JobStatus.RUNNING
+    following, _ = _claimed_round(parts, loop_id)
+    assert job(parts.catalog, following).round_no == (job(parts.catalog, round_id).round_no or 0) + 1
+    assert spent < SOON_S
+
+
+def test_a_run_deleted_in_prefect_loses_its_claim_and_the_next_attempt_starts(
+    parts: Parts, prefect_server: PrefectServer, loop_id: str
+) -> None:
+    round_id, run = _claimed_round(parts, loop_id)
+    with parts.catalog.read() as session:
+        process = psutil.Process(session.get_one(Attempt, (round_id, 1)).pid)
+    with _api(prefect_server) as client:
+        client.delete(f"/flow_runs/{run}").raise_for_status()
+    began = time.monotonic()
+    wait_until(lambda: job(parts.catalog, round_id).current_attempt == 2, "the next attempt", steps=600)
+    assert time.monotonic() - began < SOON_S
+    wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "the process to end")
+    _, second = _claimed_round(parts, loop_id)
+    assert second != run
+    assert job(parts.catalog, round_id).status == JobStatus.RUNNING
+
+
+def test_a_run_whose_process_is_killed_is_followed_by_the_next_attempt(
+    parts: Parts, prefect_server: PrefectServer, loop_id: str
+) -> None:
+    round_id, run = _claimed_round(parts, loop_id)
+    before = job(parts.catalog, round_id).current_attempt
+    with parts.catalog.read() as session:
+        os.kill(session.get_one(Attempt, (round_id, before)).pid or 0, signal.SIGKILL)
+    began = time.monotonic()
+    wait_until(lambda: job(parts.catalog, round_id).current_attempt == before + 1, "the next attempt", steps=600)
+    assert time.monotonic() - began < SOON_S
+    wait_until(lambda: prefect_server.client().state(run) == RunState.CRASHED, "Prefect to say so")
