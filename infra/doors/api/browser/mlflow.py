@@ -79,7 +79,9 @@ async def run_of_job(job_id: str, request: Request, parts: PartsDep, visitor: Vi
             f"MLflow does not show the job's run now ({type(error).__name__}): try again soon."
         ) from None
     base = parts.settings.mlflow_ui_url.rstrip("/") or PREFIX
-    return RedirectResponse(f"{base}/#/experiments/{group}/runs/{run}?workflowType=machine_learning", HTTPStatus.TEMPORARY_REDIRECT)
+    return RedirectResponse(
+        f"{base}/#/experiments/{group}/runs/{run}?workflowType=machine_learning", HTTPStatus.TEMPORARY_REDIRECT
+    )
 
 
 @router.api_route(f"{PREFIX}/{{path:path}}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
