@@ -15,10 +15,10 @@ from sqlalchemy.orm import Session
 from configs.specs.annotation import AnnotationSpec
 from configs.specs.dataset import DatasetSpec
 from configs.specs.round import RoundSpec
-from configs.states import JobStatus
+from configs.states import TERMINAL, JobStatus
 from infra.adapters.catalog import jobs, labels, outbox
 from infra.adapters.catalog.session import lock
-from infra.adapters.catalog.tables import Attempt, Dataset, Job, Label, Lease, PendingImage
+from infra.adapters.catalog.tables import Attempt, Dataset, Image, Job, Label, Lease, PendingImage
 from infra.adapters.catalog.tables.base import now
 from tasks.labels.checked import CheckedNotice, NoticeKind
 from tasks.labels.choose import OCCUPIES, people_s
@@ -34,8 +34,11 @@ __all__ = [
     "hold",
     "notify",
     "open_round_if_due",
+    "say_if_out",
     "take_out_label",
 ]
+
+_OUT = "No image is left to label"
 
 
 def notify(session: Session, dataset_id: str, notices: list[CheckedNotice], actor: str) -> int:
@@ -56,7 +59,21 @@ def notify(session: Session, dataset_id: str, notices: list[CheckedNotice], acto
             count_image(session, dataset, loops, notice.image_id, new=taken.counts and taken.label.kind == "mask")
     for loop in loops:
         open_round_if_due(session, loop)
+        say_if_out(session, loop)
     return changed
+
+
+def say_if_out(session: Session, loop: Job) -> None:
+    """Say in a loop's message if no image is left to label while too few labels wait for a round; else take it back."""
+    left = select(Image.id).where(Image.dataset_id == loop.dataset_id, Image.open.is_(True)).limit(1)
+    waits = loop.pending > 0 and jobs.open_child(session, loop.id) is None and loop.status not in TERMINAL
+    if waits and session.scalar(left) is None:
+        loop.message = (
+            f"{_OUT}: {loop.pending} labels wait for a round of {loop.round_size}. Resume the job with round_now to"
+            " train with them."
+        )
+    elif loop.message.startswith(_OUT):
+        loop.message = ""
 
 
 def hold(session: Session, dataset_id: str) -> tuple[Dataset, Sequence[Job]]:

@@ -10,7 +10,7 @@ from infra.adapters.catalog.tables import Decision, Job, ModelVersion, Publicati
 from infra.wiring import Parts
 from tasks.publishing.gate import Verdict
 from tasks.rounds import attempts, turns
-from tasks.rounds.count import open_round_if_due
+from tasks.rounds.count import open_round_if_due, say_if_out
 from tasks.rounds.evaluate import Evaluation, read_evaluation
 from tasks.rounds.judged import earlier_results, judged
 from tasks.rounds.result import RoundResult
@@ -134,3 +134,4 @@ def _close_or_continue(session: Session, loop: Job, result: RoundResult) -> None
         loop.status, loop.message = JobStatus.DONE, f"key_metric {loop.best_metric:.4f} reached"
     else:
         open_round_if_due(session, loop)
+        say_if_out(session, loop)

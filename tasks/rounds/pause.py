@@ -10,7 +10,7 @@ from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.tables import Attempt, Job
 from tasks.rounds import turns
 from tasks.rounds.attempts import PAUSED
-from tasks.rounds.count import open_round_if_due
+from tasks.rounds.count import open_round_if_due, say_if_out
 from tasks.rounds.start import count_again
 
 _ASKED = (JobStatus.PAUSING, JobStatus.PAUSED)
@@ -83,6 +83,7 @@ def _resume_loop(session: Session, loop: Job, *, round_now: bool) -> str:
     if round_now:
         count_again(session, loop)
     opened = open_round_if_due(session, loop, at_least=1 if round_now else None)
+    say_if_out(session, loop)
     said = f"Job {loop.id} is {loop.status}"
     if opened is not None:
         return f"{said}; round {opened.round_no} starts"
