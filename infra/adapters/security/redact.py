@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -79,6 +80,21 @@ def guard(handlers: Iterable[logging.Handler], redactor: Redactor) -> None:
     for handler in handlers:
         if not any(isinstance(found, RedactingFilter) for found in handler.filters):
             handler.addFilter(RedactingFilter(redactor))
+
+
+def redact_file(path: Path, redactor: Redactor) -> None:
+    """Rewrite a log line by line, if anything in it has to go; nobody may be writing it any more."""
+    aside = path.with_name(f".{path.name}.redacted")
+    changed = False
+    with path.open(errors="replace") as old, aside.open("w") as new:
+        for line in old:
+            said = redactor.redact(line)
+            changed = changed or said != line
+            new.write(said)
+    if changed:
+        aside.replace(path)
+    else:
+        aside.unlink()
 
 
 def guard_all(redactor: Redactor) -> None:

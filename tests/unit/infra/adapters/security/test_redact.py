@@ -2,10 +2,11 @@
 
 import logging
 from io import StringIO
+from pathlib import Path
 
 import pytest
 
-from infra.adapters.security.redact import Redactor, guard, guard_all
+from infra.adapters.security.redact import Redactor, guard, guard_all, redact_file
 from infra.adapters.security.tokens import new_key
 
 
@@ -68,3 +69,15 @@ def test_every_handler_of_every_logger_is_guarded() -> None:
     logger.error("login with %s", "pa55word")
     assert said == ["login with [hidden]"]
     assert len(logger.handlers[0].filters) == 1
+
+
+def test_a_log_that_a_child_wrote_is_redacted_line_by_line_and_a_clean_one_is_left(tmp_path: Path) -> None:
+    said, clean = tmp_path / "log.txt", tmp_path / "clean.txt"
+    said.write_text("epoch 1\nread /x/1.2.826.0.1.3680043.8.498.7/a with pa55word\nepoch 2\n")
+    clean.write_text("epoch 1\n")
+    untouched = clean.stat().st_ino
+    for path in (said, clean):
+        redact_file(path, Redactor(["pa55word"]))
+    assert said.read_text() == "epoch 1\nread /x/[hidden]/a with [hidden]\nepoch 2\n"
+    assert clean.stat().st_ino == untouched
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clean.txt", "log.txt"]
