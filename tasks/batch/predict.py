@@ -32,6 +32,8 @@ from infra.adapters.compute.failures import error_of
 from infra.adapters.images.base import ImageStore, LabelToStore
 from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder
+from tasks.devices.hold import computing
+from tasks.devices.needs import batch_need
 from tasks.images.stores import image_of, store_of
 from tasks.images.volume import Volume, read_volume
 from tasks.labels.series import series_headers
@@ -140,7 +142,16 @@ class _Batch:
         )
         try:
             with (
-                self._parts.hosts.start(request, work=self._work, bundle=self._bundle, readable=[raw]) as host,
+                computing(
+                    self._parts,
+                    request,
+                    batch_need(self._parts, self.version.bundle_id, self.version.weights),
+                    holder=f"batch:{self._work.parent.parent.name}:{self._work.parent.name}",
+                    work=self._work,
+                    bundle=self._bundle,
+                    readable=[raw],
+                    check=lease.check,
+                ) as host,
                 lease.calls(host.kill),
             ):
                 heard = host.messages()
