@@ -16,7 +16,7 @@ from tests.fixtures_installation import Installation, command
 from tests.processes import wait_until
 
 EPOCHS = 30
-CASES = 3
+CASES = 4
 CLOUD = "/api/v1/orgs/local"
 NATIVE = "/api/teachback/v1"
 
