@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     host_keep_free_mib: int = Field(
         default=1024, ge=0, description="A bundle host is killed when the disk has less left than that."
     )
+    uncaged_bundles: bool = Field(
+        default=False,
+        description="Whether bundles from outside `bundles_dir` are registered where nothing keeps their code in.",
+    )
     warm_host: str = Field(
         default="",
         description="Socket of the process that bundle hosts are forked from; default: in the home folder, which `up`"

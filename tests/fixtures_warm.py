@@ -14,7 +14,14 @@ from infra.adapters.compute.processes import warm_command, warm_environment
 from tests.processes import end, wait_until
 
 SETTING = "TEACHBACK_WARM_HOST"
-_FOLDERS = ("contract/test_bundle_hosts.py", "crash", "e2e", "integration/compute", "integration/realtime")
+_FOLDERS = (
+    "contract/test_bundle_hosts.py",
+    "crash",
+    "e2e",
+    "integration/compute",
+    "integration/realtime",
+    "contract/test_hostile_bundle.py",
+)
 _STARTERS = tuple(str(ROOT / "tests" / folder) for folder in (*_FOLDERS, "integration/rounds/test_round.py"))
 
 

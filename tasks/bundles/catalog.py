@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from configs.errors import BundleError, NotFoundError
+from configs.errors import BundleError, ForbiddenError, NotFoundError
 from infra.adapters.catalog.tables import Bundle
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
@@ -33,8 +33,10 @@ def register(parts: Parts, folder: Path, *, by: str) -> Bundle:
 
     Raises:
         BundleError: If it does not run, or has no weights and no `weights: random(seed)`.
+        ForbiddenError: If it comes from elsewhere and there is no cage to keep its code in.
         InvalidRequestError: If the archive is not acceptable.
     """
+    _trusted_or_caged(parts, folder)
     sha256, unpacked = unpack(folder, parts.settings.home / "bundles")
     with parts.catalog.read() as session:
         known = session.get(Bundle, sha256)
@@ -56,6 +58,17 @@ def register(parts: Parts, folder: Path, *, by: str) -> Bundle:
     )
     with parts.catalog.write() as session:
         return session.merge(bundle)
+
+
+def _trusted_or_caged(parts: Parts, folder: Path) -> None:
+    settings = parts.settings
+    shipped = folder.resolve().is_relative_to(settings.bundles_dir.resolve())
+    if not shipped and parts.hosts.level == "limits" and not settings.uncaged_bundles:
+        raise ForbiddenError(
+            "This bundle does not come with the project, and no cage works here: its code would run as this user, with"
+            " this user's files and network. Install bubblewrap; or, if you trust its code, set"
+            " TEACHBACK_UNCAGED_BUNDLES=true"
+        )
 
 
 def bundle_folder(parts: Parts, bundle_id: str) -> Path:

@@ -16,6 +16,11 @@ _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/sys")
 _ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime", "passwd", "group")
 
 
+_BUBBLEWRAP = ("bwrap", "--unshare-all", "--die-with-parent")
+# The machine's root may write there without any capability, such as which program the kernel runs after a crash.
+_OF_THE_KERNEL = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")
+
+
 class View(NamedTuple):
     """What a host may see of the file system besides Python and the system's libraries."""
 
@@ -26,16 +31,24 @@ class View(NamedTuple):
 @cache
 def probe() -> CageLevel:
     """Return the strongest cage that works here; tried once per process."""
+    return "bubblewrap" if _runs(_bubblewrap()) else "limits"
+
+
+@cache
+def _bubblewrap() -> tuple[str, ...]:
+    """Return how bubblewrap is called; it forbids more user namespaces within from version 0.8 on."""
+    forbidding = (*_BUBBLEWRAP, "--unshare-user", "--disable-userns")
+    return forbidding if _runs(forbidding) else _BUBBLEWRAP
+
+
+def _runs(command: Sequence[str]) -> bool:
     try:
         tried = subprocess.run(
-            ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "true"],
-            capture_output=True,
-            timeout=10,
-            check=False,
+            [*command, "--ro-bind", "/", "/", "--proc", "/proc", "true"], capture_output=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        return "limits"
-    return "bubblewrap" if tried.returncode == 0 else "limits"
+        return False
+    return tried.returncode == 0
 
 
 def python_paths(root: Path) -> list[Path]:
@@ -62,10 +75,12 @@ def binds(view: View, root: Path) -> list[Bind]:
 
 def wrap(argv: Sequence[str], *, seen: Sequence[Bind], environment: Mapping[str, str], folder: Path) -> list[str]:
     """Return the bubblewrap command that runs *argv* in *folder*, seeing *seen* and nothing else."""
-    command = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
+    command = [*_bubblewrap(), "--new-session", "--clearenv", "--cap-drop", "ALL"]
     for name, value in environment.items():
         command += ["--setenv", name, value]
     command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 (a private one, inside)
+    for name in _OF_THE_KERNEL:
+        command += ["--ro-bind-try", f"/proc/{name}", f"/proc/{name}"]
     for bind in seen:
         kind = "--dev-bind" if bind.device else "--bind" if bind.writable else "--ro-bind"
         command += [f"{kind}-try" if bind.optional else kind, bind.path, bind.path]

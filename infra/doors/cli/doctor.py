@@ -29,11 +29,12 @@ app = noun("Check this machine and this installation.")
 _LOWEST, _ABOVE = (3, 11), (3, 14)
 _LEAST_FREE = 5 * 2**30
 _CAGES = {
-    "bubblewrap": "bundle code sees only its own files and no network: a security boundary",
-    "namespaces": "bundle code has no network and only the files it needs, in namespaces of this user",
-    "limits": "NOT a security boundary: bundle code runs as this user with limits; install bubblewrap, and register "
-    "only bundles that you trust",
+    "bubblewrap": "a security boundary: bundle code sees its own files alone and no network, no other process and no "
+    "secret, all that it starts ends with it, and memory per process and disk are bounded; processor time is not",
+    "limits": "NOT a security boundary: bundle code runs as this user and can read what this user can; memory per "
+    "process and disk are bounded. Install bubblewrap; bundles from elsewhere need TEACHBACK_UNCAGED_BUNDLES=true",
 }
+_UNCOUNTED = ". As root, the number of processes of a host that starts cold is not bounded: run as another user"
 _STRONG = "bubblewrap"
 
 
@@ -99,7 +100,16 @@ def _packages(_: Settings) -> Iterator[Finding]:
 
 def _cage(settings: Settings) -> Iterator[Finding]:
     level = ProcessHosts(silence_s=settings.host_silence_s).level
-    yield Finding("cage", "good" if level == _STRONG else "weak", f"{level}: {_CAGES.get(level, 'unknown')}")
+    said = f"{level}: {_CAGES[level]}"
+    if level == _STRONG and os.geteuid() == 0:
+        said += _UNCOUNTED
+    yield Finding("cage", "good" if level == _STRONG else "weak", said)
+    socket = settings.warm_socket
+    if socket is None:
+        yield Finding("warm host", "weak", "off: every bundle host starts cold, which takes seconds")
+    elif level == _STRONG:
+        said = f"at {socket}" if socket.exists() else "does not run; bundle hosts start cold until `up`"
+        yield Finding("warm host", "good", said)
 
 
 def _home(settings: Settings) -> Iterator[Finding]:
