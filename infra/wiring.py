@@ -4,6 +4,8 @@ What is dear to open (Prefect's client, MLflow's, the probe of the cage) is open
 slot and the command line need none of it.
 """
 
+import os
+import stat
 from functools import cached_property
 
 from configs.settings import Settings
@@ -19,6 +21,8 @@ from infra.adapters.security.redact import Redactor, guard_all
 from infra.adapters.security.vault import Vault
 from infra.adapters.slots.client import SlotClient
 from infra.adapters.tracking.base import Tracking
+
+_OWNER_ALONE = 0o700
 
 
 class Parts:
@@ -79,6 +83,9 @@ class Parts:
 def open_parts(settings: Settings) -> Parts:
     """Join the adapters that these settings name; the home folder is made, for its owner alone."""
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = settings.home.stat()
+    if found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) != _OWNER_ALONE:
+        settings.home.chmod(_OWNER_ALONE)  # made by somebody else's mkdir, or a volume
     opened = Parts(settings)
     guard_all(opened.redactor)
     return opened
