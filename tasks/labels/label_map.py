@@ -106,6 +106,9 @@ def map_label(
     spoken = set(to_index.values())
     if annotated is not None:
         spoken = {known[plain(name)] for name in annotated if plain(name) in known}
+        told = {plain(name) for name in (said or {}).values()}
+        if strange_names := sorted(name for name in annotated if plain(name) not in known.keys() | told):
+            warnings.append(f"The experiment has no such label: {', '.join(strange_names)}")
     # A mark of a name that the author does not speak about counts as nothing: as a class of its own it would be learnt.
     learnt = {value: index if index in spoken else _BACKGROUND for value, index in to_index.items()}
     return MappedLabel(

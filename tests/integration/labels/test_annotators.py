@@ -11,7 +11,8 @@ from configs.errors import ConflictError, InvalidRequestError, NotFoundError
 from configs.states import LabelState
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.session import Catalog
-from infra.adapters.catalog.tables import Dataset, Image, Label, Lease
+from infra.adapters.catalog.tables import Dataset, Image, Label, LabelTag, Lease
+from infra.adapters.catalog.tables.base import new_id
 from tasks.labels.choose import choices
 from tasks.labels.review import approve, send_back
 from tasks.rounds.count import CheckedNotice, count_pending, notify
@@ -126,6 +127,28 @@ def test_two_who_save_at_once_make_their_image_count_once(catalog: Catalog) -> N
         assert jobs.open_child(session, loop) is not None
         layers = session.execute(select(Label.image_id, Label.layer)).all()
     assert sorted(tuple(row) for row in layers) == sorted((image, layer) for image in world.images for layer in (0, 1))
+
+
+def test_one_content_saved_by_eight_threads_at_once_is_one_version_and_counts_once(catalog: Catalog) -> None:
+    world = _world(catalog)
+    loop = start_loop(catalog, world)
+    said = notice(world.images[0]).model_copy(update={"saved": True, "label_id": new_id()})
+    gate = Barrier(8)
+
+    def save(number: int) -> int:
+        gate.wait()
+        with catalog.write() as session:
+            # Where each wrote it need not be the same: the label's own id says that it is one.
+            mine = said.model_copy(update={"store_key": f"place-{number}", "tag": f"tag-{number % 2}"})
+            return notify(session, world.dataset, [mine], "anna")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(save, range(8))) == 1
+
+    assert job(catalog, loop).pending == 1
+    with catalog.read() as session:
+        assert session.scalar(select(func.count(Label.id))) == 1
+        assert session.scalars(select(LabelTag.tag).order_by(LabelTag.tag)).all() == ["tag-0", "tag-1"]
 
 
 def test_where_approved_labels_train_a_label_counts_when_it_is_approved(catalog: Catalog) -> None:

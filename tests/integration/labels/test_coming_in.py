@@ -208,11 +208,13 @@ def test_an_image_that_vanished_from_its_store_is_left_out_of_the_round(folder: 
     write_nifti(Volume(np.ones(SHAPE, np.uint8), IMAGE.affine), label)
     saved = save_label(folder.parts, folder.dataset, folder.image, label, LabelParams(), "ann")
     parts, row = folder.parts, folder.rows()[0]
+    with parts.catalog.read() as session:
+        fingerprint = session.scalars(select(Image.fingerprint)).one()
     assert row.blob is not None
     snapshot_row = SnapshotRow(
         dataset=folder.dataset,
         image=row.image_id,
-        image_fingerprint="",
+        image_fingerprint=fingerprint,
         label=saved.label_id,
         label_sha256=row.blob,
         label_ending=".nii.gz",

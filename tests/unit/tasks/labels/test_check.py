@@ -63,6 +63,13 @@ def test_the_caller_may_say_what_was_annotated(tmp_path: Path) -> None:
     assert checked.annotated == ["liver", "spleen"]
 
 
+def test_a_name_that_the_caller_speaks_about_and_the_experiment_has_not_is_told(tmp_path: Path) -> None:
+    checked = check_label(IMAGE, _save(tmp_path / "a.nii", 1), LABELS, annotated=["liver", "thymus"])
+
+    assert checked.annotated == ["liver"]
+    assert checked.warnings == ["The experiment has no such label: thymus"]
+
+
 def test_marks_of_a_name_that_the_caller_does_not_speak_about_are_not_learnt(tmp_path: Path) -> None:
     path = _save(tmp_path / "a.nii", 1, 7)
 
