@@ -14,15 +14,21 @@ from threading import Event
 import numpy as np
 import psutil
 import pytest
+from sqlalchemy import select
 
 from configs.errors import BusyError, InvalidRequestError, NotFoundError
 from configs.specs.infer import InferSpec
 from configs.states import SlotState
 from configs.wire.slot import LabelForm
 from infra.adapters.catalog import slots
+from infra.adapters.catalog.tables import Candidate
 from infra.adapters.slots.client import SlotAnswer
+from infra.services.callers import Caller, Role
+from infra.services.images import NextImage
+from infra.services.inference import prefetch
 from tasks.images.geometry import RAS_FROM_LPS
 from tasks.images.volume import Volume, read_volume
+from tasks.selection.next_image import next_image, upcoming
 from tasks.serving.predict import hint, predict
 from tests.integration.realtime.conftest import Running
 from tests.processes import wait_until
@@ -128,6 +134,23 @@ def test_a_hinted_image_is_predicted_before_somebody_asks(running: Running) -> N
     )
 
     assert _ask(home, "di").cached
+
+
+def test_the_two_images_that_come_next_are_predicted_ahead_and_so_scored(running: Running) -> None:
+    home = running.home
+    caller = Caller(org=home.org, subject="ann", name="ann", role=Role.ANNOTATOR)
+    with home.parts.catalog.write() as session:
+        given = next_image(session, home.dataset_id, holder="ann", experiment_id=home.experiment_id)
+        ahead = upcoming(session, home.dataset_id, count=2, experiment_id=home.experiment_id)
+    prefetch(home.parts, caller, NextImage(experiment_id=home.experiment_id), given)
+
+    def scored() -> set[int]:
+        with home.parts.catalog.read() as session:
+            return set(session.scalars(select(Candidate.image_id).where(Candidate.method == "entropy")))
+
+    wait_until(lambda: scored() >= {image.id for image in ahead}, "the scores of the next two")
+    keys = {number: key for key, number in home.images.items()}
+    assert all(_ask(home, keys[image.id]).cached for image in (given, *ahead))
 
 
 def test_a_second_process_finds_the_slot_taken_and_leaves_quietly(running: Running) -> None:
