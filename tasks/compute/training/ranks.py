@@ -16,13 +16,12 @@ from threading import Thread
 
 import torch
 from lightning.fabric.plugins.environments import ClusterEnvironment
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from configs.wire.host import REQUESTS, Failed, HostMessage, TrainRequest
 from tasks.compute import confine, lean
 from tasks.compute.control import Control
 from tasks.compute.failures import BadInputError
-from tasks.compute.loader.config import device
 from tasks.compute.training.team import Team
 
 _HOST = "127.0.0.1"
@@ -109,10 +108,10 @@ def ranks_for(wanted: int) -> int:
     return wanted
 
 
-def strategy(team: Team, port: int) -> Strategy:
+def strategy(team: Team, port: int) -> Strategy | str:
     """Return how Lightning is to train: alone, or with the others by DDP (NCCL on GPUs, Gloo without)."""
     if team.ranks == 1:
-        return SingleDeviceStrategy(device=device())
+        return "auto"
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     return DDPStrategy(cluster_environment=Ranks(team, port), process_group_backend=backend)
 
