@@ -12,6 +12,7 @@ import psutil
 
 from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Attempt
+from tasks.compute.training.checkpoint import load
 from tests.fixtures_installation import Installation, command
 from tests.processes import wait_until
 
@@ -94,8 +95,16 @@ class Ward:
 
     def first_step(self, job: str, attempt: int) -> int:
         """Return the number of the first training step that an attempt tells of; counted over all attempts."""
+        return min(self._steps(job, attempt))
+
+    def last_step(self, job: str, attempt: int) -> int:
+        """Return the number of the last training step of an attempt that left well: its checkpoint's."""
+        newest = max(self._attempt(job, attempt).glob("checkpoints/*.ckpt"), key=lambda path: int(path.stem))
+        return load(newest).steps
+
+    def _steps(self, job: str, attempt: int) -> list[int]:
         lines = (self._attempt(job, attempt) / "events.jsonl").read_text().splitlines()
-        return min(int(event["step"]) for event in map(json.loads, lines) if event["name"] == "train_loss")
+        return [int(event["step"]) for event in map(json.loads, lines) if event["name"] == "train_loss"]
 
     def _attempt(self, job: str, attempt: int) -> Path:
         return self.installation.home / "artifacts" / "attempts" / job / str(attempt)

@@ -1,0 +1,26 @@
+"""A round that is paused in mid-training leaves its device, and goes on at the very step."""
+
+import pytest
+
+from tests.crash.ward import CLOUD, EPOCHS, Ward, answer
+from tests.processes import wait_until
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_round_that_is_paused_in_training_goes_on_at_the_very_step(ward: Ward) -> None:
+    job = ward.start_round()
+    ward.wait_for_training(job)
+    host = ward.host(job)
+    path = f"{CLOUD}/experiments/{ward.experiment}/jobs/{job}"
+
+    assert answer(ward.client.post(f"{path}:pause"), 200)["message"] == f"Job {job} is Pausing"
+    wait_until(lambda: ward.round(job)["status"] == "Paused", "the round to be paused", steps=600)
+    assert not host.is_running()
+    left_at = ward.last_step(job, 1)
+    assert answer(ward.client.post(f"{path}:resume"), 200)["message"] == f"Job {job} is Resuming"
+
+    round_ = ward.wait_for_end(job)
+    assert (round_["status"], round_["attempts"]) == ("Done", 2), round_
+    assert ward.first_step(job, 2) == left_at + 1
+    assert answer(ward.client.get(path), 200)["result"]["epoch"] == EPOCHS
