@@ -1,0 +1,29 @@
+"""What `up` runs, and when."""
+
+from pathlib import Path
+
+import pytest
+
+from configs.settings import Settings
+from infra.doors.cli.supervisor.addresses import Ports
+from infra.doors.cli.supervisor.parts import parts_of
+
+PORTS = Ports(api=1, prefect=2, mlflow=3)
+
+
+def test_the_warm_host_comes_last_holds_up_nothing_and_gets_nothing_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEACHBACK_PLANTED", "secret")
+    parts = parts_of(Settings(home=tmp_path, warm_host=""), PORTS)
+    warm = parts[-1]
+    assert warm.name == "warm-host"
+    assert str(tmp_path / "run" / "warm.sock") in warm.command
+    assert not warm.gates
+    assert set(warm.needs) == {part.name for part in parts if part.gates}
+    assert set(warm.environment) == {"PATH", "LANG", "PYTHONPATH"}
+
+
+@pytest.mark.parametrize("elsewhere", ["off", "/another/warm.sock"])
+def test_a_warm_host_that_is_named_or_not_wanted_is_not_started(tmp_path: Path, elsewhere: str) -> None:
+    assert "warm-host" not in {part.name for part in parts_of(Settings(home=tmp_path, warm_host=elsewhere), PORTS)}
