@@ -8,6 +8,7 @@ from sqlalchemy import delete, select, update
 
 from configs.errors import ConflictError, NotFoundError
 from configs.specs.round import RoundSpec
+from configs.specs.train import TrainSpec
 from configs.states import TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.tables import Attempt, Experiment, Job, Outbox, PendingImage
@@ -81,6 +82,30 @@ def test_without_labels_pending_a_persons_run_trains_on_what_there_is(parts: Par
     start_loop(parts.catalog, world)
 
     assert job(parts.catalog, adopt(parts, RUN, "liver")).parent_id is None
+
+
+def test_a_training_by_itself_leaves_the_loop_its_labels(parts: Parts, world: World) -> None:
+    loop = start_loop(parts.catalog, world, round_size=5)
+    _label(parts, world, 0)
+
+    found = job(parts.catalog, adopt(parts, RUN, "liver", reason="to compare", of_loop=False))
+
+    assert (found.parent_id, found.description) == (None, "to compare")
+    assert job(parts.catalog, loop).pending == 1
+
+
+def test_a_persons_round_trains_as_its_loop_does_unless_the_person_says_how(parts: Parts, world: World) -> None:
+    loop = start_loop(parts.catalog, world, round_size=5)
+    with parts.catalog.write() as session:
+        running = session.get_one(Job, loop)
+        running.spec = {**running.spec, "train_spec": {"epochs": 7}}
+    _label(parts, world, 0)
+
+    assert job(parts.catalog, adopt(parts, RUN, "liver", publish="review")).spec["train"]["epochs"] == 7
+    with parts.catalog.write() as session:
+        cancel(session, _children(parts, loop)[0].id, "ann")
+    other = job(parts.catalog, adopt(parts, RUN[:-1] + "2", "liver", train=TrainSpec(epochs=3)))
+    assert (other.spec["train"]["epochs"], other.spec["publish"]) == (3, "gate")
 
 
 def test_two_persons_at_once_start_one_training(parts: Parts, world: World) -> None:
