@@ -47,8 +47,8 @@ NAMED: list[tuple[str, str, dict[str, Any], int]] = [
     ),
     ("GET", "/experiments/$own_experiment/jobs/$job", {}, 404),
 ]
-# Not of an organisation: bundles and base experiments are everybody's, and a webhook's sender has no key.
-FREE = {"/hooks/{hook_id}", "/api/teachback/v1/bundles"}
+# Not of an organisation: bundles are everybody's, logs the operator's, and a webhook's sender has no key.
+FREE = {"/hooks/{hook_id}", "/api/teachback/v1/bundles", "/logs/{name}"}
 
 
 @pytest.fixture
