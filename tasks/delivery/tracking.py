@@ -1,9 +1,10 @@
 """What MLflow is told of a job: written behind, from rows and events that stay, so an outage delays and loses nothing.
 
-Only ids, hashes and numbers: MLflow has no business with names.
+Only ids, hashes, numbers and label names: MLflow has no business with people. Everything is said again without harm,
+and to an empty MLflow all of it is said anew.
 """
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy import select, update
@@ -13,12 +14,15 @@ from configs.states import TERMINAL, JobStatus
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.outbox import Entry
 from infra.adapters.catalog.tables import Experiment, Job, ModelVersion, Publication
-from infra.adapters.tracking.base import MetricPoint
 from infra.wiring import Parts
 from tasks.delivery.events import read_events
+from tasks.delivery.metrics import result_points
+from tasks.delivery.package import package
+from tasks.rounds.result import RoundResult
 
 PUBLISHED, CHALLENGER = "published", "challenger"
 _ENDS = {JobStatus.DONE: "FINISHED", JobStatus.ERROR: "FAILED", JobStatus.CANCELED: "KILLED"}
+_LONGEST_TAG = 500
 
 
 def track(parts: Parts, entry: Entry) -> None:
@@ -36,7 +40,7 @@ def track(parts: Parts, entry: Entry) -> None:
         return
     if job is not None:
         _track_job(parts, experiment, job)
-    _track_published(parts, experiment)
+    _set_aliases(parts, experiment)
 
 
 def behind(parts: Parts, job: Job) -> bool:
@@ -55,41 +59,88 @@ def group_name(experiment: Experiment) -> str:
     return f"{experiment.arch}-{experiment.id}"
 
 
+def aliases(session: Session, experiment: Experiment) -> Mapping[str, ModelVersion | None]:
+    """Return what each alias is to name: what is served, and the newest version.
+
+    The bundle's own weights are no version of ours: while they are served, nothing is `published`.
+    """
+    trained = select(ModelVersion).where(
+        ModelVersion.experiment_id == experiment.id, ModelVersion.weights.is_not(None), ModelVersion.job_id.is_not(None)
+    )
+    published = session.scalar(trained.where(ModelVersion.id == experiment.published_version))
+    newest = session.scalar(trained.order_by(ModelVersion.number.desc()).limit(1))
+    return {PUBLISHED: published, CHALLENGER: newest}
+
+
 def _track_job(parts: Parts, experiment: Experiment, job: Job) -> None:
+    if job.action == "annotation":
+        _track_loop(parts, experiment, job)
+        return
     with parts.catalog.read() as session:
-        tags = _tags(session, job)
         parent = jobs.get(session, job.parent_id) if job.parent_id else None
         version = session.scalar(select(ModelVersion).where(ModelVersion.job_id == job.id))
-    tracking, group = parts.tracking, group_name(experiment)
-    above = None
-    if parent is not None:
-        above = tracking.ensure_run(group, parent.id, name="annotation", tags={"job": parent.id})
-        if parent.status in TERMINAL:
-            tracking.end_run(above, _ENDS[JobStatus(parent.status)])
+        tags = _tags(session, experiment, job, version)
+    above = _track_loop(parts, experiment, parent) if parent is not None else None
     name = f"round {job.round_no}" if job.round_no else job.action
-    run = tracking.ensure_run(group, job.id, name=name, tags=tags, parent=above)
-    with parts.catalog.write() as session:
-        session.execute(update(Job).where(Job.id == job.id).values(tracking_run=run, modified_at=Job.modified_at))
-    tracking.log_params(run, _params(job))
+    run = _run_of(parts, experiment, job, name, tags, above)
+    parts.tracking.log_params(run, _params(job))
     _send_events(parts, job, run)
-    _send_result(parts, job, run)
+    if job.action == "train" and job.result and job.status in TERMINAL:
+        parts.tracking.log_metrics(run, result_points(job, 0))
+        if above is not None:
+            parts.tracking.log_metrics(above, result_points(job, job.round_no or 0))
     if version is not None and version.weights is not None:
-        number = tracking.register_version(group, version.id, run=run, manifest=_manifest(version))
-        tracking.set_alias(group, CHALLENGER, number)
+        _register(parts, experiment, version, run)
     if job.status in TERMINAL:
-        tracking.end_run(run, _ENDS[JobStatus(job.status)])
+        parts.tracking.end_run(run, _ENDS[JobStatus(job.status)], at=job.modified_at)
 
 
-def _tags(session: Session, job: Job) -> dict[str, str]:
-    publication = session.scalar(select(Publication).where(Publication.job_id == job.id))
-    bundle = session.scalar(select(Experiment.bundle_id).where(Experiment.id == job.experiment_id))
+def _track_loop(parts: Parts, experiment: Experiment, loop: Job) -> str:
+    """Return the run of a loop, under which its rounds are shown."""
+    tags = {"job": loop.id, "bundle": experiment.bundle_id, "rounds": str(loop.rounds_done), "status": loop.status}
+    run = _run_of(parts, experiment, loop, "annotation", tags)
+    if loop.status in TERMINAL:
+        parts.tracking.end_run(run, _ENDS[JobStatus(loop.status)], at=loop.modified_at)
+    return run
+
+
+def _run_of(
+    parts: Parts, experiment: Experiment, job: Job, name: str, tags: Mapping[str, str], parent: str | None = None
+) -> str:
+    """Return the job's run. One that is not the run of before knows nothing yet: it is told from the first event on."""
+    group = group_name(experiment)
+    run = parts.tracking.ensure_run(group, job.id, name=name, started=job.created_at, tags=tags, parent=parent)
+    if run != job.tracking_run:
+        _note(parts, job, tracking_run=run, events_sent=0)
+        job.events_sent = 0
+    return run
+
+
+def _note(parts: Parts, job: Job, **values: str | int) -> None:
+    with parts.catalog.write() as session:
+        session.execute(update(Job).where(Job.id == job.id).values(modified_at=Job.modified_at, **values))
+
+
+def _tags(session: Session, experiment: Experiment, job: Job, version: ModelVersion | None) -> dict[str, str]:
+    """Return what a round is known by. The verdict is the gate's: what a person wrote about it stays with us."""
+    result = RoundResult.model_validate(job.result) if job.action == "train" else RoundResult()
+    seq = None
+    if version is not None:
+        last = select(Publication.seq).where(Publication.version_id == version.id).order_by(Publication.seq.desc())
+        seq = session.scalar(last.limit(1))
     tags = {
         "job": job.id,
         "round": job.round_no,
-        "attempt": job.current_attempt,
+        "attempts": job.current_attempt,
         "snapshot": job.snapshot,
-        "bundle": bundle,
-        "published_seq": publication.seq if publication else None,
+        "bundle": experiment.bundle_id,
+        "version": version.id if version else None,
+        "published_seq": seq,
+        "decision": result.decision,
+        "verdict": result.verdict.told()[:_LONGEST_TAG] if result.verdict else None,
+        "metric_name": result.metric_name or None,
+        "metric_kind": result.metric_kind,
+        "head_rebuilt": True if result.head_rebuilt else None,
     }
     return {name: str(value) for name, value in tags.items() if value is not None}
 
@@ -109,39 +160,38 @@ def _send_events(parts: Parts, job: Job, run: str) -> None:
             return
         parts.tracking.log_metrics(run, reading.points)
         offset = reading.offset
-        with parts.catalog.write() as session:
-            session.execute(update(Job).where(Job.id == job.id).values(events_sent=offset, modified_at=Job.modified_at))
+        _note(parts, job, events_sent=offset)
 
 
-def _send_result(parts: Parts, job: Job, run: str) -> None:
-    numbers = {name: value for name, value in job.result.items() if isinstance(value, int | float)}
-    points = [MetricPoint(f"result/{name}", float(value), 0, job.created_at) for name, value in numbers.items()]
-    if job.status in TERMINAL and points:
-        parts.tracking.log_metrics(run, points)
-
-
-def _manifest(version: ModelVersion) -> bytes:
-    named = {
-        "version": version.id,
-        "number": version.number,
-        "weights_sha256": version.weights,
-        "bundle_sha256": version.bundle_id,
-        "snapshot_sha256": version.snapshot,
-        "results_sha256": version.results,
-        "parent": version.parent_id,
-        "job": version.job_id,
-        "metrics": version.metrics,
-    }
-    return json.dumps(named, indent=1, sort_keys=True).encode()
-
-
-def _track_published(parts: Parts, experiment: Experiment) -> None:
-    """Let the alias name what is served; the bundle's own weights are no version of ours and have no entry."""
-    with parts.catalog.read() as session:
-        version = session.get(ModelVersion, experiment.published_version) if experiment.published_version else None
-        run = session.scalar(select(Job.tracking_run).where(Job.id == version.job_id)) if version else None
-    if version is None or version.weights is None or run is None:
-        return
+def _register(parts: Parts, experiment: Experiment, version: ModelVersion, run: str) -> str:
+    """Return the version's number in the registry; its files are sent once."""
     group = group_name(experiment)
-    number = parts.tracking.register_version(group, version.id, run=run, manifest=_manifest(version))
-    parts.tracking.set_alias(group, PUBLISHED, number)
+    number = parts.tracking.find_version(group, version.id)
+    if number is not None:
+        return number
+    tags = {"version": str(version.number), "job": version.job_id or "", "snapshot": version.snapshot or ""}
+    files = package(parts, experiment, version)
+    return parts.tracking.register_version(group, version.id, run=run, tags=tags, files=files)
+
+
+def _set_aliases(parts: Parts, experiment: Experiment) -> None:
+    group = group_name(experiment)
+    with parts.catalog.read() as session:
+        wanted = aliases(session, experiment)
+    for alias, version in wanted.items():
+        if parts.tracking.aliased(group, alias) == (version.id if version else None):
+            continue
+        number = _number_of(parts, experiment, version) if version is not None else None
+        if number is not None:
+            parts.tracking.set_alias(group, alias, number)
+        elif version is None:
+            parts.tracking.remove_alias(group, alias)
+
+
+def _number_of(parts: Parts, experiment: Experiment, version: ModelVersion) -> str | None:
+    """Return the number of a version, whose job is told first: it may be new to MLflow, or published just now."""
+    with parts.catalog.read() as session:
+        job = session.get(Job, version.job_id)
+    if job is not None:
+        _track_job(parts, experiment, job)
+    return parts.tracking.find_version(group_name(experiment), version.id)

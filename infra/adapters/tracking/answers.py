@@ -49,14 +49,22 @@ class RunsAnswer(BaseModel):
     runs: list[Run] = []
 
 
+class Tag(BaseModel):
+    """A word about something."""
+
+    key: str
+    value: str = ""
+
+
 class Version(BaseModel):
     """One number of a registered model."""
 
     version: str
+    tags: list[Tag] = []
 
 
 class VersionAnswer(BaseModel):
-    """Answer of `model-versions/create`."""
+    """Answer of `model-versions/create` and of `registered-models/alias`."""
 
     model_version: Version
 

@@ -100,7 +100,8 @@ def build_network(
         BundleFaultError: If the network cannot be built or its last layer cannot be found.
         BadInputError: If the weights do not fit.
     """
-    require_weights(bundle)
+    if weights is None:
+        require_weights(bundle)
     own = bundle.metadata.labels
     count = bundle.metadata.prediction.num_channels or max(own, default=0) + 1
     channels = match(own, labels or own, count=count, exclusive=is_exclusive(config, bundle))

@@ -7,7 +7,7 @@ import pytest
 
 from configs.errors import TrackingError
 from infra.adapters.tracking.base import MetricPoint
-from infra.adapters.tracking.mlflow import MlflowTracking
+from infra.adapters.tracking.mlflow import KEY_TAG, MlflowTracking
 from tests.processes import free_port
 
 
@@ -17,9 +17,9 @@ def _run(uri: str, run: str) -> httpx.Response:
 
 def test_a_run_said_twice_is_one_run_with_the_newest_tags(mlflow_uri: str) -> None:
     tracking = MlflowTracking(mlflow_uri)
-    loop = tracking.ensure_run("unet-1", "loop-1", name="annotation loop-1", tags={"job": "loop-1"})
-    first = tracking.ensure_run("unet-1", "job-1", name="round 1", tags={"attempt": "1"}, parent=loop)
-    again = tracking.ensure_run("unet-1", "job-1", name="round 1", tags={"attempt": "2"}, parent=loop)
+    loop = tracking.ensure_run("unet-1", "loop-1", name="annotation loop-1", started=1.0, tags={"job": "loop-1"})
+    first = tracking.ensure_run("unet-1", "job-1", name="round 1", started=2.0, tags={"attempt": "1"}, parent=loop)
+    again = tracking.ensure_run("unet-1", "job-1", name="round 1", started=2.0, tags={"attempt": "2"}, parent=loop)
     assert again == first != loop
     tags = {tag["key"]: tag["value"] for tag in _run(mlflow_uri, first).json()["run"]["data"]["tags"]}
     assert tags["attempt"] == "2"
@@ -28,7 +28,7 @@ def test_a_run_said_twice_is_one_run_with_the_newest_tags(mlflow_uri: str) -> No
 
 def test_metrics_said_twice_are_the_same_points(mlflow_uri: str) -> None:
     tracking = MlflowTracking(mlflow_uri)
-    run = tracking.ensure_run("unet-1", "job-2", name="round 2", tags={})
+    run = tracking.ensure_run("unet-1", "job-2", name="round 2", started=2.0, tags={})
     points = [MetricPoint("loss", 1.0 / (step + 1), step, 1000.0 + step) for step in range(1200)]
     tracking.log_metrics(run, [*points, MetricPoint("loss", float("nan"), 2000, 9000.0)])
     tracking.log_metrics(run, points[-10:])
@@ -39,35 +39,64 @@ def test_metrics_said_twice_are_the_same_points(mlflow_uri: str) -> None:
 
 def test_a_parameter_keeps_its_first_value(mlflow_uri: str) -> None:
     tracking = MlflowTracking(mlflow_uri)
-    run = tracking.ensure_run("unet-1", "job-3", name="round 3", tags={})
+    run = tracking.ensure_run("unet-1", "job-3", name="round 3", started=2.0, tags={})
     tracking.log_params(run, {"epochs": "4"})
     tracking.log_params(run, {"epochs": "5", "seed": "1"})
     params = _run(mlflow_uri, run).json()["run"]["data"]["params"]
     assert {param["key"]: param["value"] for param in params} == {"epochs": "4", "seed": "1"}
 
 
-def test_a_version_is_registered_once_with_our_manifest_and_found_by_its_alias(mlflow_uri: str) -> None:
+def test_of_two_runs_of_one_key_everybody_keeps_the_same_one(mlflow_uri: str) -> None:
     tracking = MlflowTracking(mlflow_uri)
-    run = tracking.ensure_run("unet-1", "job-4", name="round 4", tags={})
-    first = tracking.register_version("unet-1", "version-a", run=run, manifest=b'{"weights": "abc"}')
-    assert tracking.register_version("unet-1", "version-a", run=run, manifest=b'{"weights": "abc"}') == first
-    second = tracking.register_version("unet-1", "version-b", run=run, manifest=b'{"weights": "def"}')
+    first = tracking.ensure_run("unet-1", "job-6", name="round 6", started=2.0, tags={})
+    group = _run(mlflow_uri, first).json()["run"]["info"]["experiment_id"]
+    body = {"experiment_id": group, "tags": [{"key": KEY_TAG, "value": "job-6"}]}
+    made = httpx.post(f"{mlflow_uri}/api/2.0/mlflow/runs/create", json=body).json()["run"]["info"]["run_id"]
+    kept = tracking.ensure_run("unet-1", "job-6", name="round 6", started=2.0, tags={})
+    assert kept == min(first, made)
+    gone = _run(mlflow_uri, max(first, made)).json()["run"]["info"]
+    assert gone["lifecycle_stage"] == "deleted"
+
+
+def test_a_label_of_any_name_is_drawn(mlflow_uri: str) -> None:
+    tracking = MlflowTracking(mlflow_uri)
+    run = tracking.ensure_run("unet-1", "job-7", name="round 7", started=2.0, tags={})
+    names = ("dice/läsion (left); old", "dice//..", "dice/a/b")
+    tracking.log_metrics(run, [MetricPoint(name, 0.5, 0, 1.0) for name in names])
+    drawn = {metric["key"] for metric in _run(mlflow_uri, run).json()["run"]["data"]["metrics"]}
+    assert drawn == {"dice/läsion _left__ old", "dice/_/_", "dice/a/b"}
+
+
+def test_a_version_is_registered_once_with_its_files_and_found_by_its_alias(mlflow_uri: str, tmp_path: Path) -> None:
+    tracking = MlflowTracking(mlflow_uri)
+    weights = tmp_path / "weights"
+    weights.write_bytes(bytes(1_000_000))
+    run = tracking.ensure_run("unet-1", "job-4", name="round 4", started=2.0, tags={})
+    files = {"model.json": b'{"weights": "abc"}', "data/a b.bin": weights}
+    first = tracking.register_version("unet-1", "version-a", run=run, tags={"job": "job-4"}, files=files)
+    assert tracking.register_version("unet-1", "version-a", run=run, tags={}, files=files) == first
+    second = tracking.register_version("unet-1", "version-b", run=run, tags={}, files={"model.json": b"{}"})
     assert second != first
-    tracking.set_alias("unet-1", "published", second)
-    asked = {"name": "unet-1", "alias": "published"}
-    found = httpx.get(f"{mlflow_uri}/api/2.0/mlflow/registered-models/alias", params=asked).json()
-    assert found["model_version"]["version"] == second
-    address = f"{mlflow_uri}/get-artifact"
-    manifest = httpx.get(address, params={"run_uuid": run, "path": "manifest/version-b/manifest.json"})
-    assert manifest.json() == {"weights": "def"}
+    assert tracking.find_version("unet-1", "version-b") == second
+    assert tracking.find_version("unet-1", "version-c") is None
+    tracking.set_alias("unet-1", "published", first)
+    assert tracking.aliased("unet-1", "published") == "version-a"
+    for path, size in (("model.json", 18), ("data/a b.bin", 1_000_000)):
+        asked = {"run_uuid": run, "path": f"model/version-a/{path}"}
+        assert len(httpx.get(f"{mlflow_uri}/get-artifact", params=asked).content) == size
+    tracking.remove_alias("unet-1", "published")
+    assert tracking.aliased("unet-1", "published") is None
+    for alias in ("published", "challenger"):
+        tracking.remove_alias("no such model", alias)
+        assert tracking.aliased("no such model", alias) is None
 
 
-def test_a_closed_run_says_how_it_ended_and_has_a_page(mlflow_uri: str) -> None:
+def test_a_closed_run_says_how_and_when_it_ended(mlflow_uri: str) -> None:
     tracking = MlflowTracking(mlflow_uri)
-    run = tracking.ensure_run("unet-1", "job-5", name="round 5", tags={})
-    tracking.end_run(run, "FAILED")
-    assert _run(mlflow_uri, run).json()["run"]["info"]["status"] == "FAILED"
-    assert tracking.url("unet-1", run).endswith(f"/runs/{run}")
+    run = tracking.ensure_run("unet-1", "job-5", name="round 5", started=2.0, tags={})
+    tracking.end_run(run, "FAILED", at=7.5)
+    info = _run(mlflow_uri, run).json()["run"]["info"]
+    assert (info["status"], info["start_time"], info["end_time"]) == ("FAILED", 2000, 7500)
 
 
 def test_a_page_that_reaches_the_server_by_another_name_is_refused(mlflow_uri: str) -> None:
@@ -75,9 +104,11 @@ def test_a_page_that_reaches_the_server_by_another_name_is_refused(mlflow_uri: s
     assert answer.status_code == httpx.codes.FORBIDDEN
 
 
-def test_an_unreachable_server_is_a_tracking_error() -> None:
+def test_an_unreachable_server_is_a_tracking_error(mlflow_uri: str) -> None:
+    assert MlflowTracking(mlflow_uri).healthy()
+    assert not MlflowTracking(f"http://127.0.0.1:{free_port()}").healthy()
     with pytest.raises(TrackingError, match="did not answer"):
-        MlflowTracking(f"http://127.0.0.1:{free_port()}").end_run("x", "FINISHED")
+        MlflowTracking(f"http://127.0.0.1:{free_port()}").end_run("x", "FINISHED", at=1.0)
 
 
 def test_a_folder_is_no_tracking_server(tmp_path: Path) -> None:
