@@ -12,7 +12,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -155,7 +155,8 @@ class DiskCache:
         for path in (self._folder / "pins").glob("*"):
             handle = try_lock(path)
             if handle is None:
-                pinned.update(path.read_text().splitlines() if path.exists() else ())
+                with suppress(FileNotFoundError):  # closed meanwhile
+                    pinned.update(path.read_text().splitlines())
             else:
                 path.unlink(missing_ok=True)  # its process died
                 os.close(handle)
