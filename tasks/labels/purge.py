@@ -7,7 +7,6 @@ label found at the source does not come back.
 """
 
 import logging
-import time
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -139,13 +138,7 @@ def _drop(parts: Parts, sha256: str) -> int:
     with parts.catalog.read() as session:
         if session.scalar(select(exists().where(Label.blob == sha256))):
             return 0
-    try:
-        if time.time() - parts.blobs.path(sha256).stat().st_mtime < FRESH_S:
-            return 0
-    except NotFoundError:
-        return 0
-    parts.blobs.delete(sha256)
-    return 1
+    return int(parts.blobs.delete(sha256, older_than_s=FRESH_S))
 
 
 def _empty(parts: Parts, dataset_id: str) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from infra.wiring import Parts
 from tasks.devices.hold import free_dead
-from tasks.reconcile import attempts, rounds, slots, sweep
+from tasks.reconcile import attempts, files, rounds, slots, stores, sweep
 
 Check = Callable[[Parts], int]
 
@@ -22,7 +22,7 @@ class Named(NamedTuple):
 
 
 def checks() -> list[Named]:
-    """Return the checks of one loop, in the order in which they run."""
+    """Return the checks whose faults are to be mended within seconds, in the order in which they run."""
     return [
         Named("attempts: never started", attempts.unstarted),
         Named("attempts: flow run ended", attempts.ended_runs),
@@ -40,4 +40,12 @@ def checks() -> list[Named]:
         Named("publications: failed everywhere", slots.publications_failed),
         Named("rows: over", sweep.leases_removed, by_lease=True),
         Named("outbox: Prefect is back", sweep.Outage().check),
+    ]
+
+
+def upkeep() -> list[Named]:
+    """Return the checks that may take their time, and so have a loop of their own."""
+    return [
+        Named("data sets: degraded", stores.Probes().check),
+        Named("files: not named", files.files_swept),
     ]

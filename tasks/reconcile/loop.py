@@ -5,7 +5,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,13 +15,13 @@ from infra.adapters.catalog import loops
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
 from tasks.delivery.dispatch import FLOWS, HOOKS, LABELS, RECORDS, deliver_due
-from tasks.reconcile.checks import Named, checks
+from tasks.reconcile.checks import Named, checks, upkeep
 
 log = logging.getLogger(__name__)
 
 IDLE_S = 0.25
 RECORDS_IDLE_S = 1.0
-LEASE = "reconciler"
+LEASE, UPKEEP = "reconciler", "upkeep"
 LEASE_S = 15.0
 SLEPT_S = 5.0
 
@@ -43,6 +43,7 @@ def run(parts: Parts, stop: threading.Event) -> None:
         threading.Thread(target=_deliver_records, args=(parts, stop), name="deliver-records", daemon=True),
         threading.Thread(target=_deliver_hooks, args=(parts, stop), name="deliver-hooks", daemon=True),
         threading.Thread(target=_deliver_labels, args=(parts, stop), name="deliver-labels", daemon=True),
+        threading.Thread(target=_keep_up, args=(parts, stop), name="upkeep", daemon=True),
     ]
     for lane in lanes:
         lane.start()
@@ -57,12 +58,19 @@ def run(parts: Parts, stop: threading.Event) -> None:
 
 
 class Reconciler:
-    """Runs the checks, one pass a step; `mended` counts what each has mended in this process."""
+    """Runs the checks, one pass a step; `mended` counts what each has mended in this process.
 
-    def __init__(self, parts: Parts) -> None:
+    Args:
+        parts: The adapters.
+        named: What is to be run; None = what has to be mended within seconds.
+        lease: Of several processes, the one that holds the lease of this name works.
+    """
+
+    def __init__(self, parts: Parts, named: Sequence[Named] | None = None, lease: str = LEASE) -> None:
         self._parts = parts
         self._holder = new_id()
-        self._checks = checks()
+        self._lease = lease
+        self._checks = checks() if named is None else named
         self._clocks = _Clocks(max(parts.settings.attempt_lease_s, parts.settings.slot_lease_s))
         self.mended: Counter[str] = Counter()
 
@@ -82,11 +90,11 @@ class Reconciler:
 
     def _hold(self) -> int:
         with self._parts.catalog.write() as session:
-            return loops.hold(session, LEASE, self._holder, LEASE_S + self._parts.settings.reconcile_s)
+            return loops.hold(session, self._lease, self._holder, LEASE_S + self._parts.settings.reconcile_s)
 
     def _let_go(self) -> int:
         with self._parts.catalog.write() as session:
-            loops.let_go(session, LEASE, self._holder)
+            loops.let_go(session, self._lease, self._holder)
         return 0
 
     def _run(self, each: Named) -> int:
@@ -136,6 +144,15 @@ def _deliver_labels(parts: Parts, stop: threading.Event) -> None:
     while not stop.is_set():
         _at_edge("labels", lambda: deliver_due(parts, LABELS))
         stop.wait(RECORDS_IDLE_S)
+
+
+def _keep_up(parts: Parts, stop: threading.Event) -> None:
+    """Do what takes its time: a store that does not answer must not hold up what mends the rest."""
+    keeper = Reconciler(parts, upkeep(), UPKEEP)
+    while not stop.is_set():
+        keeper.step()
+        stop.wait(parts.settings.reconcile_s)
+    keeper.close()
 
 
 def _at_edge(name: str, act: Callable[[], int]) -> int:

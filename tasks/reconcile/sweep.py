@@ -4,7 +4,7 @@ from sqlalchemy import delete, exists, select
 
 from infra.adapters.catalog import loops, outbox
 from infra.adapters.catalog.outbox import OutboxKind
-from infra.adapters.catalog.tables import BearerToken, IdempotencyKey, Lease, Outbox
+from infra.adapters.catalog.tables import BearerToken, HookMessage, IdempotencyKey, Lease, Outbox
 from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
 from tasks.delivery.dispatch import FLOWS
@@ -15,10 +15,11 @@ KEPT_S = 7 * 24 * 3600.0
 
 
 def leases_removed(parts: Parts) -> int:
-    """Remove images' leases, answers to repeated requests and tokens that are over, and what was delivered long ago."""
+    """Remove leases, tokens, answers to repeated requests and webhooks' ids that are over, and old deliveries."""
     over = (
         delete(IdempotencyKey).where(IdempotencyKey.until < now()),
         delete(BearerToken).where(BearerToken.until < now()),
+        delete(HookMessage).where(HookMessage.until < now()),
         delete(Outbox).where(Outbox.done_at < now() - KEPT_S),
     )
     with parts.catalog.write() as session:

@@ -1,5 +1,6 @@
 """What our own store of immutable files can do, wherever the files are."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -24,8 +25,18 @@ class Artifacts(Protocol):
     def read_bytes(self, sha256: str) -> bytes:
         """Return the bytes, checked; raises as `path`."""
 
-    def delete(self, sha256: str) -> None:
-        """Remove the bytes; nothing happens if they are not there. Only the sweeper may, by the catalog's leave."""
+    def delete(self, sha256: str, *, older_than_s: float = 0.0) -> bool:
+        """Remove the bytes, unless they were put less than this many seconds ago, and say whether they were there.
+
+        A put of the same bytes comes before or after this, never between its look and its removal. Only who has asked
+        the catalog whether a row names them may.
+        """
+
+    def hashes(self, *, older_than_s: float = 0.0) -> Iterator[str]:
+        """List what was put longer ago than this, in no promised order."""
+
+    def drop_partial(self, *, older_than_s: float) -> int:
+        """Remove what puts began this many seconds ago and never ended, and return how many there were."""
 
     def attempt_folder(self, job: str, attempt: int) -> Path:
         """Return the folder that this attempt alone writes, made if it is missing."""

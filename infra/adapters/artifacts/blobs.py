@@ -1,15 +1,22 @@
 """Our own immutable files on a POSIX file system.
 
 <folder>/blobs/sha256/<2 hex>/<64 hex>     read-only; the name is the hash of the bytes
+<folder>/blobs/sha256/sweep.lock           held by whoever puts (shared) or removes (alone), for one rename or unlink
 <folder>/attempts/<job>/<n>/               see `attempts.py`
+
+A put writes its file anew, whatever was there, so a blob's time says when it was put last: whoever removes old ones
+cannot meet one that is on its way into a row, and needs no table that every put would have to write first.
 """
 
+import fcntl
 import hashlib
 import os
 import re
 import stat
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
@@ -68,16 +75,28 @@ class Blobs:
         """Return the blob's bytes, checked."""
         return self.path(sha256).read_bytes()
 
-    def delete(self, sha256: str) -> None:
-        """Remove the blob."""
+    def delete(self, sha256: str, *, older_than_s: float = 0.0) -> bool:
+        """Remove the blob, unless it was put less than this many seconds ago, and say whether it was there."""
+        place = self._place(sha256)
+        with self._lock(fcntl.LOCK_EX):
+            if not _is_older(place, older_than_s):
+                return False
+            place.unlink()
         self._verified.pop(sha256, None)
-        self._place(sha256).unlink(missing_ok=True)
+        return True
 
-    def hashes(self) -> Iterator[str]:
-        """List what is stored, in no promised order."""
+    def hashes(self, *, older_than_s: float = 0.0) -> Iterator[str]:
+        """List what was put longer ago than this, in no promised order."""
         for path in (self._folder / "blobs" / "sha256").glob("??/*"):
-            if _SHA256.fullmatch(path.name):
+            if _SHA256.fullmatch(path.name) and _is_older(path, older_than_s):
                 yield path.name
+
+    def drop_partial(self, *, older_than_s: float) -> int:
+        """Remove what puts began this many seconds ago and never ended, and return how many there were."""
+        found = [path for path in (self._folder / "blobs" / "sha256").glob("tmp-*") if _is_older(path, older_than_s)]
+        for path in found:
+            path.unlink(missing_ok=True)
+        return len(found)
 
     def attempt_folder(self, job: str, attempt: int) -> Path:
         """Return `attempts/<job>/<attempt>`, made if it is missing.
@@ -110,12 +129,24 @@ class Blobs:
             sha256 = digest.hexdigest()
             target = self._place(sha256)
             target.parent.mkdir(exist_ok=True)
-            partial.rename(target)  # over an equal file, or over a corrupt one
+            with self._lock(fcntl.LOCK_SH):
+                partial.rename(target)  # over an equal file, or over a corrupt one
         finally:
             partial.unlink(missing_ok=True)
         for changed in (target.parent, folder):
             _sync_folder(changed)
         return sha256
+
+    @contextmanager
+    def _lock(self, kind: int) -> Iterator[None]:
+        folder = self._folder / "blobs" / "sha256"
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "sweep.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, kind)
+            yield
+        finally:
+            os.close(handle)
 
     def _place(self, sha256: str) -> Path:
         if not _SHA256.fullmatch(sha256):
@@ -131,6 +162,13 @@ class Blobs:
             msg = f"The stored bytes of {sha256} are damaged: restore this file of the artifacts from a backup"
             raise CorruptError(msg)
         self._verified[sha256] = mark
+
+
+def _is_older(path: Path, seconds: float) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime >= seconds
+    except FileNotFoundError:
+        return False
 
 
 def _sync_folder(folder: Path) -> None:

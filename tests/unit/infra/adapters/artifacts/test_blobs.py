@@ -1,15 +1,19 @@
 """Our own files are what their names say, or are refused."""
 
+import fcntl
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from configs.errors import CorruptError, InvalidRequestError, NotFoundError
 from infra.adapters.artifacts.blobs import Blobs
+from tests.processes import wait_until
 
 CONTENT = b"weights" * 1_000
+DAY_S = 86400.0
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -78,8 +82,45 @@ def test_a_deleted_blob_is_gone(blobs: Blobs) -> None:
 def test_no_partial_file_is_left(blobs: Blobs, tmp_path: Path) -> None:
     blobs.put_bytes(CONTENT)
 
-    files = [path.name for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
-    assert files == [SHA256]
+    files = sorted(path.name for path in (tmp_path / "artifacts").rglob("*") if path.is_file())
+    assert files == [SHA256, "sweep.lock"]
+
+
+def test_what_is_removed_for_its_age_is_left_once_it_was_put_again(blobs: Blobs) -> None:
+    blobs.put_bytes(CONTENT)
+    os.utime(blobs.path(SHA256), (0, 0))
+    assert list(blobs.hashes(older_than_s=DAY_S)) == [SHA256]
+
+    blobs.put_bytes(CONTENT)
+
+    assert not blobs.delete(SHA256, older_than_s=DAY_S)
+    assert list(blobs.hashes(older_than_s=DAY_S)) == []
+    assert blobs.read_bytes(SHA256) == CONTENT
+
+
+def test_a_put_that_meets_a_removal_waits_for_its_end(blobs: Blobs, tmp_path: Path) -> None:
+    blobs.put_bytes(CONTENT)
+    lock = tmp_path / "artifacts" / "blobs" / "sha256" / "sweep.lock"
+    with lock.open("r+b") as removal, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(removal, fcntl.LOCK_EX)
+        put = pool.submit(blobs.put_bytes, CONTENT)
+        wait_until(lambda: any(lock.parent.glob("tmp-*")), "the put to begin")
+        blobs.path(SHA256).unlink()
+        assert not put.done()
+        fcntl.flock(removal, fcntl.LOCK_UN)
+        assert put.result() == SHA256
+    assert blobs.read_bytes(SHA256) == CONTENT
+
+
+def test_what_a_killed_put_began_goes_when_it_is_old(blobs: Blobs, tmp_path: Path) -> None:
+    blobs.put_bytes(CONTENT)
+    begun = [tmp_path / "artifacts" / "blobs" / "sha256" / f"tmp-{name}" for name in ("old", "new")]
+    for path in begun:
+        path.write_bytes(b"half")
+    os.utime(begun[0], (0, 0))
+
+    assert blobs.drop_partial(older_than_s=DAY_S) == 1
+    assert [path.exists() for path in begun] == [False, True]
 
 
 @pytest.mark.parametrize(("job", "attempt"), [("../x", 1), ("", 1), ("a", 0)])
