@@ -8,7 +8,9 @@ from pydantic import BaseModel
 from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.terminal import noun, show_json, show_table, terminal
 
-app = noun("Images that nobody is to label: skipped, listed, cleared.")
+app = noun(
+    "Images that nobody is to label: skipped, listed, cleared.", "teachback images skip studies CASE-7 --reason blurred"
+)
 
 DatasetArgument = Annotated[str, typer.Argument(help="The data set's name or id.")]
 ImageArgument = Annotated[str, typer.Argument(help="The image's id in the data set.")]

@@ -15,7 +15,9 @@ from infra.services.callers import Role
 from infra.services.pages import HOME_ORG
 from infra.wiring import Parts, open_parts
 
-app = noun("API keys: shown once, stored hashed, revocable.")
+app = noun(
+    "API keys: shown once, stored hashed, revocable.", "teachback keys create --name 'Reading room' --role annotator"
+)
 
 
 @app.command()

@@ -26,9 +26,10 @@ def terminal(*, stderr: bool = False) -> Terminal:
     return Terminal(stderr=stderr, highlight=False, soft_wrap=True, width=None if file.isatty() else _WIDE)
 
 
-def noun(help_text: str) -> typer.Typer:
-    """Return the Typer application of one noun."""
-    return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+def noun(help_text: str, example: str = "") -> typer.Typer:
+    """Return the Typer application of one noun; where it has several verbs its help ends with an example."""
+    shown = f"{help_text}\n\nFor example:\n\n    {example}" if example else help_text
+    return typer.Typer(help=shown, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 
 def listing_noun() -> typer.Typer:

@@ -6,7 +6,7 @@ from infra.doors.cli.terminal import noun, terminal
 from infra.services import people, vault
 from infra.services.pages import HOME_ORG
 
-app = noun("The encryption keys of stored credentials and signing secrets.")
+app = noun("The encryption keys of stored credentials and signing secrets.", "teachback vault check")
 
 
 @app.command()
