@@ -1,6 +1,7 @@
 """Real MLflow servers in temporary homes."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,8 +28,8 @@ def mlflow_uri(mlflow_home: Path) -> Iterator[str]:
 
 
 @contextmanager
-def running_mlflow(home: Path, port: int) -> Iterator[str]:
-    """Run an MLflow server on what *home* holds, and give its address."""
+def running_mlflow(home: Path, port: int, *, last: signal.Signals = signal.SIGTERM) -> Iterator[str]:
+    """Run an MLflow server on what *home* holds, and give its address; *last* ends it and its workers."""
     (home / "mlflow").mkdir(exist_ok=True)
     with (home / "server.log").open("ab") as log:
         process = subprocess.Popen(
@@ -44,7 +45,7 @@ def running_mlflow(home: Path, port: int) -> Iterator[str]:
         wait_until(lambda: _answers(f"{uri}/health"), f"MLflow to answer (log: {home / 'server.log'})", steps=1200)
         yield uri
     finally:
-        end(process)
+        end(process, last)
 
 
 def _answers(url: str) -> bool:

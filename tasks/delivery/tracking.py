@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from configs.states import TERMINAL, JobStatus
-from infra.adapters.catalog import jobs
+from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.outbox import Entry
 from infra.adapters.catalog.tables import Experiment, Job, ModelVersion, Publication
 from infra.wiring import Parts
@@ -189,9 +189,13 @@ def _set_aliases(parts: Parts, experiment: Experiment) -> None:
 
 
 def _number_of(parts: Parts, experiment: Experiment, version: ModelVersion) -> str | None:
-    """Return the number of a version, whose job is told first: it may be new to MLflow, or published just now."""
+    """Return the number of a version, whose job is told first: it may be new to MLflow, or published just now.
+
+    A job that is told in its own turn is left to it: so versions are numbered in the order in which they were made.
+    """
     with parts.catalog.read() as session:
         job = session.get(Job, version.job_id)
-    if job is not None:
+        comes = outbox.undelivered(session, outbox.OutboxKind.TRACKING, version.job_id or "")
+    if job is not None and not comes:
         _track_job(parts, experiment, job)
     return parts.tracking.find_version(group_name(experiment), version.id)

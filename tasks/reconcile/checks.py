@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from infra.wiring import Parts
 from tasks.devices.hold import free_dead
-from tasks.reconcile import attempts, files, rounds, slots, stores, sweep
+from tasks.reconcile import attempts, files, records, rounds, slots, stores, sweep
 
 Check = Callable[[Parts], int]
 
@@ -48,4 +48,6 @@ def upkeep() -> list[Named]:
     return [
         Named("data sets: degraded", stores.Probes().check),
         Named("files: not named", files.files_swept),
+        Named("tracking: aliases", records.aliases_moved),
+        Named("outbox: MLflow is back", records.Back().check),
     ]

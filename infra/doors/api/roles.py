@@ -112,6 +112,7 @@ ROLES: dict[str, Role | None] = {
     "native.images.skip": Role.ANNOTATOR,
     "native.images.clear": Role.ENGINEER,
     "native.scores.list_scores": Role.ANNOTATOR,
+    "native.tracking.rebuild": Role.ENGINEER,
 }
 # These pages know a person by the login page's cookie, too; our API takes none.
 BY_COOKIE = frozenset(

@@ -30,6 +30,7 @@ NOUNS: dict[str, _Noun] = {
     "rounds": _Noun("rounds", "What each round learned, and whether it was published.", False),
     "scores": _Noun("scores", "How much labelling each image would teach.", False),
     "models": _Noun("models", "Model versions, and which one is served.", False),
+    "tracking": _Noun("tracking", "What MLflow shows; write it again.", False),
     "hooks": _Noun("hooks", "Webhooks: who is told, and which PACS tells us.", False),
     "bundles": _Noun("bundles", "MONAI bundles that experiments can use.", False),
     "sample": _Noun("sample", "Write sample cases made from real anatomy.", True),

@@ -101,6 +101,7 @@ OURS: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("POST", "/api/teachback/v1/labels:purge", {}, Role.ADMIN),
     ("DELETE", f"/label/{ID}/datastore/label?id=x", None, Role.ANNOTATOR),
     ("GET", f"/api/teachback/v1/scores?experiment={ID}", None, Role.ANNOTATOR),
+    ("POST", "/api/teachback/v1/tracking:rebuild", None, Role.ENGINEER),
     ("POST", f"/api/teachback/v1/datasets/{ID}/images:skip", {"image": "x", "reason": "y"}, Role.ANNOTATOR),
     ("POST", f"/api/teachback/v1/datasets/{ID}/images:clear", {"image": "x"}, Role.ENGINEER),
 ]

@@ -125,6 +125,18 @@ TABLE = [
         (f"{HERE}/test_rounds.py::test_mlflow_is_told_while_a_round_trains_and_not_twice_at_once",),
     ),
     Row(
+        "an alias in MLflow names another version than the catalog",
+        "rewritten within a minute",
+        ("tracking: aliases",),
+        ("integration/delivery/test_shown.py::test_an_alias_that_somebody_moved_is_put_back",),
+    ),
+    Row(
+        "what MLflow was to be told waits, and MLflow answers again",
+        "told at once, from the last event on",
+        ("outbox: MLflow is back",),
+        ("integration/delivery/test_shown.py::test_a_killed_mlflow_stops_nothing_and_is_complete_when_it_is_back",),
+    ),
+    Row(
         "leases, tokens, answers kept for repeated requests, messages of webhooks and deliveries whose time is over",
         "removed",
         ("rows: over",),

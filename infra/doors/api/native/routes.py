@@ -5,7 +5,19 @@ from http import HTTPStatus
 from fastapi import APIRouter
 
 from infra.doors.api.errors import answers
-from infra.doors.api.native import bundles, datasets, hooks, images, keys, labels, models, rounds, scores, status
+from infra.doors.api.native import (
+    bundles,
+    datasets,
+    hooks,
+    images,
+    keys,
+    labels,
+    models,
+    rounds,
+    scores,
+    status,
+    tracking,
+)
 
 PREFIX = "/api/teachback/v1"
 
@@ -21,6 +33,6 @@ def router() -> APIRouter:
         HTTPStatus.CONFLICT,
     )
     scope = APIRouter(prefix=PREFIX, responses=refusals)
-    for topic in (status, rounds, models, bundles, keys, datasets, images, hooks, scores, labels):
+    for topic in (status, rounds, models, bundles, keys, datasets, images, hooks, scores, labels, tracking):
         scope.include_router(topic.router)
     return scope
