@@ -17,6 +17,7 @@ from infra.adapters.catalog.tables import IdempotencyKey
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.security.vault import Sealed
 from infra.services import people
+from infra.services.callers import Caller
 from infra.wiring import Parts
 
 MAX_KEY_CHARS = 256
@@ -41,9 +42,13 @@ class Repeat:
         """Bind a key to a request; two spellings of the same JSON are the same."""
         try:
             said = json.dumps(json.loads(body), sort_keys=True)
-        except ValueError:
+        except (ValueError, RecursionError):  # no JSON, or nested without end: its route refuses it
             said = body.hex()
         return cls.of(key, method, path, said)
+
+    def by(self, caller: Caller) -> "Repeat":
+        """Bind it to who asks, too: an answer may show a secret, and is nobody else's."""
+        return self.of(self.key, self.request_hash, caller.subject)
 
 
 class Answered(BaseModel):
@@ -69,7 +74,8 @@ def opened(parts: Parts, secret: str, repeat: Repeat) -> Once | Answered:
         UnauthorizedError: If the key or token is not valid.
         RepeatedKeyError: If the key came with another request.
     """
-    org = people.identify(parts, secret).org
+    caller = people.identify(parts, secret)
+    org, repeat = caller.org, repeat.by(caller)
     with parts.catalog.read() as session:
         row = session.scalar(_row(org, repeat.key))
     if row is None:
@@ -97,7 +103,10 @@ def keep_answer(parts: Parts, asked: Once, answer: Answered) -> None:
     with parts.catalog.write() as session:
         said = {"key_id": sealed.key_id, "sealed": base64.b64encode(sealed.ciphertext).decode()}
         one_by_one(session, f"repeat/{asked.org}/{asked.key}")
+        session.execute(delete(IdempotencyKey).where(IdempotencyKey.org == asked.org, IdempotencyKey.until <= now()))
         row = session.get(IdempotencyKey, (asked.org, asked.key))
+        if row is not None and row.request_hash != asked.request_hash:
+            return  # another request came in between under the same key
         if row is None:
             until: Any = session.scalar(select(now() + KEPT_S))
             row = IdempotencyKey(org=asked.org, key=asked.key, until=until, answer={})

@@ -64,8 +64,9 @@ def _note(session: Session, _context: object, _instances: object) -> None:
             name = f"repeat/{request.org}/{request.key}"
             session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
         session.execute(delete(IdempotencyKey).where(IdempotencyKey.org == request.org, IdempotencyKey.until <= now()))
-        if session.get(IdempotencyKey, (request.org, request.key)) is not None:
-            request.noted, request.repeated = False, True
+        known = session.get(IdempotencyKey, (request.org, request.key))
+        if known is not None:
+            request.noted, request.repeated = False, known.request_hash == request.request_hash
             raise RepeatedKeyError("A request with this Idempotency-Key was just done: ask again for its answer")
         until: Any = session.scalar(select(now() + KEPT_S))
         session.add(

@@ -67,12 +67,14 @@ PageDep = Annotated[Page, Depends(page_of)]
 
 
 async def repeat_of(
-    request: Request, idempotency_key: Annotated[str | None, Header(max_length=MAX_KEY_CHARS)] = None
+    request: Request,
+    caller: CallerDep,
+    idempotency_key: Annotated[str | None, Header(max_length=MAX_KEY_CHARS)] = None,
 ) -> Repeat | None:
-    """Return the caller's `Idempotency-Key`, bound to this request."""
+    """Return the caller's `Idempotency-Key`, bound to this request and to them."""
     if idempotency_key is None:
         return None
-    return Repeat.of_body(idempotency_key, request.method, request.url.path, await request.body())
+    return Repeat.of_body(idempotency_key, request.method, request.url.path, await request.body()).by(caller)
 
 
 RepeatDep = Annotated[Repeat | None, Depends(repeat_of)]

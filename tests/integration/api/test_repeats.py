@@ -102,6 +102,18 @@ def test_a_repeated_nextimage_gives_the_same_image_and_leases_one(engineer: Api,
     assert engineer.made(path, **body)["image"] != first
 
 
+def test_nobody_else_gets_a_persons_answer(people_of: dict[Role, Api]) -> None:
+    made = people_of[Role.ADMIN].at("POST", KEYS, json={"name": "x", "role": "admin"}, headers=ONCE)
+    asked = people_of[Role.ANNOTATOR].at("POST", KEYS, json={"name": "x", "role": "admin"}, headers=ONCE)
+    assert asked.status_code == 409
+    assert made.json()["secret"] not in asked.text
+
+
+def test_a_body_that_nests_without_end_is_refused_by_its_route(admin: Api) -> None:
+    asked = admin.at("POST", KEYS, content="[" * 100_000, headers={**ONCE, "Content-Type": "application/json"})
+    assert asked.status_code in {400, 422}
+
+
 def test_another_organisation_may_use_the_same_key(admin: Api, stranger: Api) -> None:
     ids = {
         api.at("POST", KEYS, json={"name": "x", "role": "annotator"}, headers=ONCE).json()["id"]

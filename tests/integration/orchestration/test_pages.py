@@ -166,6 +166,25 @@ def test_what_prefect_would_execute_is_not_chosen_through_the_login(
     assert str(REPOSITORY) not in engineer.get(CASUAL).text
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/prefect/api/x/%2e%2e/admin/settings",
+        "/prefect/api/x/../variables/name/mine",
+        "/prefect/%2e%2e/api/admin/settings",
+        "/prefect/api/%2576ariables/name/mine",
+        "/prefect/api/flows%3Fx",
+        "/prefect/api/flows%00",
+        "/mlflow/api/2.0/mlflow/x/%2e%2e/webhooks",
+        "/mlflow/api/2.0//mlflow/webhooks",
+    ],
+)
+def test_a_path_that_means_two_things_goes_nowhere(engineer: TestClient, path: str) -> None:
+    """Httpx, as most clients, mends such paths before it sends them; an attacker's does not."""
+    url = httpx.URL("http://127.0.0.1:8000").copy_with(raw_path=path.encode())
+    assert engineer.get(url).status_code == 403
+
+
 def test_mlflow_is_read_through_the_login_and_written_by_us_alone(engineer: TestClient) -> None:
     api = "/mlflow/ajax-api/2.0/mlflow"
     found = engineer.post(f"{api}/experiments/search", json={"max_results": 5})
@@ -177,6 +196,7 @@ def test_mlflow_is_read_through_the_login_and_written_by_us_alone(engineer: Test
         ("POST", f"{api}/model-versions/create"),
         ("POST", f"{api}/runs/log-metric"),
         ("POST", f"{api}/webhooks"),
+        ("POST", f"{api}/metrics/get-history/x/%2e%2e/%2e%2e/experiments/create"),
         ("GET", "/mlflow/ajax-api/3.0/mlflow/assistant/config"),
         ("POST", "/mlflow/ajax-api/3.0/mlflow/gateway/endpoints/create"),
         ("PUT", "/mlflow/api/2.0/mlflow-artifacts/artifacts/x"),

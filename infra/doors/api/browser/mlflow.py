@@ -29,7 +29,7 @@ _HIDDEN = re.compile(r"(mlflow/)?(assistant|gateway|jobs|webhooks|users|roles|mc
 _QUESTIONS = re.compile(
     r"mlflow/(experiments|runs|registered-models|model-versions|logged-models|traces|datasets|issues)"
     r"/(search|search-\w+|get-latest-versions|batchGetInfos|get|metrics)"
-    r"|mlflow/metrics/get-history\S*|mlflow/artifacts/presigned-download-url"
+    r"|mlflow/metrics/get-history(-bulk)?(-interval)?|mlflow/artifacts/presigned-download-url"
 )
 _CHANGES = re.compile(
     r"mlflow/experiments/(update|delete|restore|set-experiment-tag|delete-experiment-tag)"

@@ -119,8 +119,8 @@ async def _check_job_variables(request: Request, to: Upstream, deployment: str) 
     """
     try:
         said = json.loads(await request.body() or b"{}")
-    except ValueError:
-        return  # Prefect refuses it
+    except (ValueError, RecursionError):
+        raise ForbiddenError("A run's form is sent as JSON: this is none") from None
     asked = said.get("job_variables") if isinstance(said, dict) else None
     if not asked:
         return

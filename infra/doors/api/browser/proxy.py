@@ -16,13 +16,15 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from configs.errors import UpstreamError
+from configs.errors import ForbiddenError, UpstreamError
 
 _TIMEOUT = httpx.Timeout(60, connect=5)
 _ASKED = ("accept", "accept-encoding", "content-type", "if-none-match", "if-modified-since", "range", "user-agent")
 _ASKED_PREFIXES = ("x-prefect-", "x-mlflow-")
 _TOLD = ("content-type", "content-encoding", "content-disposition", "content-length", "content-range", "accept-ranges")
 _KEPT = ("etag", "last-modified")
+# A path that is read alike by whoever allows it and whoever serves it: no second decoding, no way up, no empty folder.
+_PLAIN = re.compile(r"(?!.*//)(?!.*/\.{1,2}(/|$))[^%\\?#\x00-\x1f\x7f]*")
 _HASHED_NAME = re.compile(r"/assets/.+-[\w-]{8}\.\w+$|/static/(js|css|media)/.+\.[0-9a-f]{8}\.")
 # Both pages set styles on elements and make workers and pictures from data; neither needs a script that is inline.
 _POLICY = (
@@ -65,8 +67,11 @@ async def forward(request: Request, to: Upstream, path: str) -> Response:
     """Ask *to* for *path* as the visitor asked us, and stream the answer.
 
     Raises:
+        ForbiddenError: If the path could mean another one there.
         UpstreamError: If it does not answer.
     """
+    if not _PLAIN.fullmatch(path):
+        raise ForbiddenError(f"{to.name} is asked for plain paths here: leave out //, .., % and what is not printed")
     client: httpx.AsyncClient = request.app.state.proxy
     url = httpx.URL(to.url).copy_with(path=path, query=request.url.query.encode() or None)
     asked = client.build_request(
