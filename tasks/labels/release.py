@@ -4,6 +4,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from configs.errors import BusyError, ConflictError, NotFoundError
 from configs.specs.dataset import DatasetSpec
 from configs.states import LabelState
@@ -23,7 +25,8 @@ def release(parts: Parts, label_id: str, names: Mapping[int, str], actor: str) -
     Args:
         parts: The adapters.
         label_id: The label.
-        names: What its values mean, in place of what was said when it was saved; empty = as it was.
+        names: What its values mean, over what was said when it was saved; a value of which neither says anything keeps
+            the experiment's name. Empty = as it was.
         actor: Who.
 
     Raises:
@@ -37,17 +40,26 @@ def release(parts: Parts, label_id: str, names: Mapping[int, str], actor: str) -
     _must_wait(row)
     if row.blob is None:
         raise NotFoundError("content of label", label_id)
-    said = dict(names) or {int(value): str(name) for value, name in row.names.items()}
+    before = {int(value): str(name) for value, name in row.names.items()}
+    said = {**(before or known), **names} if names else before
     with tempfile.TemporaryDirectory(prefix="release-") as folder:
         file = named_copy(parts.blobs.path(row.blob), Path(folder))
         grid, lost = grid_of(parts, row.dataset_id, image)
         if grid is None and not lost:
             raise BusyError("The label's image cannot be read now: try again when its store is back")
-        annotated = list(said.values()) if names else row.annotated
-        kind, checked = check_saved(file, grid, known, LabelParams(names=said, annotated=annotated))
+        kind, checked = check_saved(
+            file, grid, known, LabelParams(names=said, annotated=None if names else row.annotated)
+        )
     if lost or checked.quarantine is not None:
         raise ConflictError(f"Label {label_id} still cannot be learnt from: {lost or checked.quarantine}")
-    with parts.catalog.write() as session:
+
+    annotated = row.annotated
+    if names:
+        # Of the names that nobody gave, it speaks about those that it marks.
+        marked = [known[value] for value in checked.values]
+        annotated = sorted({*names.values(), *(row.annotated or before.values()), *marked})
+
+    def released(session: Session) -> None:
         dataset, loops = hold(session, row.dataset_id)
         label = session.get_one(Label, label_id)
         _must_wait(label)
@@ -60,6 +72,8 @@ def release(parts: Parts, label_id: str, names: Mapping[int, str], actor: str) -
             outbox.enqueue(session, OutboxKind.STORE_LABEL, label.id)
         for loop in loops:
             open_round_if_due(session, loop)
+
+    parts.catalog.unit(released)
 
 
 def _must_wait(label: Label) -> None:

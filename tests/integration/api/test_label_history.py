@@ -189,6 +189,22 @@ def test_a_label_in_quarantine_is_listed_with_its_reason_and_released_with_the_n
     assert engineer.at("GET", f"{OURS}/status").json()["counts"]["pending_uploads"] == 1
 
 
+def test_a_name_given_on_release_is_added_to_those_that_the_other_values_have(
+    annotator: Api, engineer: Api, tmp_path: Path
+) -> None:
+    array = np.zeros((6, 7, 8), dtype=np.uint8)
+    array[1:3], array[4:] = 1, 9
+    nib.save(nib.Nifti1Image(array, AFFINE), tmp_path / "two.nii")
+    _save(annotator, "p1/a", (tmp_path / "two.nii").read_bytes())
+    [row] = _labels(annotator, state="quarantined")
+
+    released = engineer.at("POST", f"{OURS}/labels/{row['id']}:release", json={"names": {"9": "lesion"}}).json()
+
+    assert released["names"] == {"1": "liver", "2": "spleen", "9": "lesion"}
+    assert released["annotated"] == ["lesion", "liver"]
+    assert not [warning for warning in released["warnings"] if "no name" in warning]
+
+
 def test_a_reviewer_approves_and_sends_back_and_the_author_reads_why(
     annotator: Api, reviewer: Api, engineer: Api, loop: str, dataset: str, parts: Parts, tmp_path: Path
 ) -> None:
