@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from configs.errors import BundleError, ForbiddenError, NotFoundError
+from configs.errors import BundleError, ForbiddenError, InvalidRequestError, NotFoundError
 from infra.adapters.catalog.tables import Bundle
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
@@ -34,8 +34,10 @@ def register(parts: Parts, folder: Path, *, by: str) -> Bundle:
     Raises:
         BundleError: If it does not run, or has no weights and no `weights: random(seed)`.
         ForbiddenError: If it comes from elsewhere and there is no cage to keep its code in.
-        InvalidRequestError: If the archive is not acceptable.
+        InvalidRequestError: If there is none, or the archive is not acceptable.
     """
+    if not _is_there(folder):
+        raise InvalidRequestError("There is no bundle of this name on the server's machine: give an absolute path")
     _trusted_or_caged(parts, folder)
     sha256, unpacked = unpack(folder, parts.settings.home / "bundles")
     with parts.catalog.read() as session:
@@ -58,6 +60,13 @@ def register(parts: Parts, folder: Path, *, by: str) -> Bundle:
     )
     with parts.catalog.write() as session:
         return session.merge(bundle)
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _trusted_or_caged(parts: Parts, folder: Path) -> None:

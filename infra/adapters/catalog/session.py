@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from infra.adapters.catalog import news, repeats
+from infra.adapters.catalog import news, repeats, texts
 
 _Columns = TypeVarTuple("_Columns")
 _Found = TypeVar("_Found")
@@ -122,9 +122,12 @@ def one_by_one(session: Session, name: str) -> None:
 
 def _engine(url: str, is_sqlite: bool, begin: str) -> Engine:
     if not is_sqlite:
-        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
+        engine = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
+        texts.install(engine)
+        return engine
     # An error's text reaches logs: it names the statement, never the values in it.
     engine = create_engine(url, connect_args={"timeout": 10}, pool_size=20, max_overflow=40, hide_parameters=True)
+    texts.install(engine)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -4,7 +4,8 @@
 <root>/labels/<image id>.<ending>             labels that the user already has
 <root>/teachback/labels/<image id>/<label id>.<ending>   labels that we wrote, one file each, never overwritten
 
-Names that begin with a dot are not there. Links are followed only where they lead to a file inside the root.
+Names that begin with a dot, or are no UTF-8, are not there. Links are followed only where they lead to a file inside
+the root.
 """
 
 import errno
@@ -186,7 +187,7 @@ class FolderStore:
 
     def _scan(self, folder: PurePosixPath) -> list[Entry]:
         try:
-            entries = [entry for entry in os.scandir(self._root / folder) if not entry.name.startswith(".")]
+            entries = [entry for entry in os.scandir(self._root / folder) if _is_there(entry.name)]
         except FileNotFoundError:
             return []
         return sorted(entries, key=lambda entry: entry.name)
@@ -199,7 +200,7 @@ class FolderStore:
     def _resolved(self, relative: str) -> Path | None:
         """Return the file of this relative path, or None if there is none inside the root."""
         pure = PurePosixPath(relative)
-        if not _is_plain(relative) or any(part.startswith(".") for part in pure.parts):
+        if not _is_plain(relative) or not all(map(_is_there, pure.parts)):
             return None
         try:
             path = (self._root / pure).resolve(strict=True)
@@ -249,6 +250,15 @@ class FolderStore:
             ours=key.is_relative_to(_OURS),
             changed=datetime.fromtimestamp(stat.st_mtime, tz=UTC),
         )
+
+
+def _is_there(name: str) -> bool:
+    """Whether a file's name counts: a name that is no UTF-8 could be neither kept nor asked for."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return not name.startswith(".")
 
 
 def _is_plain(relative: str) -> bool:

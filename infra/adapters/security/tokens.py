@@ -32,7 +32,7 @@ def new_webhook_secret() -> str:
 
 def hash_secret(secret: str) -> str:
     """Return the hex SHA-256 under which a key or token is stored and looked up."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 def matches(secret: str, stored_hash: str) -> bool:

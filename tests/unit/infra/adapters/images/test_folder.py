@@ -38,6 +38,15 @@ def test_volumes_of_every_kind_and_depth_are_images(root: Path) -> None:
     assert {key: image.patient for key, image in images.items()} == {"a": None, "p/b": "p", "p/q/c.d": "p"}
 
 
+def test_a_name_that_is_no_utf_8_keeps_no_other_image_from_being_listed(root: Path) -> None:
+    _write(root / "p" / "a.nii")
+    _write(Path(os.fsdecode(bytes(root / "p") + b"/M\xfcller.nii")))
+    store = FolderStore(root)
+    assert [image.key for image in store.images()] == ["p/a"]
+    with pytest.raises(NotFoundError):
+        store.image(os.fsdecode(b"p/M\xfcller"))
+
+
 def test_labels_are_not_images_and_belong_to_theirs(root: Path) -> None:
     for name in ("p/a.nii.gz", "labels/p/a.nrrd", "labels/p/gone.nii", "teachback/labels/p/a/one.nii.gz"):
         _write(root / name)
