@@ -1,7 +1,8 @@
-"""Credentials of image stores: read from a request, tried, sealed, replaced."""
+"""What is asked of an image store before it is used: its place, its credentials; and how these are kept."""
 
 import json
 import re
+from pathlib import Path
 
 from pydantic import SecretStr
 from sqlalchemy import delete
@@ -17,6 +18,8 @@ from infra.wiring import Parts
 from tasks.images.stores import session_of
 
 UNRESOLVED = "Cannot resolve the dataset. Please make sure the dataset information is correct."
+# Folders of the home; what else a person keeps in it is theirs.
+_OURS = ("bundles", "logs", "mlflow", "predictions", "prefect", "run", "work")
 _PLACEHOLDER = re.compile(r"<[^<>]*>")
 
 
@@ -35,6 +38,23 @@ def credentials_of(
             raise InvalidRequestError("A store is entered by a token or by a user and password: give one of the two")
         return Credentials(token=token)
     return Credentials(username=username, password=password) if named else None
+
+
+def refuse_our_own(parts: Parts, folder: Path) -> None:
+    """Keep data sets out of this installation's own files, and these out of data sets: they are of all organisations.
+
+    Raises:
+        InvalidRequestError: If the folder is in one of ours, or holds one.
+    """
+    settings = parts.settings
+    ours = [settings.artifacts_dir, settings.cache_dir, *(settings.home / name for name in _OURS)]
+    try:
+        asked = folder.resolve()
+        held = any(asked.is_relative_to(own.resolve()) or own.resolve().is_relative_to(asked) for own in ours)
+    except (OSError, ValueError, RuntimeError):
+        return  # a name that no folder can have: whoever opens it says so
+    if held:
+        raise InvalidRequestError("The folder holds this installation's own files, or lies in them: give one beside it")
 
 
 def probe(parts: Parts, spec: DatasetSpec, credentials: Credentials | None) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, InvalidRequestError, StoreError
 from configs.specs.dataset import DatasetSpec, LabelSettings, OnGap, StoreKind
@@ -15,7 +16,7 @@ from infra.adapters.catalog import audit
 from infra.adapters.catalog import datasets as catalog
 from infra.adapters.catalog.tables import Dataset, Lease
 from infra.adapters.catalog.tables.base import new_id, now
-from infra.services.access import UNRESOLVED, credentials_of, probe, replace_secret, sealed
+from infra.services.access import UNRESOLVED, credentials_of, probe, refuse_our_own, replace_secret, sealed
 from infra.services.callers import Caller, Right, Role, allow
 from infra.services.freshness import LISTING_S
 from infra.services.listing import Cut, Page, cut
@@ -191,7 +192,8 @@ def remove(parts: Parts, caller: Caller, dataset_id: str) -> Dataset:
     """
     allow(caller, Right.MANAGE_DATASETS)
     row = get(parts, caller, dataset_id)
-    with parts.catalog.write() as session:
+
+    def hidden(session: Session) -> None:
         locked = catalog.get(session, caller.org, dataset_id, for_change=True)
         users = catalog.users_of(session, dataset_id)
         if users:
@@ -199,6 +201,8 @@ def remove(parts: Parts, caller: Caller, dataset_id: str) -> Dataset:
         locked.deleted_at = session.scalar(select(now()))
         session.execute(delete(Lease).where(Lease.dataset_id == dataset_id))
         audit.record(session, caller.org, caller.subject, "dataset.delete", dataset_id)
+
+    parts.catalog.unit(hidden)
     forget_dataset(parts, dataset_id)
     return row
 
@@ -271,6 +275,7 @@ def _place(parts: Parts, url: str, *, by_admin: bool) -> tuple[StoreKind, str]:
         raise InvalidRequestError(f"{UNRESOLVED} It is neither http(s)://…, file:///… nor an absolute folder.")
     if not parts.settings.single_machine:
         raise InvalidRequestError("A folder of the server may be named only where the server listens on loopback alone")
+    refuse_our_own(parts, folder)
     return "folder", str(folder)
 
 

@@ -139,3 +139,15 @@ def test_lists_are_bare_or_wrapped_and_come_in_pages(engineer: Api, folder: Path
     assert wrapped["pagination_info"] == {"total_records": 3, "total_pages": 2, "page_size": 2, "page_index": 0}
     assert [row["name"] for row in engineer.call("GET", "/datasets?name=!a&sort=name-descending").json()] == ["c", "b"]
     assert engineer.call("GET", "/datasets?size=0").status_code == 400
+
+
+@pytest.mark.parametrize("role", [Role.ENGINEER, Role.ADMIN])
+@pytest.mark.parametrize("place", ["home", "home/cache", "home/artifacts/x", "home/../home/work", "."])
+def test_no_data_set_reads_or_writes_what_this_installation_keeps(
+    people_of: dict[Role, Api], dataset: str, parts: Parts, role: Role, place: str
+) -> None:
+    named = str(parts.settings.home.parent / place)
+    refused = people_of[role].call("POST", "/datasets", json={"client_url": named})
+    assert refused.status_code == 400
+    refused = people_of[role].call("PATCH", f"/datasets/{dataset}", json={"labels_to": named})
+    assert refused.status_code == 400
