@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -110,7 +111,8 @@ def change(parts: Parts, caller: Caller, experiment_id: str, request: Experiment
         InvalidRequestError: If the change is not allowed; nothing is changed then.
     """
     allow(caller, Right.MANAGE_EXPERIMENTS)
-    with parts.catalog.write() as session:
+
+    def changed(session: Session) -> list[str]:
         _check_uses(session, caller.org, request.datasets)
         row = catalog.get(session, caller.org, experiment_id, for_change=True)
         _check_change(session, row, request)
@@ -118,6 +120,9 @@ def change(parts: Parts, caller: Caller, experiment_id: str, request: Experiment
         stopping = _switch_off(session, row) if request.realtime is False else []
         named = sorted(request.model_fields_set)
         audit.record(session, caller.org, caller.subject, "experiment.change", experiment_id, fields=named)
+        return stopping
+
+    stopping = parts.catalog.unit(changed)
     for slot_id in stopping:
         wait_stopped(parts, slot_id)
     return get(parts, caller, experiment_id)
@@ -133,7 +138,8 @@ def remove(parts: Parts, caller: Caller, experiment_id: str) -> ExperimentView:
     """
     allow(caller, Right.MANAGE_EXPERIMENTS)
     view = get(parts, caller, experiment_id)
-    with parts.catalog.write() as session:
+
+    def hidden(session: Session) -> None:
         row = catalog.get(session, caller.org, experiment_id, for_change=True)
         _refuse_base(row)
         running = catalog.open_jobs(session, experiment_id)
@@ -143,6 +149,8 @@ def remove(parts: Parts, caller: Caller, experiment_id: str) -> ExperimentView:
         _switch_off(session, row)
         row.deleted_at = session.scalar(select(now()))
         audit.record(session, caller.org, caller.subject, "experiment.delete", experiment_id)
+
+    parts.catalog.unit(hidden)
     return view
 
 
@@ -153,12 +161,15 @@ def cancel_all_jobs(parts: Parts, caller: Caller, experiment_id: str) -> None:
         NotFoundError: If there is none of this id.
     """
     allow(caller, Right.RUN_JOBS)
-    with parts.catalog.write() as session:
+
+    def cancelled(session: Session) -> None:
         row = catalog.get(session, caller.org, experiment_id)
         if row.org == caller.org:
             for job in catalog.open_jobs(session, experiment_id):
                 cancel(session, job.id, caller.subject)
             audit.record(session, caller.org, caller.subject, "experiment.cancel_all_jobs", experiment_id)
+
+    parts.catalog.unit(cancelled)
 
 
 def _views(session: Session, rows: Sequence[Experiment], jobs: Mapping[str, Sequence[Job]]) -> Sequence[ExperimentView]:
@@ -263,11 +274,14 @@ def _wait(parts: Parts, experiment_id: str, slot_ids: Sequence[str], timeout_s: 
         for slot_id in slot_ids:
             wait_ready(parts, slot_id, timeout_s)
     except TeachbackError:
-        with parts.catalog.write() as session:
-            row = session.get_one(Experiment, experiment_id)
-            _switch_off(session, row)
-            row.deleted_at = session.scalar(select(now()))
+        parts.catalog.unit(partial(_give_up, experiment_id=experiment_id))
         raise
+
+
+def _give_up(session: Session, experiment_id: str) -> None:
+    row = session.get_one(Experiment, experiment_id)
+    _switch_off(session, row)
+    row.deleted_at = session.scalar(select(now()))
 
 
 def _switch_off(session: Session, row: Experiment) -> list[str]:

@@ -193,16 +193,20 @@ def stop_training(parts: Parts, caller: Caller, experiment_id: str) -> list[str]
     """
     allow(caller, Right.ANNOTATE)
     any_ = may(caller, Right.RUN_JOBS)
-    with parts.catalog.write() as session:
+
+    def stopped(session: Session) -> list[str]:
         found = [job for job in catalog.open_jobs(session, experiment_id) if job.action == "train"]
         if catalog.get(session, caller.org, experiment_id).org != caller.org:
             return []
-        stopped = [job.id for job in found if any_ or (job.parent_id is None and job.created_by == caller.subject)]
-        for job_id in stopped:
+        ended = [job.id for job in found if any_ or (job.parent_id is None and job.created_by == caller.subject)]
+        for job_id in ended:
             cancel_job(session, job_id, caller.subject)
             audit.record(session, caller.org, caller.subject, "job.cancel", job_id)
+        return ended
+
+    ended = parts.catalog.unit(stopped)
     wake()
-    return stopped
+    return ended
 
 
 def remove(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> None:
@@ -273,10 +277,11 @@ def _start(
     asked: Asked,
     start: Callable[[Session, Experiment], Job],
 ) -> str:
-    with parts.catalog.write() as session:
+
+    def started(session: Session) -> tuple[str, bool]:
         known = recall(session, caller.org, asked.repeat)
         if known is not None:
-            return known
+            return known, False
         experiment = catalog.get(session, caller.org, experiment_id)
         if action not in actions_of(catalog.bundle(session, experiment.bundle_id)):
             raise InvalidRequestError(f"Action {action!r} is not offered by this experiment: its bundle only infers")
@@ -284,8 +289,12 @@ def _start(
         job.description = asked.description or job.description
         keep(session, caller.org, asked.repeat, job.id)
         audit.record(session, caller.org, caller.subject, f"job.{action}", job.id, experiment=experiment_id)
-    wake()
-    return job.id
+        return job.id, True
+
+    job_id, new = parts.catalog.unit(started)
+    if new:
+        wake()
+    return job_id
 
 
 def _change(
@@ -297,12 +306,16 @@ def _change(
     change: Callable[[Session, Job], None],
 ) -> Job:
     allow(caller, Right.RUN_JOBS)
-    with parts.catalog.write() as session:
+
+    def changed(session: Session) -> Job:
         job = catalog.job(session, caller.org, experiment_id, job_id)
         change(session, job)
         audit.record(session, caller.org, caller.subject, f"job.{verb}", job_id)
         session.flush()
         session.refresh(job)
+        return job
+
+    job = parts.catalog.unit(changed)
     wake()
     return job
 

@@ -116,10 +116,13 @@ def approve(parts: Parts, caller: Caller, label_id: str) -> LabelView:
         ConflictError: If it is not active.
     """
     allow(caller, Right.REVIEW)
-    with parts.catalog.write() as session:
+
+    def approved(session: Session) -> None:
         row = _mine(session, caller, label_id)
         review.approve(session, row.id, caller.subject)
         audit.record(session, caller.org, caller.subject, "label.approve", row.id)
+
+    parts.catalog.unit(approved)
     wake()
     return get(parts, caller, label_id)
 
@@ -134,10 +137,13 @@ def send_back(parts: Parts, caller: Caller, label_id: str, reason: str) -> Label
         ConflictError: If it is not active.
     """
     allow(caller, Right.REVIEW)
-    with parts.catalog.write() as session:
+
+    def sent_back(session: Session) -> None:
         row = _mine(session, caller, label_id)
         review.send_back(session, row.id, caller.subject, reason, parts.settings.image_lease_s)
         audit.record(session, caller.org, caller.subject, "label.send_back", row.id)
+
+    parts.catalog.unit(sent_back)
     return get(parts, caller, label_id)
 
 
@@ -167,12 +173,15 @@ def remove(parts: Parts, caller: Caller, label_id: str) -> None:
         NotFoundError: If the organisation has none of this id.
     """
     allow(caller, Right.ANNOTATE)
-    with parts.catalog.write() as session:
+
+    def removed(session: Session) -> None:
         row = _mine(session, caller, label_id)
         if row.author.split("/", 1)[0] != caller.subject and not may(caller, Right.MANAGE_DATASETS):
             raise ForbiddenError("This label is somebody else's: its author or an engineer may delete it")
         hide(session, row.id, caller.subject)
         audit.record(session, caller.org, caller.subject, "label.delete", row.id)
+
+    parts.catalog.unit(removed)
 
 
 def _mine(session: Session, caller: Caller, label_id: str) -> Label:

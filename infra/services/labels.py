@@ -4,6 +4,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from configs.errors import NotFoundError
 from configs.states import LabelState
 from infra.adapters.catalog import audit, datasets
@@ -62,9 +64,13 @@ def notify(parts: Parts, caller: Caller, dataset_id: str, notices: Sequence[Noti
         datasets.get(session, caller.org, dataset_id)
     look_again(parts, dataset_id, {notice.image for notice in notices})
     checked = check_notices(parts, dataset_id, list(notices))
-    with parts.catalog.write() as session:
+
+    def counted(session: Session) -> int:
         changed = count(session, dataset_id, checked, caller.subject)
         audit.record(session, caller.org, caller.subject, "labels.notify", dataset_id, entries=len(notices))
+        return changed
+
+    changed = parts.catalog.unit(counted)
     wake()
     return changed
 

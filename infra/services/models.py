@@ -10,6 +10,7 @@ from infra.adapters.catalog import experiments as catalog
 from infra.adapters.catalog.tables import Bundle, Experiment, Job, ModelVersion, Publication
 from infra.services.callers import Caller, Right, allow
 from infra.wiring import Parts
+from tasks.delivery.tracking import group_name
 from tasks.publishing import review
 from tasks.publishing.publish import before, publish_by_person
 from tasks.reconcile.loop import wake
@@ -17,12 +18,13 @@ from tasks.reconcile.loop import wake
 
 @dataclass(frozen=True)
 class Models:
-    """An experiment's versions and publications, the newest first, and what was decided by version."""
+    """An experiment's versions and publications, the newest first, what was decided by version, and MLflow's name."""
 
     experiment: Experiment
     versions: Sequence[ModelVersion]
     publications: Sequence[Publication]
     decisions: Mapping[str, str]
+    mlflow_model: str
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def versions(parts: Parts, caller: Caller, experiment: str) -> Models:
         row = catalog.find(session, caller.org, experiment)
         publications = catalog.publications(session, row.id)
         decisions = catalog.decisions(session, row.id)
-        return Models(row, catalog.versions(session, row.id), publications, decisions)
+        return Models(row, catalog.versions(session, row.id), publications, decisions, group_name(row))
 
 
 def rounds(parts: Parts, caller: Caller, experiment: str) -> Rounds:
@@ -71,7 +73,8 @@ def publish(
         ConflictError: If another version than `compared_with` is published by now.
     """
     allow(caller, Right.PUBLISH)
-    with parts.catalog.write() as session:
+
+    def published(session: Session) -> Publication:
         row = _experiment_of(session, caller, version_id, experiment)
         publication = publish_by_person(
             session,
@@ -83,6 +86,9 @@ def publish(
         )
         session.flush()
         session.refresh(publication)
+        return publication
+
+    publication = parts.catalog.unit(published)
     wake()
     return publication
 
@@ -96,10 +102,13 @@ def decline(parts: Parts, caller: Caller, version_id: str, *, experiment: str = 
         ConflictError: If the version does not wait for a person.
     """
     allow(caller, Right.PUBLISH)
-    with parts.catalog.write() as session:
+
+    def declined(session: Session) -> ModelVersion:
         row = _experiment_of(session, caller, version_id, experiment)
         review.decline(session, row.id, version_id, actor=caller.subject, reason=reason)
-        version = session.get_one(ModelVersion, version_id)
+        return session.get_one(ModelVersion, version_id)
+
+    version = parts.catalog.unit(declined)
     wake()
     return version
 

@@ -1,5 +1,7 @@
 """A round again, from the snapshot that it wrote."""
 
+from sqlalchemy.orm import Session
+
 from configs.errors import ConflictError, NotFoundError
 from infra.adapters.catalog import audit
 from infra.adapters.catalog import jobs as job_catalog
@@ -24,11 +26,15 @@ def rerun(parts: Parts, caller: Caller, job_id: str) -> str:
     if sha256 is None:
         raise ConflictError(f"Job {job_id} has no snapshot: it never got as far as gathering labels")
     snapshot = read_snapshot(parts, sha256)
-    with parts.catalog.write() as session:
+
+    def started(session: Session) -> str:
         made = start_rerun(session, job_catalog.get(session, job_id), snapshot, actor=caller.subject)
         audit.record(session, caller.org, caller.subject, "job.rerun", made.id, of=job_id)
+        return made.id
+
+    rerun_id = parts.catalog.unit(started)
     wake()
-    return made.id
+    return rerun_id
 
 
 def compare(parts: Parts, caller: Caller, job_id: str) -> Difference:

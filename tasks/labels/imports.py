@@ -5,6 +5,7 @@ What is gone from the source is taken out, and comes in again when it is there a
 
 import tempfile
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import delete, select
@@ -50,11 +51,13 @@ def import_labels(parts: Parts, dataset_id: str) -> int:
             notice = None if of_no_use else _checked(parts, store, dataset_id, stored)
         except NotFoundError:
             continue  # its image may yet come
-        with parts.catalog.write() as session:
-            session.merge(SeenLabel(dataset_id=dataset_id, mark=stored.mark))
-            if notice is not None:
-                taken += notify(session, dataset_id, [notice], ACTOR)
+        taken += parts.catalog.unit(partial(_note_seen, dataset_id, stored.mark, notice))
     return taken
+
+
+def _note_seen(dataset_id: str, mark: str, notice: CheckedNotice | None, session: Session) -> int:
+    session.merge(SeenLabel(dataset_id=dataset_id, mark=mark))
+    return 0 if notice is None else notify(session, dataset_id, [notice], ACTOR)
 
 
 def look_anew(session: Session, dataset_id: str) -> None:
@@ -141,9 +144,12 @@ def _take_out_gone(parts: Parts, store: ImageStore, dataset_id: str) -> None:
         if label.store_key in held or _is_there(store, key, label.store_key):
             continue
         gone = CheckedNotice(kind="removed", image_id=label.image_id, store_key=label.store_key, label_id=label.id)
-        with parts.catalog.write() as session:
-            notify(session, dataset_id, [gone], ACTOR)
-            look_anew(session, dataset_id)
+        parts.catalog.unit(partial(_note_gone, dataset_id, gone))
+
+
+def _note_gone(dataset_id: str, gone: CheckedNotice, session: Session) -> None:
+    notify(session, dataset_id, [gone], ACTOR)
+    look_anew(session, dataset_id)
 
 
 def _is_there(store: ImageStore, image: str, key: str) -> bool:

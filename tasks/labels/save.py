@@ -109,7 +109,8 @@ def save_label(
         label_id = _id_of(dataset_id, image, blob, params, actor if spec.annotators_per_image > 1 else "")
         written = _written(parts, spec, image, file, geometry, checked, label_id, params)
     notice = _notice(image, label_id, blob, kind, params, checked, written, unchecked=geometry is None and not lost)
-    with parts.catalog.write() as session:
+
+    def kept(session: Session) -> SavedLabel:
         changed = notify(session, dataset_id, [notice], actor)
         row = session.get(Label, label_id) or labels.find(
             session, dataset_id, image.id, notice.store_key, notice.fingerprint
@@ -120,7 +121,9 @@ def save_label(
             row.store_key, row.fingerprint, row.place = notice.store_key, notice.fingerprint, notice.place
             row.upload_pending = False
         _ask_for_upload(session, row)
-        saved = _saved(image_key, row, notice, counted=bool(changed))
+        return _saved(image_key, row, notice, counted=bool(changed))
+
+    saved = parts.catalog.unit(kept)
     fail_point(parts.settings, "label-committed")
     return saved
 

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from configs.errors import InvalidRequestError, StoreError
 from configs.failpoints import fail_point
@@ -73,7 +74,8 @@ def _checked(file: Path, geometry: Geometry | None, known: dict[int, str], row: 
 
 def _settle(parts: Parts, row: Label, checked: CheckedLabel) -> bool:
     """Count a label that has been compared with its image, or put it into quarantine; say whether it fits."""
-    with parts.catalog.write() as session:
+
+    def settled(session: Session) -> bool:
         dataset, loops = hold(session, row.dataset_id)
         label = session.get_one(Label, row.id)
         if label.state != LabelState.PENDING_UPLOAD:
@@ -90,7 +92,9 @@ def _settle(parts: Parts, row: Label, checked: CheckedLabel) -> bool:
         count_image(session, dataset, loops, label.image_id, new=label.kind == "mask")
         for loop in loops:
             open_round_if_due(session, loop)
-    return True
+        return True
+
+    return parts.catalog.unit(settled)
 
 
 def _write(parts: Parts, row: Label, image: Image, file: Path, geometry: Geometry, known: dict[int, str]) -> None:

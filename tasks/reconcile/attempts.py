@@ -1,6 +1,7 @@
 """Attempts that nobody works on, and flow runs that nobody waits for."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import Select, and_, exists, select
@@ -76,8 +77,7 @@ def asked_to_end(parts: Parts) -> int:
     with parts.catalog.read() as session:
         found = session.scalars(query).all()
     for job_id in found:
-        with parts.catalog.write() as session:
-            _close(session, job_id)
+        parts.catalog.unit(partial(_close, job_id=job_id))
     return len(found)
 
 
@@ -126,7 +126,8 @@ def _settle(parts: Parts, seen: _Seen, run: FlowRun | None) -> bool:
     if not (cancelled or dead or deleted or (over and seen.state == AttemptState.QUEUED)):
         return False
     reason = f"its flow run ended before its time ({run.state if run else 'gone'})"
-    with parts.catalog.write() as session:
+
+    def settled(session: Session) -> bool:
         job = _still(session, seen)
         if job is None:
             return False
@@ -140,9 +141,12 @@ def _settle(parts: Parts, seen: _Seen, run: FlowRun | None) -> bool:
             lose(session, job.id, seen.n, reason)
         else:
             return False
-    if deleted:
+        return True
+
+    done = parts.catalog.unit(settled)
+    if done and deleted:
         orphans.end(seen.process)
-    return True
+    return done
 
 
 def _never_claimed(seen: _Seen, run: FlowRun) -> bool:
@@ -152,7 +156,8 @@ def _never_claimed(seen: _Seen, run: FlowRun) -> bool:
 
 
 def _give_up(parts: Parts, seen: _Seen) -> bool:
-    with parts.catalog.write() as session:
+
+    def given_up(session: Session) -> bool:
         job = jobs.locked_with_loop(session, seen.job_id)
         over = and_(Attempt.state == AttemptState.CLAIMED, Attempt.lease_until < now())
         attempt = session.scalar(select(Attempt).where(Attempt.job_id == seen.job_id, Attempt.n == seen.n, over))
@@ -165,8 +170,12 @@ def _give_up(parts: Parts, seen: _Seen) -> bool:
         else:
             lose(session, seen.job_id, seen.n, "its process was not heard of in time")
         outbox.enqueue(session, OutboxKind.CANCEL_FLOW, seen.job_id, {"attempt": seen.n})
-    orphans.end(seen.process)
-    return True
+        return True
+
+    done = parts.catalog.unit(given_up)
+    if done:
+        orphans.end(seen.process)
+    return done
 
 
 def _close(session: Session, job_id: str) -> None:

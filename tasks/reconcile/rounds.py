@@ -1,8 +1,10 @@
 """Loops that are due and did not open their round, counts that drifted, and metrics on their way."""
 
 import logging
+from functools import partial
 
 from sqlalchemy import Select, exists, func, select
+from sqlalchemy.orm import Session
 
 from configs.states import TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs, loops, outbox
@@ -27,11 +29,14 @@ def rounds_due(parts: Parts) -> int:
     with parts.catalog.read() as session:
         found = session.scalars(due).all()
     for loop_id in found:
-        with parts.catalog.write() as session:
-            opened += open_round_if_due(session, jobs.locked(session, loop_id)) is not None
+        opened += parts.catalog.unit(partial(_open, loop_id=loop_id))
     if opened:
         log.error("%d rounds were due and had not been opened: report this", opened)
     return opened
+
+
+def _open(session: Session, loop_id: str) -> bool:
+    return open_round_if_due(session, jobs.locked(session, loop_id)) is not None
 
 
 def recount(parts: Parts) -> int:

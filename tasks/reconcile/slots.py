@@ -104,18 +104,21 @@ def _off(parts: Parts, slot: Slot) -> bool:
 
 def _roll_back(parts: Parts, publication: Publication) -> bool:
     reason = f"No slot could serve publication {publication.seq}."
-    with parts.catalog.write() as session:
-        try:
-            publish_by_person(
-                session,
-                publication.experiment_id,
-                publication.previous_id or "",
-                expected=publication.version_id,
-                actor=SYSTEM,
-                reason=reason,
-            )
-        except TeachbackError:
-            return False  # another version was published meanwhile
+
+    def rolled_back(session: Session) -> None:
+        publish_by_person(
+            session,
+            publication.experiment_id,
+            publication.previous_id or "",
+            expected=publication.version_id,
+            actor=SYSTEM,
+            reason=reason,
+        )
+
+    try:
+        parts.catalog.unit(rolled_back)
+    except TeachbackError:
+        return False  # another version was published meanwhile
     return True
 
 

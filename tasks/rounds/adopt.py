@@ -37,7 +37,8 @@ def adopt(
     """
     if train is not None and train.tracking_uri is not None:
         parts.egress.check(train.tracking_uri)
-    with parts.catalog.write() as session:
+
+    def adopted(session: Session) -> str:
         mine = select(Attempt.job_id).where(Attempt.flow_run_id == flow_run_id)
         known = session.scalar(select(Job.id).where(Job.id.in_(mine), Job.status.not_in(TERMINAL)))
         if known is not None:
@@ -58,6 +59,8 @@ def adopt(
         attempt = session.get_one(Attempt, (job.id, 1))
         attempt.flow_run_id = flow_run_id
         return job.id
+
+    return parts.catalog.unit(adopted)
 
 
 def experiment_named(session: Session, wanted: str) -> Experiment:

@@ -27,20 +27,15 @@ def decide(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str, evalua
     if _carry_out(parts, work, evaluation) == "stale":
         verdict = _judge(work, evaluation)
         reason = "another version was published twice during the evaluation"
-        with parts.catalog.write() as session:
-            keep_back(
-                session,
-                held.job_id,
-                held.n,
-                verdict.model_copy(update={"outcome": "kept_back", "reason": reason}),
-            )
+        kept = verdict.model_copy(update={"outcome": "kept_back", "reason": reason})
+        parts.catalog.unit(lambda session: keep_back(session, held.job_id, held.n, kept))
     return again
 
 
 def _carry_out(parts: Parts, work: Work, evaluation: Evaluation) -> str:
     verdict = _judge(work, evaluation)
-    with parts.catalog.write() as session:
-        done = publish_challenger(
+    done = parts.catalog.unit(
+        lambda session: publish_challenger(
             session,
             work.claim.job_id,
             work.claim.n,
@@ -48,6 +43,7 @@ def _carry_out(parts: Parts, work: Work, evaluation: Evaluation) -> str:
             compared_with=evaluation.published,
             verdict=verdict,
         )
+    )
     fail_point(parts.settings, "published")
     return done
 

@@ -36,7 +36,8 @@ def finish(parts: Parts, held: Claim, snapshot_sha256: str, evaluation_sha256: s
     trained_sha256 = step_done(parts, held, FINE_TUNE)
     trained = Trained.model_validate_json(parts.blobs.read_bytes(trained_sha256)) if trained_sha256 else None
     evaluation = read_evaluation(parts, evaluation_sha256) if evaluation_sha256 else None
-    with parts.catalog.write() as session:
+
+    def closed(session: Session) -> None:
         job = attempts.fence(session, held.job_id, held.n)
         result = _result(session, job, snapshot, trained, evaluation, work.spec.gate.min_cases)
         _end(session, job, held, result)
@@ -46,6 +47,8 @@ def finish(parts: Parts, held: Claim, snapshot_sha256: str, evaluation_sha256: s
             _close_or_continue(session, jobs.locked(session, job.parent_id), result)
         turns.pass_on(session, job.experiment_id)
         outbox.enqueue(session, outbox.OutboxKind.TRACKING, job.id)
+
+    parts.catalog.unit(closed)
 
 
 def _result(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from sqlalchemy import delete, select, update
@@ -50,8 +51,7 @@ def gather(parts: Parts, held: Claim) -> str:
     work = open_work(parts, held)
     if work.spec.rerun_of is not None:
         return _given(parts, held, work.spec.rerun_of)
-    with parts.catalog.write() as session:
-        _close_window(session, work)
+    parts.catalog.unit(partial(_close_window, work=work))
     with parts.catalog.read() as session:
         job = jobs.get(session, held.job_id)
         windows = [(dataset, _to_seq(session, work, job, dataset)) for dataset, _ in _datasets(session, work)]
@@ -60,19 +60,22 @@ def gather(parts: Parts, held: Claim) -> str:
     with parts.catalog.read() as session:
         snapshot = _snapshot(parts, session, work)
     sha256 = parts.blobs.put_bytes(snapshot.model_dump_json().encode())
-    with parts.catalog.write() as session:
-        attempts.fence(session, held.job_id, held.n).snapshot = sha256
+    parts.catalog.unit(partial(_note, held=held, sha256=sha256))
     mark_step(parts, held, STEP, sha256)
     return sha256
 
 
+def _note(session: Session, held: Claim, sha256: str) -> None:
+    attempts.fence(session, held.job_id, held.n).snapshot = sha256
+
+
 def _given(parts: Parts, held: Claim, original: str) -> str:
     """Take the snapshot of the job that is done again: nothing is gathered, no label counts as used."""
-    with parts.catalog.write() as session:
+    with parts.catalog.read() as session:
         sha256 = jobs.get(session, original).snapshot
-        if sha256 is None:
-            raise ConflictError(f"Job {original} has no snapshot to train again")
-        attempts.fence(session, held.job_id, held.n).snapshot = sha256
+    if sha256 is None:
+        raise ConflictError(f"Job {original} has no snapshot to train again")
+    parts.catalog.unit(partial(_note, held=held, sha256=sha256))
     mark_step(parts, held, STEP, sha256)
     return sha256
 

@@ -72,8 +72,7 @@ def holding(job_id: str, attempt: int) -> Iterator[tuple[Claim, Lease] | None]:
 
 def _leave(held: Claim, how: "attempts.Leaving", *reason: str) -> None:
     try:
-        with parts().catalog.write() as session:
-            how(session, held.job_id, held.n, *reason)
+        parts().catalog.unit(lambda session: how(session, held.job_id, held.n, *reason))
     except SQLAlchemyError as error:
         # The lease runs out, and the reconciler says it then.
         log.warning("leaving attempt %s of job %s: %s", held.n, held.job_id, type(error).__name__)

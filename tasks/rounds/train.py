@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from configs.errors import HostDiedError, InvalidRequestError
 from configs.failpoints import fail_point
@@ -140,11 +141,13 @@ class _Run:
             self._progress(message)
         elif isinstance(message, Checkpoint):
             save_checkpoint(self._folder, Path(message.path), epoch=message.epoch, snapshot=self._sha256)
-            with self._parts.catalog.write() as session:
-                attempts.fence(session, self._work.claim.job_id, self._work.claim.n, pausing=True)
-                attempts.progressed(session, self._work.claim.job_id, self._work.claim.n)
+            self._parts.catalog.unit(self._note_checkpoint)
             fail_point(self._parts.settings, "after-checkpoint")
         return None
+
+    def _note_checkpoint(self, session: Session) -> None:
+        attempts.fence(session, self._work.claim.job_id, self._work.claim.n, pausing=True)
+        attempts.progressed(session, self._work.claim.job_id, self._work.claim.n)
 
     def _progress(self, progress: Progress) -> None:
         """Note the first training step, and how far training is, once an epoch."""
@@ -167,26 +170,9 @@ def _seal(
     held = work.claim
     weights = parts.blobs.put_file(Path(result.weights))
     fail_point(parts.settings, "weights-stored")
-    with parts.catalog.write() as session:
-        job = attempts.fence(session, held.job_id, held.n)
-        version = session.scalar(select(ModelVersion).where(ModelVersion.job_id == job.id))
-        if version is None:
-            number = session.scalar(
-                select(func.max(ModelVersion.number)).where(ModelVersion.experiment_id == job.experiment_id)
-            )
-            version = ModelVersion(
-                experiment_id=job.experiment_id,
-                number=(number or 0) + 1,
-                bundle_id=work.bundle_id,
-                weights=weights,
-                snapshot=snapshot_sha256,
-                parent_id=snapshot.base_version,
-                job_id=job.id,
-                created_by=job.created_by,
-            )
-            session.add(version)
-            session.flush()
-        version_id = version.id
+    version_id = parts.catalog.unit(
+        lambda session: _sealed(session, work, weights, snapshot_sha256, snapshot.base_version)
+    )
     trained = Trained(
         version=version_id,
         epoch=result.epoch,
@@ -202,6 +188,27 @@ def _seal(
     mark_step(parts, held, STEP, parts.blobs.put_bytes(trained.model_dump_json().encode()))
     shutil.rmtree(work.host_folder(STEP) / "out", ignore_errors=True)
     return version_id
+
+
+def _sealed(session: Session, work: Work, weights: str, snapshot: str, parent: str | None) -> str:
+    """Return the id of the version that this round made, a new one unless an attempt before this one got so far."""
+    job = attempts.fence(session, work.claim.job_id, work.claim.n)
+    version = session.scalar(select(ModelVersion).where(ModelVersion.job_id == job.id))
+    if version is None:
+        newest = select(func.max(ModelVersion.number)).where(ModelVersion.experiment_id == job.experiment_id)
+        version = ModelVersion(
+            experiment_id=job.experiment_id,
+            number=(session.scalar(newest) or 0) + 1,
+            bundle_id=work.bundle_id,
+            weights=weights,
+            snapshot=snapshot,
+            parent_id=parent,
+            job_id=job.id,
+            created_by=job.created_by,
+        )
+        session.add(version)
+        session.flush()
+    return version.id
 
 
 def tensor_cache(parts: Parts, bundle_id: str) -> Path:

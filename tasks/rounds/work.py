@@ -13,6 +13,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError, SupersededError
 from configs.specs.round import RoundSpec
@@ -48,8 +49,8 @@ class Claim(BaseModel):
 def claim(parts: Parts, job_id: str, n: int, *, flow_run_id: str | None = None) -> Claim | None:
     """Take attempt *n* for this flow run; None if somebody else has it or it is no longer wanted."""
     taken = Claim(job_id=job_id, n=n, holder=new_id())
-    with parts.catalog.write() as session:
-        held = attempts.claim(
+    held = parts.catalog.unit(
+        lambda session: attempts.claim(
             session,
             job_id,
             n,
@@ -59,6 +60,7 @@ def claim(parts: Parts, job_id: str, n: int, *, flow_run_id: str | None = None) 
             pid=os.getpid(),
             flow_run_id=flow_run_id,
         )
+    )
     return taken if held else None
 
 
@@ -199,10 +201,13 @@ def mark_step(parts: Parts, held: Claim, step: str, output: str) -> None:
     Raises:
         SupersededError: If the attempt may no longer write.
     """
-    with parts.catalog.write() as session:
+
+    def marked(session: Session) -> None:
         attempts.fence(session, held.job_id, held.n)
         session.add(StepMark(job_id=held.job_id, step=step, output=output, attempt=held.n))
         attempts.progressed(session, held.job_id, held.n)
+
+    parts.catalog.unit(marked)
 
 
 def read_snapshot(parts: Parts, sha256: str) -> Snapshot:

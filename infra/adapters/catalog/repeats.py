@@ -17,6 +17,7 @@ from infra.adapters.catalog.tables import Audit, IdempotencyKey
 from infra.adapters.catalog.tables.base import now
 
 KEPT_S = 24 * 3600
+_NOTED = "repeat noted"
 
 
 class RepeatedKeyError(ConflictError):
@@ -50,13 +51,14 @@ def once(request: Once) -> Iterator[None]:
 def install(units: sessionmaker[Session]) -> None:
     """Have every unit of this factory note its request's key."""
     event.listen(units, "before_flush", _note)
+    event.listen(units, "after_rollback", _forget)
 
 
 def _note(session: Session, _context: object, _instances: object) -> None:
     request = _current.get()
     if request is None or request.noted or not any(isinstance(row, Audit) for row in session.new):
         return
-    request.noted = True
+    request.noted = session.info[_NOTED] = True
     if any(isinstance(row, IdempotencyKey) for row in session.new):
         return  # the use case notes its answer by itself
     with session.no_autoflush:
@@ -66,9 +68,17 @@ def _note(session: Session, _context: object, _instances: object) -> None:
         session.execute(delete(IdempotencyKey).where(IdempotencyKey.org == request.org, IdempotencyKey.until <= now()))
         known = session.get(IdempotencyKey, (request.org, request.key))
         if known is not None:
-            request.noted, request.repeated = False, known.request_hash == request.request_hash
+            session.info[_NOTED] = request.noted = False
+            request.repeated = known.request_hash == request.request_hash
             raise RepeatedKeyError("A request with this Idempotency-Key was just done: ask again for its answer")
         until: Any = session.scalar(select(now() + KEPT_S))
         session.add(
             IdempotencyKey(org=request.org, key=request.key, request_hash=request.request_hash, answer={}, until=until)
         )
+
+
+def _forget(session: Session) -> None:
+    """Have a unit that is run again, or another one, note the key: what this one noted was rolled back."""
+    request = _current.get()
+    if request is not None and session.info.pop(_NOTED, False):
+        request.noted = False
