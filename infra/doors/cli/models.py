@@ -34,6 +34,7 @@ class _Version(BaseModel):
 
 class _Models(BaseModel):
     experiment: str
+    mlflow_model: str
     versions: list[_Version]
 
 
@@ -80,6 +81,9 @@ def models(
         [(one.experiment, row) for one in found for row in one.versions],
         none="No experiment yet.",
     )
+    for one in found:
+        said = f"{one.experiment} in MLflow: models:/{one.mlflow_model}@published"
+        terminal(stderr=True).print(said, markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -73,10 +73,11 @@ class PublicationResponse(BaseModel):
 
 
 class ModelsResponse(BaseModel):
-    """An experiment's versions and publications, the newest first."""
+    """An experiment's versions and publications, the newest first; `mlflow_model` is its name in MLflow's registry."""
 
     experiment_id: str
     experiment: str
+    mlflow_model: str
     published_version: str | None
     published_seq: int
     versions: list[VersionResponse]
@@ -119,6 +120,7 @@ def list_models(
     return ModelsResponse(
         experiment_id=row.id,
         experiment=row.name,
+        mlflow_model=found.mlflow_model,
         published_version=row.published_version,
         published_seq=row.published_seq,
         versions=[
