@@ -4,7 +4,7 @@ A person's labels of an image are on one layer, other people's on others. An ima
 the data set asks for have said what they think of it, and `train_on` is satisfied; only then it counts and trains.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,6 +13,7 @@ from configs.specs.dataset import DatasetSpec
 from configs.states import LabelState
 from infra.adapters.catalog import labels
 from infra.adapters.catalog.tables import Dataset, Label, Lease
+from tasks.labels.label_map import plain
 
 SOURCE_LAYER = -1
 """The layer of labels that were found at the source."""
@@ -22,6 +23,17 @@ OCCUPIES = (LabelState.ACTIVE, LabelState.PENDING_UPLOAD)
 def rules_of(session: Session, dataset_id: str) -> DatasetSpec:
     """Return what a data set says of its annotators."""
     return DatasetSpec.model_validate(session.get_one(Dataset, dataset_id).spec)
+
+
+def spoken_of(label: Label) -> frozenset[str]:
+    """Return the names that a label speaks about, as they are compared; empty = all that anybody has."""
+    return frozenset(plain(str(name)) for name in (label.annotated or label.names.values()))
+
+
+def about(active: Sequence[Label], names: Mapping[int, str] | Mapping[str, str]) -> list[Label]:
+    """Return those labels that speak about at least one of an experiment's names."""
+    asked = {plain(name) for name in names.values()}
+    return [label for label in active if not spoken_of(label) or not asked or spoken_of(label) & asked]
 
 
 def people_s(active: Sequence[Label], rules: DatasetSpec) -> list[Label]:
@@ -38,7 +50,8 @@ def people_s(active: Sequence[Label], rules: DatasetSpec) -> list[Label]:
     fitting = [label for label in said if label.approved or rules.train_on == "submitted"]
     if len({label.layer for label in fitting}) < rules.annotators_per_image:
         return []
-    newest_first = sorted(fitting, key=lambda label: label.seq, reverse=True)
+    newest_of = {label.layer: label for label in sorted(fitting, key=lambda label: label.seq)}
+    newest_first = sorted(newest_of.values(), key=lambda label: label.seq, reverse=True)
     if rules.resolve == "reviewer":
         newest_first = [label for label in newest_first if label.approved] if len(said) > 1 else newest_first
     return newest_first if rules.resolve == "staple" else newest_first[:1]
@@ -50,14 +63,14 @@ def chosen(active: Sequence[Label], rules: DatasetSpec) -> list[Label]:
     return people_s(active, rules) or found[:1]
 
 
-def choices(session: Session, dataset_id: str, to_seq: int) -> list[list[Label]]:
-    """Return what trains of each image of a data set, in the order of the labels' numbers, up to *to_seq*."""
+def choices(session: Session, dataset_id: str, to_seq: int, names: Mapping[int, str]) -> list[list[Label]]:
+    """Return what an experiment with these names learns of each image up to *to_seq*, in the order of the labels."""
     rules = rules_of(session, dataset_id)
     of_image: dict[int, list[Label]] = {}
     for label, _image in labels.active_up_to(session, dataset_id, to_seq):
         if label.kind == "mask":
             of_image.setdefault(label.image_id, []).append(label)
-    found = [chosen(active, rules) for active in of_image.values()]
+    found = [chosen(about(active, names), rules) for active in of_image.values()]
     return sorted((each for each in found if each), key=lambda each: each[0].seq)
 
 
@@ -84,9 +97,9 @@ def _lowest_free(kept: set[int], taken: set[int], annotators: int) -> int:
     return free if free is not None else next(layer for layer in range(len(taken) + 1) if layer not in taken)
 
 
-def images_to_learn(session: Session, dataset_id: str, image_ids: Sequence[int]) -> list[int]:
-    """Return those of these images whose people's labels count, in the same order."""
+def images_to_learn(session: Session, dataset_id: str, image_ids: Sequence[int], names: Mapping[str, str]) -> list[int]:
+    """Return those of these images whose people's labels count for an experiment with these names, in order."""
     rules = rules_of(session, dataset_id)
     if rules.annotators_per_image == 1 and rules.train_on == "submitted":
         return list(image_ids)
-    return [image_id for image_id in image_ids if people_s(labels.active_masks(session, image_id), rules)]
+    return [image_id for image_id in image_ids if people_s(about(labels.active_masks(session, image_id), names), rules)]

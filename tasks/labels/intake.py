@@ -10,7 +10,7 @@ from configs.states import LabelState
 from infra.adapters.catalog import labels
 from infra.adapters.catalog.tables import Dataset, Label, LabelEvent, LabelTag
 from tasks.labels.checked import CheckedNotice
-from tasks.labels.choose import SOURCE_LAYER, layer_of, people_s
+from tasks.labels.choose import SOURCE_LAYER, layer_of, people_s, spoken_of
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,22 @@ def activate(session: Session, dataset: Dataset, label: Label, kind: str, actor:
     rules = DatasetSpec.model_validate(dataset.spec)
     for earlier in labels.replaceable(session, label):
         same = earlier.layer == label.layer or (_several(rules) == 1 and earlier.layer >= 0 <= label.layer)
-        if same and earlier.kind == label.kind:
+        if same and earlier.kind == label.kind and not _of_other_names(earlier, label):
             earlier.state = LabelState.SUPERSEDED
     session.flush()
     active = labels.active_masks(session, label.image_id)
     if people_s(active, rules):
         for found in active:
-            if found.layer == SOURCE_LAYER:
+            if found.layer == SOURCE_LAYER and not _of_other_names(found, label):
                 found.state = LabelState.SUPERSEDED
     session.flush()
+
+
+def _of_other_names(earlier: Label, label: Label) -> bool:
+    """Say whether two labels have no name in common, as those of two experiments may: both go on saying theirs."""
+    before, now = spoken_of(earlier), spoken_of(label)
+    both = earlier.state == label.state == LabelState.ACTIVE
+    return both and bool(before) and bool(now) and not before & now
 
 
 def take_out(session: Session, dataset: Dataset, label: Label, actor: str) -> bool:

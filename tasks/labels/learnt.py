@@ -17,7 +17,7 @@ def learnable(session: Session, dataset_id: str, to_seq: int, names: Mapping[int
     Where several people's labels are joined it is the derived one; `tasks.labels.staple.derive_labels` makes it.
     """
     found = []
-    for labels in choices(session, dataset_id, to_seq):
+    for labels in choices(session, dataset_id, to_seq, names):
         derived = session.get(Label, derived_id(labels, names)) if len(labels) > 1 else None
         label = derived or labels[0]
         found.append((label, session.get_one(Image, label.image_id)))

@@ -80,7 +80,7 @@ def derive_labels(parts: Parts, dataset_id: str, to_seq: int, names: Mapping[int
     with parts.catalog.read() as session:
         if rules_of(session, dataset_id).resolve != "staple":
             return 0
-        several = [found for found in choices(session, dataset_id, to_seq) if len(found) > 1]
+        several = [found for found in choices(session, dataset_id, to_seq, names) if len(found) > 1]
         missing = [found for found in several if session.get(Label, derived_id(found, names)) is None]
     made = 0
     for found in missing:

@@ -18,10 +18,10 @@ from configs.specs.round import RoundSpec
 from configs.states import TERMINAL, JobStatus
 from infra.adapters.catalog import jobs, labels, outbox
 from infra.adapters.catalog.session import lock
-from infra.adapters.catalog.tables import Attempt, Dataset, Image, Job, Label, Lease, PendingImage
+from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, Image, Job, Label, Lease, PendingImage
 from infra.adapters.catalog.tables.base import now
 from tasks.labels.checked import CheckedNotice, NoticeKind
-from tasks.labels.choose import OCCUPIES, people_s
+from tasks.labels.choose import OCCUPIES, about, people_s
 from tasks.labels.intake import take_in, take_out
 from tasks.selection.room import settle_room
 
@@ -90,11 +90,13 @@ def count_image(session: Session, dataset: Dataset, loops: Sequence[Job], image_
         dataset: The image's.
         loops: Those that count its labels.
         image_id: The image.
-        new: Somebody said something new of it: if it is complete by that, it counts.
+        new: Somebody said something new of it: if it is complete by that, it counts where its names are learnt.
     """
     rules = DatasetSpec.model_validate(dataset.spec)
-    complete = bool(people_s(labels.active_masks(session, image_id), rules))
+    active = labels.active_masks(session, image_id)
     for loop in loops:
+        names = session.get_one(Experiment, loop.experiment_id).labels
+        complete = bool(people_s(about(active, names), rules))
         if complete and new:
             add_pending(session, loop, image_id)
         elif not complete:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError
@@ -24,7 +24,7 @@ from infra.adapters.catalog.tables import (
     ModelVersion,
 )
 from infra.adapters.catalog.tables.base import now
-from tasks.labels.choose import images_to_learn
+from tasks.labels.choose import about, images_to_learn
 from tasks.rounds.count import add_pending, open_round_if_due
 
 
@@ -171,7 +171,7 @@ def count_again(session: Session, loop: Job) -> None:
 
     Call it inside a unit that holds the loop's row.
     """
-    for image_id in _labelled_since(session, loop.dataset_id or "", jobs.trained_to(session, loop.experiment_id)):
+    for image_id in _labelled_since(session, loop, jobs.trained_to(session, loop.experiment_id)):
         add_pending(session, loop, image_id)
 
 
@@ -194,20 +194,17 @@ def hold_training_data(session: Session, experiment: Experiment) -> str:
     return found[0]
 
 
-def _labelled_since(session: Session, dataset: str, seq: int) -> list[int]:
-    query = (
-        select(Label.image_id)
-        .where(
-            Label.dataset_id == dataset,
-            Label.state == LabelState.ACTIVE,
-            Label.seq > seq,
-            Label.imported.is_(False),
-            Label.kind == "mask",
-        )
-        .group_by(Label.image_id)
-        .order_by(func.min(Label.seq))
+def _labelled_since(session: Session, loop: Job, seq: int) -> list[int]:
+    dataset, names = loop.dataset_id or "", session.get_one(Experiment, loop.experiment_id).labels
+    query = select(Label).where(
+        Label.dataset_id == dataset,
+        Label.state == LabelState.ACTIVE,
+        Label.seq > seq,
+        Label.imported.is_(False),
+        Label.kind == "mask",
     )
-    return images_to_learn(session, dataset, session.scalars(query).all())
+    fresh = about(session.scalars(query.order_by(Label.seq)).all(), names)
+    return images_to_learn(session, dataset, list(dict.fromkeys(label.image_id for label in fresh)), names)
 
 
 def _job(experiment: Experiment, dataset: str, action: str, status: JobStatus, **shown: Any) -> Job:

@@ -1,6 +1,7 @@
 """Several annotators of one image, and the reviewer: what counts, who gets which image, what trains."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
@@ -11,7 +12,7 @@ from configs.errors import ConflictError, InvalidRequestError, NotFoundError
 from configs.states import LabelState
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.session import Catalog
-from infra.adapters.catalog.tables import Dataset, Image, Label, LabelTag, Lease
+from infra.adapters.catalog.tables import Dataset, Experiment, ExperimentDataset, Image, Label, LabelTag, Lease
 from infra.adapters.catalog.tables.base import new_id
 from tasks.labels.choose import choices
 from tasks.labels.review import approve, send_back
@@ -52,7 +53,7 @@ def _label(catalog: Catalog, label_id: str) -> Label:
 
 def _learns(catalog: Catalog, world: World) -> list[list[str]]:
     with catalog.read() as session:
-        return [[label.author for label in found] for found in choices(session, world.dataset, 10**6)]
+        return [[label.author for label in found] for found in choices(session, world.dataset, 10**6, {1: "liver"})]
 
 
 def test_an_image_for_two_counts_when_both_have_said_what_they_think(catalog: Catalog) -> None:
@@ -268,3 +269,56 @@ def test_what_was_replaced_and_is_saved_again_is_what_its_author_says(catalog: C
     assert job(catalog, loop).pending == 1
     with catalog.read() as session:
         assert session.scalars(select(Label.version).order_by(Label.version)).all() == [1, 2]
+
+
+def _another_experiment(catalog: Catalog, world: World, label: str) -> World:
+    with catalog.write() as session:
+        first = session.get_one(Experiment, world.experiment)
+        other = Experiment(
+            id=new_id(),
+            org=first.org,
+            name=label,
+            arch=first.arch,
+            bundle_id=first.bundle_id,
+            labels={"1": label},
+            lineage=new_id(),
+        )
+        session.add(other)
+        session.flush()
+        session.add(ExperimentDataset(experiment_id=other.id, use="train", dataset_id=world.dataset))
+    return replace(world, experiment=other.id)
+
+
+def _says_of(catalog: Catalog, world: World, name: str, image: int) -> None:
+    said = notice(image, key=name).model_copy(update={"saved": True, "names": {"1": name}})
+    with catalog.write() as session:
+        notify(session, world.dataset, [said], "ann")
+
+
+def _learnt_names(catalog: Catalog, world: World, name: str) -> list[str]:
+    with catalog.read() as session:
+        return [found[0].names["1"] for found in choices(session, world.dataset, 10**6, {1: name})]
+
+
+def test_a_label_counts_for_the_experiments_that_learn_what_it_speaks_about_and_replaces_no_other(
+    catalog: Catalog,
+) -> None:
+    liver = build(catalog)
+    spleen = _another_experiment(catalog, liver, "spleen")
+    livers, spleens = start_loop(catalog, liver, round_size=5), start_loop(catalog, spleen, round_size=5)
+
+    _says_of(catalog, liver, "Spleen", liver.images[0])
+    assert (job(catalog, livers).pending, job(catalog, spleens).pending) == (0, 1)
+    _says_of(catalog, liver, "liver", liver.images[0])
+    assert (job(catalog, livers).pending, job(catalog, spleens).pending) == (1, 1)
+
+    assert _learnt_names(catalog, liver, "liver") == ["liver"]
+    assert _learnt_names(catalog, liver, "spleen") == ["Spleen"]
+
+
+def test_a_loop_that_starts_late_counts_what_its_experiment_learns(catalog: Catalog) -> None:
+    liver = build(catalog)
+    _says_of(catalog, liver, "liver", liver.images[0])
+    _says_of(catalog, liver, "spleen", liver.images[1])
+    loop = start_loop(catalog, _another_experiment(catalog, liver, "spleen"), round_size=5)
+    assert job(catalog, loop).pending == 1

@@ -197,7 +197,7 @@ def test_what_several_people_say_is_joined_into_a_derived_version_once(folder: C
 
     with folder.parts.catalog.read() as session:
         [(label, _image)] = learnable(session, folder.dataset, 10, LABELS)
-        assert len(choices(session, folder.dataset, 10)[0]) == 2
+        assert len(choices(session, folder.dataset, 10, LABELS)[0]) == 2
     assert (label.state, label.tool, label.annotated) == (LabelState.DERIVED, "STAPLE", ["liver", "spleen"])
     assert label.blob is not None
     path = tmp_path / "derived.nii.gz"
