@@ -1,5 +1,9 @@
 """A serving host swaps versions while it predicts, and answers every request with the version it named."""
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,12 +13,19 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from configs.settings import Settings
 from configs.specs.infer import InferSpec
 from configs.wire.host import Case, Drop, Failed, HostMessage, Hurry, Load, Loaded, Predict, Prediction, ServeRequest
+from infra.adapters.catalog.tables import Experiment, Job, ModelVersion
 from infra.adapters.compute.conversation import HostProcess
 from infra.adapters.compute.process import ProcessHosts
+from infra.wiring import Parts
 from tasks.compute.loader.config import Bundle
 from tasks.compute.loader.network import build_network
+from tasks.delivery.dispatch import RECORDS, deliver_due
+from tasks.delivery.tracking import group_name
+from tasks.publishing.publish import publish_by_person
+from tests.builders import BUNDLE, ORG, add_version, build, start_loop
 from tests.integration.compute.conftest import AFFINE, LABELS, SAMPLE, SHAPE
 
 pytestmark = pytest.mark.slow
@@ -147,6 +158,64 @@ def test_what_cannot_be_read_or_loaded_is_answered_and_the_host_goes_on(talk: Ta
     talk.ask("fine", background=True)
     (answer,) = talk.until(1)
     assert isinstance(answer, Prediction)
+
+
+def test_what_mlflow_has_as_published_predicts_the_same_in_a_process_that_knows_nothing_of_us(
+    talk: Talk, folder: Path, sqlite_url: str, mlflow_uri: str, tmp_path: Path
+) -> None:
+    file = weights(folder, 5)
+    talk.host.send(Load(version="published", weights=str(file)))
+    talk.until(1)
+    talk.ask("published")
+    (here,) = talk.until(1)
+    assert isinstance(here, Prediction)
+    expected = read(here)
+    assert len(np.unique(expected)) > 1
+    parts = Parts(Settings(home=folder / "home", catalog_url=sqlite_url, mlflow_tracking_uri=mlflow_uri))
+    name = publish(parts, file)
+    parts.close()
+    loads = (
+        "import sys, mlflow, numpy\n"
+        "model = mlflow.pyfunc.load_model(f'models:/{sys.argv[1]}@published')\n"
+        "one, (same,) = model.predict(sys.argv[2]), model.predict([sys.argv[2]])\n"
+        "assert (one == same).all() and not {'tasks', 'configs', 'infra'} & set(sys.modules)\n"
+        "numpy.save('there.npy', one)\n"
+    )
+    told = {name: value for name, value in os.environ.items() if not name.startswith(("TEACHBACK_", "PYTHON"))}
+    told |= {"MLFLOW_TRACKING_URI": mlflow_uri, "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", loads, name, talk.image],
+        env=told,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    there = np.load(tmp_path / "there.npy", allow_pickle=False)
+    assert (there.dtype, there.shape) == (np.uint8, SHAPE)
+    assert np.array_equal(there, expected)
+
+
+def publish(parts: Parts, file: Path) -> str:
+    """Register the sample with these weights as a published version, tell MLflow, and return the model's name there."""
+    world = build(parts.catalog, images=1)
+    loop = start_loop(parts.catalog, world)
+    version = add_version(parts.catalog, world, 1, loop)
+    shutil.copytree(SAMPLE, parts.settings.home / "bundles" / BUNDLE)
+    labels = {str(index): name for index, name in LABELS.items()}
+    with parts.catalog.write() as session:
+        round_ = Job(org=ORG, experiment_id=world.experiment, dataset_id=world.dataset, action="train", parent_id=loop)
+        session.add(round_)
+        session.flush()
+        session.get_one(ModelVersion, version).job_id = round_.id
+        session.get_one(ModelVersion, version).weights = parts.blobs.put_file(file)
+        experiment = session.get_one(Experiment, world.experiment)
+        experiment.labels = labels
+        publish_by_person(session, world.experiment, version, expected=world.version, actor="eve", reason="")
+    assert deliver_due(parts, RECORDS) == 1
+    return group_name(experiment)
 
 
 def read(prediction: Prediction) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
