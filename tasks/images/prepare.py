@@ -16,7 +16,7 @@ from infra.adapters.images.base import ImageStore
 from tasks.images.dicom import volume_from
 from tasks.images.geometry import Geometry
 from tasks.images.slices import read_instances
-from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
+from tasks.images.volume import NIFTI, Volume, nifti_bytes, read_geometry, read_volume, write_nifti
 
 FORMAT = "nii-2"
 """Part of the cache's key: changes when what is written here does."""
@@ -117,14 +117,24 @@ def _keep_headers(instances: Sequence[Dataset], folder: Path) -> None:
 
 def _convert(source: Path, target: Path) -> None:
     """Write the volume as uncompressed NIfTI; a NIfTI file keeps its header and all its axes."""
+    if not source.name.endswith(NIFTI):
+        write_nifti(read_volume(source), target)
+        return
+    size = nifti_bytes(source)
     if source.name.endswith(".nii"):
         source.rename(target)
-    elif source.name.endswith(".nii.gz"):
-        try:
-            with gzip.open(source) as packed, target.open("xb") as plain:
-                shutil.copyfileobj(packed, plain, _CHUNK_BYTES)
-        except (OSError, EOFError, zlib.error) as error:
-            msg = f"The image's file cannot be unpacked ({type(error).__name__}): store it again"
-            raise InvalidRequestError(msg) from None
     else:
-        write_nifti(read_volume(source), target)
+        _unpack(source, target, size)
+    if target.stat().st_size < size:
+        raise InvalidRequestError("The image's file ends before its last voxel: store it again")
+
+
+def _unpack(source: Path, target: Path, size: int) -> None:
+    """Unpack as much as the header promises: what packs a thousandfold must not fill the disk."""
+    try:
+        with gzip.open(source) as packed, target.open("xb") as plain:
+            while size > 0 and (chunk := packed.read(min(size, _CHUNK_BYTES))):
+                size -= plain.write(chunk)
+    except (OSError, EOFError, zlib.error) as error:
+        msg = f"The image's file cannot be unpacked ({type(error).__name__}): store it again"
+        raise InvalidRequestError(msg) from None

@@ -1,5 +1,6 @@
 """A volume in memory, read from and written to files."""
 
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -85,6 +86,16 @@ def read_geometry(path: Path) -> Geometry:
     size = reader.GetSize()
     _refuse_components(reader.GetNumberOfComponents())
     return Geometry(_shape(size), _itk_affine(reader))
+
+
+def nifti_bytes(path: Path) -> int:
+    """Return how long a NIfTI file is, unpacked, by its header: up to its last voxel.
+
+    Raises:
+        InvalidRequestError: If it cannot be read.
+    """
+    voxels = _open_nifti(path).dataobj
+    return int(voxels.offset + math.prod(voxels.shape) * voxels.dtype.itemsize)
 
 
 def write_nifti(volume: Volume, path: Path) -> None:

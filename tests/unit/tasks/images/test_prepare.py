@@ -1,5 +1,6 @@
 """An image is fetched and converted once, and is what the store held."""
 
+import gzip
 from pathlib import Path
 
 import nibabel
@@ -81,6 +82,28 @@ def test_a_damaged_image_is_refused_and_not_kept(root: Path, cache: DiskCache) -
     (root / "a.nii.gz").write_bytes(b"\x1f\x8bnonsense")
     store = FolderStore(root)
 
-    with pytest.raises(InvalidRequestError, match="unpacked"):
+    with pytest.raises(InvalidRequestError, match="no volume"):
         local_image(store, cache, "a", store.image("a").fingerprint)
     assert not list((cache._folder / "raw").glob("*/*"))
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_file_that_ends_before_its_last_voxel_is_refused(ending: str, root: Path, cache: DiskCache) -> None:
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.float64)
+    header.set_data_shape((32767, 32767, 32767))
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    content = header.binaryblock + bytes(100)
+    (root / f"a{ending}").write_bytes(gzip.compress(content) if ending.endswith(".gz") else content)
+    store = FolderStore(root)
+    with pytest.raises(InvalidRequestError, match="last voxel"):
+        local_image(store, cache, "a", store.image("a").fingerprint)
+
+
+def test_what_follows_the_last_voxel_is_not_unpacked(root: Path, cache: DiskCache) -> None:
+    write_nifti(Volume(asymmetric(), oblique_affine()), root / "plain.nii")
+    plain = (root / "plain.nii").read_bytes()
+    (root / "a.nii.gz").write_bytes(gzip.compress(plain + bytes(10**7)))
+    store = FolderStore(root)
+    local = local_image(store, cache, "a", store.image("a").fingerprint)
+    assert local.path.read_bytes() == plain
