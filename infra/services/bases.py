@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from configs.errors import TeachbackError
 from infra.adapters.catalog import experiments as catalog
+from infra.adapters.catalog.session import one_by_one
 from infra.adapters.catalog.tables import Bundle, Experiment
 from infra.adapters.catalog.tables.base import new_id
 from infra.services.archs import arch_of
@@ -48,6 +49,7 @@ def register_bundle(parts: Parts, caller: Caller, folder: Path) -> str:
 
 def _listed(parts: Parts, bundle: Bundle) -> str:
     with parts.catalog.write() as session:
+        one_by_one(session, f"base/{bundle.name}/{bundle.version}")
         base = catalog.base_of(session, bundle.name, bundle.version) or _new(session, bundle)
         base.bundle_id, base.labels, base.description = bundle.id, dict(bundle.labels), bundle.description
         return base.id

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from configs.errors import BundleError, ForbiddenError, InvalidRequestError, NotFoundError
+from infra.adapters.catalog.session import one_by_one
 from infra.adapters.catalog.tables import Bundle
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
@@ -59,6 +60,7 @@ def register(parts: Parts, folder: Path, *, by: str) -> Bundle:
         registered_by=by,
     )
     with parts.catalog.write() as session:
+        one_by_one(session, f"bundle/{sha256}")  # two processes that start at once both find it missing
         return session.merge(bundle)
 
 

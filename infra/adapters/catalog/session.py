@@ -91,6 +91,8 @@ class Catalog:
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS))
         with self._writer.begin() as connection:
+            if not self.is_sqlite:  # of several processes that start at once, one makes the tables
+                connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("migrate", 0))))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
