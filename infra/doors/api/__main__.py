@@ -29,6 +29,7 @@ def main() -> None:
             access_log=False,
             log_config=None,
             server_header=False,
+            proxy_headers=bool(settings.allowed_hosts),  # without a proxy in front, anybody could claim an address
             timeout_graceful_shutdown=_STOP_WITHIN_S,
         )
     finally:
