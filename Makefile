@@ -5,6 +5,7 @@
 # make bench    the speeds that the README names, measured here
 #
 # TORCH=cpu|cuda  which build of PyTorch `setup` installs; cuda where an NVIDIA driver is loaded
+# PROCESSES=2     how many processes `test` runs in; a file of tests stays in one of them
 # PYTHON=...      interpreter of the new .venv; by default the first of 3.11, 3.12, 3.13 that runs
 
 SHELL := /bin/bash
@@ -14,6 +15,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH ?= $(if $(wildcard /proc/driver/nvidia/version),cuda,cpu)
+PROCESSES ?= 2
 STAMP := $(VENV)/installed-for-$(TORCH)
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 TORCH_PIN := $(shell sed -n 's/^torch==\([^ +]*\).*/\1/p' constraints.txt)
@@ -62,7 +64,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 test: $(STAMP)
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(PROCESSES) --dist loadfile
 
 demo: $(STAMP)
 	$(BIN)/teachback demo

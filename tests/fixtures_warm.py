@@ -3,8 +3,9 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -23,6 +24,26 @@ _FOLDERS = (
     "contract/test_hostile_bundle.py",
 )
 _STARTERS = tuple(str(ROOT / "tests" / folder) for folder in (*_FOLDERS, "integration/rounds/test_round.py"))
+
+
+_HELD = pytest.StashKey[ExitStack]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where tests run in several processes, start one warm process for all of them before they begin."""
+    several = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if not several or SETTING in os.environ or probe() != "bubblewrap":
+        return
+    held = config.stash[_HELD] = ExitStack()
+    folder = Path(held.enter_context(TemporaryDirectory(prefix="teachback-warm-")))
+    os.environ[SETTING] = str(held.enter_context(running_warm_host(folder)))
+    held.callback(os.environ.pop, SETTING)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End it with the session."""
+    if _HELD in config.stash:
+        config.stash[_HELD].close()
 
 
 @pytest.fixture(scope="session")
