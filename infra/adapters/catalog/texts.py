@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from psycopg.types.json import Json, Jsonb
 from sqlalchemy import Engine, event
 
 from configs.errors import InvalidRequestError
@@ -22,12 +23,17 @@ def install(engine: Engine) -> None:
 
 
 def _flat(values: Any) -> Iterator[Any]:
-    """Yield the values of one statement's parameters, or of several statements'."""
-    for value in values.values() if isinstance(values, Mapping) else values:
-        if isinstance(value, (tuple, list, Mapping)):
+    """Yield the texts and numbers in one statement's parameters, or in several statements'; a document's, too."""
+    if isinstance(values, (Json, Jsonb)):
+        yield from _flat(values.obj)
+    elif isinstance(values, Mapping):
+        yield from values
+        yield from _flat(list(values.values()))
+    elif isinstance(values, (tuple, list)):
+        for value in values:
             yield from _flat(value)
-        else:
-            yield value
+    else:
+        yield values
 
 
 def _is_text(value: str) -> bool:

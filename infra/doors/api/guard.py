@@ -26,6 +26,7 @@ from infra.services import people
 
 MAX_JSON_BYTES = 32 * 2**20
 MAX_UPLOAD_BYTES = 4 * 2**30
+UPLOADS = "/label/"
 REQUEST_ID_HEADER = "X-Request-ID"
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -77,13 +78,13 @@ class Guard:
             await send(message)
 
         refusal = self._refusal(scope, seen)
-        if refusal is None and _is_upload(seen):
+        if refusal is None and _is_upload(scope, seen):
             refusal = await run_sync(self._stranger, seen)
         if refusal is not None:
             await answer(scope["path"], *refusal)(scope, receive, tell)
         else:
             _read_as_json(scope, seen)
-            await self._app(scope, _limited(receive, _limit(seen)), tell)
+            await self._app(scope, _limited(receive, _limit(scope, seen)), tell)
         seconds, endpoint = time.perf_counter() - began, _endpoint(scope)
         self._meter.count(endpoint, status, seconds, inference=inference)
         _log.info("%s %s %d %.1f ms %s", scope["method"], endpoint, status, seconds * 1000, request_id)
@@ -97,8 +98,8 @@ class Guard:
         if scope["method"] in _CHANGING and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return HTTPStatus.FORBIDDEN, "A page of another origin may not change anything here"
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > _limit(headers):
-            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {_limit(headers)} bytes"
+        if length.isdecimal() and int(length) > _limit(scope, headers):
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {_limit(scope, headers)} bytes"
         return None
 
     def _stranger(self, headers: Headers) -> tuple[int, str] | None:
@@ -132,16 +133,21 @@ def _name(host: str) -> str:
 
 def _read_as_json(scope: Scope, headers: Headers) -> None:
     """Have a body of the MONAI Cloud dialect read as JSON whatever its Content-Type: its guides send none."""
-    if scope["path"].startswith(CLOUD_PREFIX + "/") and scope["method"] in _CHANGING and not _is_upload(headers):
+    if scope["path"].startswith(CLOUD_PREFIX + "/") and scope["method"] in _CHANGING and not _is_form(headers):
         MutableHeaders(scope=scope)["content-type"] = "application/json"
 
 
-def _is_upload(headers: Headers) -> bool:
+def _is_form(headers: Headers) -> bool:
     return headers.get("content-type", "").startswith("multipart/")
 
 
-def _limit(headers: Headers) -> int:
-    return MAX_UPLOAD_BYTES if _is_upload(headers) else MAX_JSON_BYTES
+def _is_upload(scope: Scope, headers: Headers) -> bool:
+    """Whether a file comes, which goes to disk; every other route has the whole body in memory."""
+    return _is_form(headers) and scope["path"].startswith(UPLOADS)
+
+
+def _limit(scope: Scope, headers: Headers) -> int:
+    return MAX_UPLOAD_BYTES if _is_upload(scope, headers) else MAX_JSON_BYTES
 
 
 def _limited(receive: Receive, limit: int) -> Receive:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from configs.errors import TeachbackError
+from configs.errors import InvalidRequestError, TeachbackError
 from infra.adapters.catalog.repeats import Once, once
 from infra.doors.api.errors import raised
 from infra.services import repeats
@@ -40,8 +40,12 @@ class Repeats:
         """Answer from what is kept, or hand on and keep the answer."""
         headers = Headers(scope=scope) if scope["type"] == "http" and scope["method"] == "POST" else Headers()
         key, secret = headers.get(HEADER, ""), headers.get("authorization", "").partition(" ")[2]
-        if not 0 < len(key) <= MAX_KEY_CHARS or not secret or headers.get("content-type", "").startswith("multipart/"):
+        if not key or not secret or headers.get("content-type", "").startswith("multipart/"):
             await self._app(scope, receive, send)
+            return
+        if len(key) > MAX_KEY_CHARS:
+            error = InvalidRequestError(f"An Idempotency-Key has up to {MAX_KEY_CHARS} characters, not {len(key)}")
+            await raised(Request(scope), error)(scope, receive, send)
             return
         body = await _read(receive)
         parts: Parts = self._state.parts

@@ -114,6 +114,13 @@ def test_a_body_that_nests_without_end_is_refused_by_its_route(admin: Api) -> No
     assert asked.status_code in {400, 422}
 
 
+def test_a_key_that_is_too_long_is_refused_and_does_nothing(admin: Api, parts: Parts) -> None:
+    before, header = _count(parts, ApiKey), {"Idempotency-Key": "k" * 257}
+    asked = admin.at("POST", KEYS, json={"name": "x", "role": "annotator"}, headers=header)
+    assert asked.status_code == 400
+    assert _count(parts, ApiKey) == before
+
+
 def test_another_organisation_may_use_the_same_key(admin: Api, stranger: Api) -> None:
     ids = {
         api.at("POST", KEYS, json={"name": "x", "role": "annotator"}, headers=ONCE).json()["id"]

@@ -2,6 +2,7 @@
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from configs.errors import InvalidRequestError
 from infra.adapters.catalog.session import Catalog
@@ -22,3 +23,10 @@ def test_nul_is_never_the_server_s_failure(catalog: Catalog) -> None:
             return
         with pytest.raises(InvalidRequestError):
             session.scalars(query).all()
+
+
+@pytest.mark.parametrize("document", [{"names": {"1": "a\0b"}}, {"a\0b": 1}, {"list": [{"x": "\0"}]}])
+def test_nul_deep_in_a_document_is_never_the_server_s_failure(catalog: Catalog, document: dict[str, object]) -> None:
+    with pytest.raises((InvalidRequestError, IntegrityError)) as refused, catalog.write() as session:
+        session.add(Dataset(org="nobody", name="x", spec=document))
+    assert catalog.is_sqlite == isinstance(refused.value, IntegrityError), "SQLite keeps it, were there such an org"
