@@ -123,8 +123,7 @@ def _register(client: SyncPrefectClient, root: Path, content: _PrefectFile, want
         job_variables=wanted.work_pool.job_variables,
         parameter_openapi_schema=parameter_schema(flow).model_dump(exclude_unset=True),
         enforce_parameter_schema=True,
-        # A schedule that a person has paused or changed stays so: it is given once.
-        schedules=None if _is_known(client, f"{flow.name}/{wanted.name}") else [_schedule(s) for s in wanted.schedules],
+        schedules=_schedules(client, f"{flow.name}/{wanted.name}", wanted),
         concurrency_limit=wanted.concurrency_limit.limit if wanted.concurrency_limit else None,
         concurrency_options=_options(wanted.concurrency_limit),
     )
@@ -139,18 +138,30 @@ def _load(root: Path, entrypoint: str) -> Flow[Any, Any]:
     return flow
 
 
-def _is_known(client: SyncPrefectClient, deployment: str) -> bool:
+def _schedules(client: SyncPrefectClient, name: str, wanted: _Deployment) -> list[DeploymentScheduleCreate]:
+    """Return a new deployment's schedules, or those that a known one has by now: people pause, change and add them.
+
+    They are named every time, since Prefect removes all schedules of a deployment that is registered again.
+    """
     try:
-        client.read_deployment_by_name(deployment)
+        known = client.read_deployment_by_name(name)
     except ObjectNotFound:
-        return False
-    return True
-
-
-def _schedule(wanted: _Schedule) -> DeploymentScheduleCreate:
-    return DeploymentScheduleCreate(
-        schedule=IntervalSchedule(interval=timedelta(seconds=wanted.interval)), slug=wanted.slug
-    )
+        return [
+            DeploymentScheduleCreate(
+                schedule=IntervalSchedule(interval=timedelta(seconds=each.interval)), slug=each.slug
+            )
+            for each in wanted.schedules
+        ]
+    return [
+        DeploymentScheduleCreate(
+            schedule=each.schedule,
+            active=each.active,
+            max_scheduled_runs=each.max_scheduled_runs,
+            parameters=each.parameters,
+            slug=each.slug,
+        )
+        for each in known.schedules
+    ]
 
 
 def _options(limit: ConcurrencyLimitConfig | None) -> ConcurrencyOptions | None:

@@ -187,7 +187,7 @@ def test_a_schedule_that_a_person_paused_stays_paused_when_we_start_again(prefec
         client.patch(path, json={"active": False}).raise_for_status()
         deploy(prefect_server.url, prefect_server.auth, REPOSITORY)
         (now,) = client.get("/deployments/name/refresh-scores/default").json()["schedules"]
-    assert (now["active"], now["id"]) == (False, schedule["id"])
+    assert (now["active"], now["slug"], now["schedule"]) == (False, schedule["slug"], schedule["schedule"])
 
 
 def test_a_deployment_file_with_an_unknown_field_is_refused(prefect_server: PrefectServer, tmp_path: Path) -> None:
