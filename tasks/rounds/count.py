@@ -66,8 +66,9 @@ def notify(session: Session, dataset_id: str, notices: list[CheckedNotice], acto
 def say_if_out(session: Session, loop: Job) -> None:
     """Say in a loop's message if no image is left to label while too few labels wait for a round; else take it back."""
     left = select(Image.id).where(Image.dataset_id == loop.dataset_id, Image.open.is_(True)).limit(1)
+    leased = select(Lease.image_id).where(Lease.dataset_id == loop.dataset_id, Lease.until > now()).limit(1)
     waits = loop.pending > 0 and jobs.open_child(session, loop.id) is None and loop.status not in TERMINAL
-    if waits and session.scalar(left) is None:
+    if waits and session.scalar(left) is None and session.scalar(leased) is None:
         loop.message = (
             f"{_OUT}: {loop.pending} labels wait for a round of {loop.round_size}. Resume the job with round_now to"
             " train with them."

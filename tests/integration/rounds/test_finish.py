@@ -14,6 +14,7 @@ from tasks.rounds.evaluate import Evaluation
 from tasks.rounds.gather import gather
 from tasks.rounds.start import start_annotation
 from tasks.rounds.train import Trained
+from tasks.selection.next_image import next_image
 from tests.builders import BUNDLE, World, add_version, build, job, notice
 
 REASON = "no label is on the training side yet"
@@ -153,6 +154,11 @@ def test_when_images_run_out_the_loop_says_what_waits_and_how_to_train_with_it(p
         loop = start_annotation(session, experiment, spec, actor="ann").id
     _label(parts, world, *range(len(world.images) - 1))
     assert job(parts.catalog, loop).message == ""
+
+    with parts.catalog.write() as session:
+        assert next_image(session, world.dataset, holder="bob").id == world.images[-1]
+    _label(parts, world, 0)
+    assert job(parts.catalog, loop).message == "", "what somebody has before them is still to come"
 
     _label(parts, world, len(world.images) - 1)
 
