@@ -92,7 +92,7 @@ def status(parts: Parts, caller: Caller) -> Status:
 def alive(parts: Parts) -> bool:
     """Say whether the catalog answers; raises what it raises if it does not."""
     with parts.catalog.read() as session:
-        return session.scalar(select(1)) == 1
+        return bool(session.scalar(select(1)) == 1)
 
 
 def _counts(session: Session, org: str) -> Counts:

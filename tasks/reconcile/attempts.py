@@ -209,7 +209,7 @@ def _still(session: Session, seen: _Seen) -> Job | None:
     return job if same and job.current_attempt == seen.n and job.status not in TERMINAL else None
 
 
-def _open_attempts(*states: AttemptState) -> Select[Attempt]:
+def _open_attempts(*states: AttemptState) -> Select[tuple[Attempt]]:
     current = and_(Job.id == Attempt.job_id, Job.current_attempt == Attempt.n)
     return select(Attempt).join(Job, current).where(Attempt.state.in_(states), Job.status.not_in(TERMINAL))
 

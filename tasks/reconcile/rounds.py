@@ -76,5 +76,5 @@ def metrics_behind(parts: Parts) -> int:
     return len(told)
 
 
-def _running_loops() -> Select[str]:
+def _running_loops() -> Select[tuple[str]]:
     return select(Job.id).where(Job.action == "annotation", Job.status == JobStatus.RUNNING)

@@ -129,7 +129,7 @@ def _orders(
     strategy: Strategy | None,
     evaluation_cases: int,
     turn: int,
-) -> Iterator[Select[Image]]:
+) -> Iterator[Select[tuple[Image]]]:
     """Yield the queries to try, first choice first; each gives one free image.
 
     `turn`: how many images the experiment will have had served with this one.
@@ -147,7 +147,7 @@ def _orders(
     yield _free(dataset_id).order_by(Image.shuffle)
 
 
-def _free(dataset_id: str) -> Select[Image]:
+def _free(dataset_id: str) -> Select[tuple[Image]]:
     return select(Image).where(Image.dataset_id == dataset_id, Image.open.is_(True)).limit(1)
 
 

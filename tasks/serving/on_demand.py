@@ -55,5 +55,5 @@ def spare_on(session: Session, host: str, *, but: str) -> Slot | None:
     return session.scalar(lock(session, query))
 
 
-def _going() -> Select[Slot]:
+def _going() -> Select[tuple[Slot]]:
     return select(Slot).where(Slot.desired, Slot.desired_until.is_not(None))

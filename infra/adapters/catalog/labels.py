@@ -57,7 +57,7 @@ def by_store_key(session: Session, image_id: int, store_key: str) -> Label | Non
     return session.scalar(query.order_by(Label.seq.desc()).limit(1))
 
 
-def active_up_to(session: Session, dataset_id: str, to_seq: int) -> Sequence[Row[Label, Image]]:
+def active_up_to(session: Session, dataset_id: str, to_seq: int) -> Sequence[Row[tuple[Label, Image]]]:
     """Return the active labels numbered up to *to_seq* with their images, in the order of their numbers."""
     query = (
         select(Label, Image)

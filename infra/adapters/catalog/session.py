@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -26,7 +26,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from infra.adapters.catalog import news, repeats, texts
 
-_Columns = TypeVarTuple("_Columns")
+_Row = TypeVar("_Row", bound=tuple[Any, ...])
 _Found = TypeVar("_Found")
 _TRIES = 5
 _LOST = frozenset({"40001", "40P01"})  # SQLSTATE of a serialization failure and of a deadlock
@@ -102,7 +102,7 @@ class Catalog:
         self._writer.dispose()
 
 
-def lock(session: Session, query: Select[*_Columns]) -> Select[*_Columns]:
+def lock(session: Session, query: Select[_Row]) -> Select[_Row]:
     """Return *query* so that the rows it finds are this unit's until its end.
 
     On SQLite the unit has the whole database already. On PostgreSQL the lock leaves the key alone: a unit that adds a

@@ -14,6 +14,7 @@ from configs.states import JobStatus
 from infra.adapters.catalog import outbox
 from infra.adapters.catalog.tables import Dataset, Hook, Job, Outbox, VaultValue
 from infra.services import hooks, people
+from infra.services.callers import Role
 from infra.wiring import Parts
 from tasks.delivery.dispatch import HOOKS, deliver_due
 from tasks.delivery.webhooks import DELAYS_S
@@ -127,7 +128,7 @@ def test_nothing_is_told_of_what_was_rolled_back_or_of_another_organisation(
     parts: Parts, world: World, receiver: Receiver
 ) -> None:
     _subscribe(parts, receiver, "*")
-    people.create_key(parts, people.operator("elsewhere"), name="x", role=people.Role.ADMIN)
+    people.create_key(parts, people.operator("elsewhere"), name="x", role=Role.ADMIN)
     hooks.subscribe(parts, people.operator("elsewhere"), receiver.url, ["*"])
     with parts.catalog.write() as session:
         notify(session, world.dataset, [notice(world.images[0])], "ann")

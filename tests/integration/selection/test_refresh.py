@@ -185,7 +185,7 @@ def test_what_is_no_volume_is_skipped_with_the_reason(parts: Parts, world: World
     with parts.catalog.read() as session:
         image = session.get_one(Image, world.images[0])
     assert (image.open, image.skipped_by) == (False, "system")
-    assert "unpacked" in image.skipped_reason
+    assert "NIfTI" in image.skipped_reason
 
 
 def _newer(parts: Parts, world: World) -> str:

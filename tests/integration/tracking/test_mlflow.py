@@ -72,7 +72,7 @@ def test_a_version_is_registered_once_with_its_files_and_found_by_its_alias(mlfl
     weights = tmp_path / "weights"
     weights.write_bytes(bytes(1_000_000))
     run = tracking.ensure_run("unet-1", "job-4", name="round 4", started=2.0, tags={})
-    files = {"model.json": b'{"weights": "abc"}', "data/a b.bin": weights}
+    files: dict[str, bytes | Path] = {"model.json": b'{"weights": "abc"}', "data/a b.bin": weights}
     first = tracking.register_version("unet-1", "version-a", run=run, tags={"job": "job-4"}, files=files)
     assert tracking.register_version("unet-1", "version-a", run=run, tags={}, files=files) == first
     second = tracking.register_version("unet-1", "version-b", run=run, tags={}, files={"model.json": b"{}"})
