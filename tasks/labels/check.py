@@ -49,6 +49,7 @@ def check_label(
     *,
     names: Mapping[int, str] | None = None,
     annotated: Sequence[str] | None = None,
+    unsure: Mapping[int, Sequence[str]] | None = None,
     write_to: Path | None = None,
 ) -> CheckedLabel:
     """Read a label and say what it holds; what does not fit its image or the experiment is told, not raised.
@@ -59,6 +60,7 @@ def check_label(
         labels: The experiment's names by index; empty = nobody learns from it yet, and any value may mean something.
         names: What the file's values mean, such as Slicer's `label_info`; default: what the file says.
         annotated: Names that the label speaks about; default: those it names, else all.
+        unsure: Indices that several experiments here call by different names.
         write_to: Where to write it for a bundle host: NIfTI on the image's grid, in the experiment's indices.
             Nothing is written for a label in quarantine.
 
@@ -67,7 +69,7 @@ def check_label(
     """
     try:
         label = read_label(path, image)
-        mapped = map_label(label, labels, names=names, annotated=annotated)
+        mapped = map_label(label, labels, names=names, annotated=annotated, unsure=unsure)
     except MismatchError as error:
         return CheckedLabel(quarantine=str(error), warnings=[str(error)])
     values = marked_values(mapped.array)

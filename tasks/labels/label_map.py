@@ -68,6 +68,7 @@ def map_label(
     *,
     names: Mapping[int, str] | None = None,
     annotated: Sequence[str] | None = None,
+    unsure: Mapping[int, Sequence[str]] | None = None,
 ) -> MappedLabel:
     """Bring a label map's values to the experiment's indices, by name; without names the values are the indices.
 
@@ -76,12 +77,13 @@ def map_label(
         labels: The experiment's names by index.
         names: What the values mean by the caller's word; else the file's.
         annotated: Names that the caller says the label speaks about; else those it names; else all.
+        unsure: Indices that several experiments here call by different names.
 
     Returns:
         The label map in the experiment's indices; in its own values where no experiment is known yet (`labels` empty).
 
     Raises:
-        MismatchError: If there are no names and a value is no index of the experiment.
+        MismatchError: If there are no names and a value is no index of the experiment, or of several.
     """
     if not labels:
         return MappedLabel(label.array, (), tuple(label.warnings))
@@ -103,6 +105,7 @@ def map_label(
             expected = _short(sorted(to_index))
             msg = f"The label has the values {_short(strange)}, the experiment has {expected}: name the label's values"
             raise MismatchError(msg)
+        _refuse_unsure(present, unsure or {})
     spoken = set(to_index.values())
     if annotated is not None:
         spoken = {known[plain(name)] for name in annotated if plain(name) in known}
@@ -117,6 +120,13 @@ def map_label(
         warnings=tuple(warnings),
         names=dict(said),
     )
+
+
+def _refuse_unsure(present: set[int], unsure: Mapping[int, Sequence[str]]) -> None:
+    doubtful = [f"{value} could be {' or '.join(unsure[value])}" for value in sorted(present & unsure.keys())]
+    if doubtful:
+        msg = f"Experiments here differ in what the label's values mean: {'; '.join(doubtful)}. Name the label's values"
+        raise MismatchError(msg)
 
 
 def _replace(array: NDArray[Any], to_index: Mapping[int, int]) -> NDArray[Any]:

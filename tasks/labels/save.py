@@ -10,6 +10,7 @@ counts at once where the image is on this host, so that the label could be compa
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
@@ -29,7 +30,7 @@ from tasks.images.geometry import Geometry
 from tasks.images.stores import image_of, store_of
 from tasks.labels.check import CheckedLabel, check_label, check_readable
 from tasks.labels.checked import LabelKind
-from tasks.labels.names import names_on
+from tasks.labels.names import names_on, unsure_on
 from tasks.labels.place import WAITS, Said, Written, write_label
 from tasks.labels.read import HEAD_BYTES, ending_of
 from tasks.labels.structured import faults, kind_of, read_structured, unknown_classes
@@ -98,11 +99,12 @@ def save_label(
     with parts.catalog.read() as session:
         image = images.by_key(session, dataset_id, image_key)
         spec = DatasetSpec.model_validate(session.get_one(Dataset, dataset_id).spec)
-        known = names_on(session, dataset_id)
+        known = names_on(session, dataset_id, params.base_version)
+        unsure = unsure_on(session, dataset_id, params.base_version)
     with tempfile.TemporaryDirectory(prefix="label-") as folder:
         file = named_copy(source, Path(folder))
         geometry, lost = grid_of(parts, dataset_id, image)
-        kind, checked = check_saved(file, geometry, known, params)
+        kind, checked = check_saved(file, geometry, known, params, unsure)
         if lost:
             checked = checked.model_copy(update={"quarantine": lost, "warnings": [*checked.warnings, lost]})
         blob = parts.blobs.put_file(file)
@@ -154,7 +156,11 @@ def grid_of(parts: Parts, dataset_id: str, image: Image) -> tuple[Geometry | Non
 
 
 def check_saved(
-    file: Path, geometry: Geometry | None, known: dict[int, str], params: LabelParams
+    file: Path,
+    geometry: Geometry | None,
+    known: dict[int, str],
+    params: LabelParams,
+    unsure: Mapping[int, Sequence[str]] | None = None,
 ) -> tuple[LabelKind, CheckedLabel]:
     """Say what a saved file holds; without the image's grid only whether it can be read.
 
@@ -168,7 +174,8 @@ def check_saved(
         return kind_of(label), CheckedLabel(quarantine=wrong, warnings=said)
     if geometry is None:
         return "mask", check_readable(file)
-    return "mask", check_label(geometry, file, known, names=params.names or None, annotated=params.annotated)
+    names = params.names or None
+    return "mask", check_label(geometry, file, known, names=names, annotated=params.annotated, unsure=unsure)
 
 
 def origin_of(*, unedited: bool, base_version: str | None, prediction: bool = False) -> Origin:
@@ -191,7 +198,7 @@ def _written(
     """Write the label to its place, unless it stands there already, or does not belong there."""
     with parts.catalog.read() as session:
         row = session.get(Label, label_id)
-        names = names_on(session, image.dataset_id)
+        names = names_on(session, image.dataset_id, params.base_version)
     stays = spec.labels_to == "home" or (params.prediction and not spec.write_predictions)
     if row is not None and row.place != "home" and not row.upload_pending:
         stored = StoredLabel(image=image.key, key=row.store_key, fingerprint=row.fingerprint, automatic=False)
