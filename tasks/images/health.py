@@ -4,8 +4,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import or_, update
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from configs.errors import StoreError
 from infra.adapters.catalog.tables import Dataset
@@ -42,12 +42,20 @@ def degrade(parts: Parts, dataset_id: str, error: StoreError) -> None:
 
 
 def _note(parts: Parts, dataset_id: str, state: str, reason: str) -> bool:
-    """Write the state if it is another, and say whether it was."""
-    news = or_(Dataset.state != state, Dataset.state_reason != reason)
-    change = update(Dataset).where(Dataset.id == dataset_id, news).values(state=state, state_reason=reason)
+    """Write the state if it is another, and say whether it was; asked first, since it seldom is."""
+
+    def noted(session: Session) -> bool:
+        row = session.get(Dataset, dataset_id)
+        if row is None or (row.state, row.state_reason) == (state, reason):
+            return False
+        row.state, row.state_reason = state, reason
+        return True
+
     try:
-        with parts.catalog.write() as session:
-            return session.execute(change.returning(Dataset.id)).first() is not None
+        with parts.catalog.read() as session:
+            if not noted(session):
+                return False
+        return parts.catalog.unit(noted)
     except SQLAlchemyError as error:  # who reads an image while the catalog is away gets it all the same
         log.warning("data set %s: its state could not be noted: %s", dataset_id, type(error).__name__)
         return False

@@ -10,14 +10,16 @@ import pytest
 from sqlalchemy import select, update
 from standardwebhooks import Webhook
 
+from configs.errors import StoreError
 from configs.states import JobStatus
 from infra.adapters.catalog import outbox
-from infra.adapters.catalog.tables import Dataset, Hook, Job, Outbox, VaultValue
+from infra.adapters.catalog.tables import Hook, Job, Outbox, VaultValue
 from infra.services import hooks, people
 from infra.services.callers import Role
 from infra.wiring import Parts
 from tasks.delivery.dispatch import HOOKS, deliver_due
 from tasks.delivery.webhooks import DELAYS_S
+from tasks.images.health import degrade
 from tasks.rounds.cancel import cancel
 from tasks.rounds.count import notify
 from tests.builders import ORG, World, build, notice, start_loop
@@ -115,8 +117,7 @@ def test_a_failed_round_and_a_degraded_data_set_are_told(parts: Parts, world: Wo
     round_id = _round(parts, world)
     with parts.catalog.write() as session:
         session.get_one(Job, round_id).status = JobStatus.ERROR
-        row = session.get_one(Dataset, world.dataset)
-        row.state, row.state_reason = "degraded", "the credentials have expired"
+    degrade(parts, world.dataset, StoreError("the credentials have expired"))
     deliver_due(parts, HOOKS)
     assert [each["type"] for each in _told(receiver, made.secret)] == [
         "teachback.round.failed",
