@@ -84,13 +84,19 @@ def add_version(catalog: Catalog, world: World, number: int, job_id: str | None 
 
 
 def start_loop(
-    catalog: Catalog, world: World, *, round_size: int = 3, max_rounds: int | None = None, max_retries: int = 1
+    catalog: Catalog,
+    world: World,
+    *,
+    round_size: int = 3,
+    max_rounds: int | None = None,
+    max_retries: int = 1,
+    min_cases: int = 5,
 ) -> str:
     """Start the experiment's loop."""
     spec = AnnotationSpec(
         round_size=round_size,
         stop_criteria=StopCriteria(max_rounds=max_rounds),
-        gate=GateSpec(),
+        gate=GateSpec(min_cases=min_cases),
         max_retries=max_retries,
     )
     with catalog.write() as session:

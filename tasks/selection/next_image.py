@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, exists, or_, select
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
+from configs.specs.annotation import AnnotationSpec, GateSpec
 from configs.specs.score import SCORED, Strategy
 from configs.states import JobStatus, LabelState, Side
 from infra.adapters.catalog.tables import (
@@ -40,9 +41,10 @@ def next_image(
     strategy: Strategy | None = None,
     lease_s: float = LEASE_S,
     max_leases: int = 50,
-    evaluation_cases: int = 5,
 ) -> Image:
     """Lease the next image to label to an annotator and return it.
+
+    Until the gate's `min_cases` evaluation images are labelled, every fifth image is one of those.
 
     Args:
         session: A unit.
@@ -52,7 +54,6 @@ def next_image(
         strategy: How to order; default the experiment's, `random` without one.
         lease_s: Seconds for which nobody else gets the image.
         max_leases: Of this holder; who asks for more gives back the images that they touched longest ago.
-        evaluation_cases: Until so many evaluation images are labelled, every fifth image is one of those.
 
     Raises:
         NotFoundError: If every image is labelled, skipped or leased.
@@ -64,7 +65,7 @@ def next_image(
     experiment = _experiment(session, dataset_id, experiment_id)
     annotators = annotators_of(session, dataset_id)
     turn = experiment.served + 1 if experiment is not None else 1
-    ordered = _orders(session, dataset_id, experiment, strategy, evaluation_cases, turn)
+    ordered = _orders(session, dataset_id, experiment, strategy, turn)
     for order in ordered:
         query = order if annotators == 1 else order.where(~_mine(holder))
         for _ in range(TRIES):
@@ -93,7 +94,6 @@ def upcoming(
     count: int,
     experiment_id: str | None = None,
     strategy: Strategy | None = None,
-    evaluation_cases: int = 5,
 ) -> list[Image]:
     """Return the images that the same requests would be given next if nobody else asked, without a lease."""
     experiment = _experiment(session, dataset_id, experiment_id)
@@ -101,7 +101,7 @@ def upcoming(
     found: list[Image] = []
     for turn in range(1, count + 1):
         another = Image.id.not_in([image.id for image in found])
-        for query in _orders(session, dataset_id, experiment, strategy, evaluation_cases, served + turn):
+        for query in _orders(session, dataset_id, experiment, strategy, served + turn):
             image = session.scalar(query.where(another))
             if image is not None:
                 found.append(image)
@@ -127,7 +127,6 @@ def _orders(
     dataset_id: str,
     experiment: Experiment | None,
     strategy: Strategy | None,
-    evaluation_cases: int,
     turn: int,
 ) -> Iterator[Select[tuple[Image]]]:
     """Yield the queries to try, first choice first; each gives one free image.
@@ -135,7 +134,7 @@ def _orders(
     `turn`: how many images the experiment will have had served with this one.
     """
     due = turn % EVALUATION_TURN == 0
-    if due and experiment is not None and _wants_evaluation(session, dataset_id, experiment, evaluation_cases):
+    if due and experiment is not None and _wants_evaluation(session, dataset_id, experiment):
         yield _free(dataset_id).where(Image.held_out.is_(True), ~_trains(experiment)).order_by(Image.shuffle)
     chosen = strategy or (experiment.strategy if experiment is not None else "random")
     if chosen in SCORED and experiment is not None:
@@ -159,7 +158,16 @@ def _trains(experiment: Experiment) -> ColumnElement[bool]:
     )
 
 
-def _wants_evaluation(session: Session, dataset_id: str, experiment: Experiment, wanted: int) -> bool:
+def _gate_cases(session: Session, experiment: Experiment) -> int:
+    """Return how many evaluation cases the gate of the experiment's running loop asks for."""
+    loop = select(Job.spec).where(
+        Job.experiment_id == experiment.id, Job.action == "annotation", Job.status == JobStatus.RUNNING
+    )
+    spec = session.scalar(loop.limit(1))
+    return (AnnotationSpec.model_validate(spec).gate if spec else GateSpec()).min_cases
+
+
+def _wants_evaluation(session: Session, dataset_id: str, experiment: Experiment) -> bool:
     own = session.scalar(
         select(ExperimentDataset.dataset_id).where(
             ExperimentDataset.experiment_id == experiment.id, ExperimentDataset.use == "eval"
@@ -167,6 +175,7 @@ def _wants_evaluation(session: Session, dataset_id: str, experiment: Experiment,
     )
     if own not in (None, dataset_id):
         return False
+    wanted = _gate_cases(session, experiment)
     # Bounded by `wanted`: no count over all labels.
     labelled = (
         select(Label.id)

@@ -102,6 +102,18 @@ def test_entropy_gives_the_highest_score_first_and_unscored_images_last(catalog:
     assert order == [world.images[1], world.images[2], world.images[0], world.images[3]]
 
 
+def test_the_loops_gate_says_how_many_evaluation_cases_are_wanted(catalog: Catalog) -> None:
+    world = build(catalog, images=20, evaluation_from=17)
+    start_loop(catalog, world, min_cases=1)
+    with catalog.write() as session:
+        notify(session, world.dataset, [notice(world.images[17])], "ann")
+        session.execute(update(Image).where(Image.id.in_(world.images[18:])).values(shuffle=2.0))
+
+    given = [_next(catalog, world, strategy="random").id for _ in range(5)]
+
+    assert not set(given) & set(world.images[17:])
+
+
 def test_every_fifth_image_is_of_a_patient_whom_the_hash_sends_to_evaluation(catalog: Catalog) -> None:
     world = build(catalog, images=20, evaluation_from=17)
     start_loop(catalog, world)
