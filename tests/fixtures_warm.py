@@ -52,8 +52,9 @@ def warm_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]
 
     With TEACHBACK_WARM_HOST=off there is none, and every host of the session starts cold.
     """
-    if probe() != "bubblewrap" or SETTING in os.environ:
-        yield None
+    given = os.environ.get(SETTING)
+    if given is not None or probe() != "bubblewrap":
+        yield Path(given) if given not in (None, "off") else None
         return
     with running_warm_host(tmp_path_factory.mktemp("warm")) as address:
         if not address.exists():  # bubblewrap works here, and a cage without it does not

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import JSON, Float, MetaData, String
+from sqlalchemy import JSON, Double, MetaData, String
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase
@@ -28,13 +28,13 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {dict[str, Any]: JSON_TEXT, list[Any]: JSON_TEXT}  # noqa: RUF012 - SQLAlchemy reads it from the class
+    type_annotation_map = {dict[str, Any]: JSON_TEXT, list[Any]: JSON_TEXT, float: Double()}  # noqa: RUF012 - SQLAlchemy reads it from the class
 
 
 class now(FunctionElement[float]):  # noqa: N801 - used like the SQL function it is
     """The catalog's clock in seconds since 1970, read in the statement: workers' clocks may differ."""
 
-    type = Float()
+    type = Double()
     inherit_cache = True
 
 
