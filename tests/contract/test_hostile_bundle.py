@@ -216,7 +216,8 @@ def test_it_cannot_fill_the_memory(tmp_path: Path, warm: Path | None) -> None:
 
 def test_it_cannot_fill_the_disk(tmp_path: Path, warm: Path | None) -> None:
     free_mib = _free(tmp_path) // 2**20
-    bundle = bundle_with(tmp_path, f"BYTES = {2 * 2**30}\n{DISK}")
+    # The second takes more than the first, whose space may become free only meanwhile.
+    bundle = bundle_with(tmp_path, f"BYTES = {(5 if warm else 2) * 2**30}\n{DISK}")
     hosts = ProcessHosts(warm=warm, keep_free_mib=free_mib - 1024)
     with pytest.raises(DiskFullError) as failed:
         examine(hosts, bundle, tmp_path / "work")
