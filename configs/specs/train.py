@@ -62,8 +62,8 @@ class TrainSpec(BaseModel):
     tracking: Literal["mlflow"] | None = Field(
         default=None, description="MLflow is always written to; accepted for scripts."
     )
-    tracking_uri: str | None = Field(default=None, description="Accepted for scripts; this installation's MLflow is written to.")
-    experiment_name: str | None = Field(default=None, description="Accepted for scripts; runs stand under our experiment.")
+    tracking_uri: str | None = Field(default=None, description="Accepted for scripts; ours is written to.")
+    experiment_name: str | None = Field(default=None, description="Accepted for scripts; ours is used.")
     overrides: dict[str, Any] = Field(default_factory=dict, description="Bundle configuration by `#` path.")
 
     @classmethod
