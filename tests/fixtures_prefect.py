@@ -25,6 +25,20 @@ from tests.processes import end, free_port, wait_until
 _AUTH = "teachback:only-for-this-test-session"
 
 
+class _Patient(httpx.HTTPTransport):
+    """Asks again, as Prefect's own clients do: on SQLite its server answers 503 while another has the database."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answers: list[httpx.Response] = []
+
+        def taken() -> bool:
+            answers.append(super(_Patient, self).handle_request(request))
+            return answers[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
+
+        wait_until(taken, "Prefect to take it")
+        return answers[-1]
+
+
 @dataclass(frozen=True)
 class PrefectServer:
     """Where the server is, and what it asks clients for."""
@@ -36,6 +50,11 @@ class PrefectServer:
     def client(self) -> PrefectOrchestrator:
         """Return our client of it."""
         return PrefectOrchestrator(self.url, self.auth)
+
+    def http(self) -> httpx.Client:
+        """Return a client of its API that asks again where it is put off."""
+        user, word = self.auth.get_secret_value().split(":", 1)
+        return httpx.Client(base_url=self.url, auth=(user, word), timeout=60, transport=_Patient())
 
     @contextmanager
     def worker(self, pool: str, root: Path, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
@@ -53,8 +72,7 @@ class PrefectServer:
     def _forget_runs(self) -> None:
         """Delete what has not ended: the next test's worker has one place, and would take these up first."""
         open_states = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED"]
-        user, word = self.auth.get_secret_value().split(":", 1)
-        with httpx.Client(base_url=self.url, auth=(user, word), timeout=30) as client:
+        with self.http() as client:
             asked = {"flow_runs": {"state": {"type": {"any_": open_states}}}}
             for run in client.post("/flow_runs/filter", json=asked).raise_for_status().json():
                 client.delete(f"/flow_runs/{run['id']}").raise_for_status()

@@ -19,6 +19,9 @@ from tasks.rounds.train import STEP as FINE_TUNE
 from tasks.rounds.train import Trained
 from tasks.rounds.work import Claim, open_work, read_snapshot, step_done
 
+HELD_OUT = "no label is on the training side yet: they are kept for evaluation"
+UNREADABLE = "none of the labels can be read in the experiment's label names, or their images are gone: check them"
+
 
 def finish(parts: Parts, held: Claim, snapshot_sha256: str, evaluation_sha256: str | None) -> None:
     """Close the round with its result.
@@ -27,7 +30,7 @@ def finish(parts: Parts, held: Claim, snapshot_sha256: str, evaluation_sha256: s
         parts: The adapters.
         held: The attempt.
         snapshot_sha256: What the round trained on.
-        evaluation_sha256: How it was judged; None = skipped, since no label was on the training side.
+        evaluation_sha256: How it was judged; None = skipped, since there was no label to train on.
 
     Raises:
         SupersededError: If the attempt may no longer write.
@@ -67,7 +70,8 @@ def _result(
     if job.first_step_at is not None and job.due_at is not None:
         result = result.model_copy(update={"start_seconds": job.first_step_at - job.due_at})
     if trained is None or evaluation is None:
-        reason = "no label is on the training side yet: they are kept for evaluation"
+        only_held_out = snapshot.side("evaluate") and not snapshot.side("train")
+        reason = HELD_OUT if only_held_out else UNREADABLE
         return result.model_copy(update={"decision": "skipped", "reason": reason})
     decision, reason, verdict = _decision(session, job.id)
     return result.model_copy(

@@ -1,10 +1,10 @@
 """Which images a model has trained on before: what is new is predicted by it first, once over all rounds."""
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from configs.states import JobStatus
-from infra.adapters.catalog.tables import Experiment, Job, ModelVersion
+from infra.adapters.catalog.tables import Decision, Experiment, Job, ModelVersion
 from infra.wiring import Parts
 from tasks.rounds.snapshot import Snapshot
 
@@ -14,9 +14,11 @@ _NEWEST = 5
 
 def seen_images(parts: Parts, session: Session, experiment: Experiment) -> set[int]:
     """Return the images that a finished round of the experiment has trained on, or what its first weights come from."""
+    # A skipped round has a snapshot too, and trained on none of it.
+    skipped = exists().where(Decision.job_id == Job.id, Decision.outcome == "skipped")
     query = (
         select(Job.snapshot)
-        .where(Job.experiment_id == experiment.id, Job.status == JobStatus.DONE, Job.snapshot.is_not(None))
+        .where(Job.experiment_id == experiment.id, Job.status == JobStatus.DONE, Job.snapshot.is_not(None), ~skipped)
         .order_by(Job.created_at.desc())
         .limit(_NEWEST)
     )

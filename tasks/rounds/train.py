@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from configs.errors import HostDiedError, InvalidRequestError
 from configs.failpoints import fail_point
 from configs.wire.host import (
+    Case,
     Checkpoint,
     CheckpointAndExit,
     Failed,
@@ -22,7 +23,6 @@ from configs.wire.host import (
     TrainResult,
 )
 from infra.adapters.artifacts.attempts import newest_checkpoint, save_checkpoint
-from infra.adapters.cache.disk import Pin
 from infra.adapters.cache.trim import trim
 from infra.adapters.catalog.tables import ModelVersion
 from infra.adapters.catalog.tables.base import now
@@ -58,7 +58,7 @@ def fine_tune(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str) -> 
     """Train on the snapshot, from the newest whole checkpoint of any attempt, and seal a model version.
 
     Returns:
-        The model version's id; None if no label is on the training side.
+        The model version's id; None if no label on the training side can be read here.
 
     Raises:
         SupersededError: If the attempt may no longer write.
@@ -73,8 +73,11 @@ def fine_tune(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str) -> 
         return None
     fail_point(parts.settings, "before-training")
     with parts.cache.pin() as pin:
+        cases = cases_of(parts, work, snapshot.side("train", "validate"), pin)
+        if not any(case.side == "train" for case in cases):
+            return None
         run = _Run(parts, work, snapshot, snapshot_sha256)
-        result = run.to_end(lease, pin)
+        result = run.to_end(lease, cases)
     return _seal(parts, work, snapshot, snapshot_sha256, result, run.max_epoch)
 
 
@@ -88,8 +91,8 @@ class _Run:
         self._stepped = False
         self.max_epoch = 0
 
-    def to_end(self, lease: Lease, pin: Pin) -> TrainResult:
-        request = self._request(pin)
+    def to_end(self, lease: Lease, cases: list[Case]) -> TrainResult:
+        request = self._request(cases)
         result: TrainResult | None = None
         with (
             computing(
@@ -109,14 +112,9 @@ class _Run:
             raise HostDiedError("Training ended without a result.")
         return result
 
-    def _request(self, pin: Pin) -> TrainRequest:
+    def _request(self, cases: list[Case]) -> TrainRequest:
         resume = newest_checkpoint(self._folder.parent, up_to=self._work.claim.n, snapshot=self._sha256)
         base = self._snapshot.base_weights
-        cases = cases_of(self._parts, self._work, self._snapshot.side("train", "validate"), pin)
-        if not any(case.side == "train" for case in cases):
-            raise InvalidRequestError(
-                "None of the labels can be read in the experiment's label names, or their images are gone: check them."
-            )
         return TrainRequest(
             bundle=str(self._work.bundle),
             cases=cases,

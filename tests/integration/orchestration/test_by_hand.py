@@ -3,10 +3,9 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 from sqlalchemy import select
@@ -108,30 +107,13 @@ def _claimed_round(parts: Parts, loop_id: str) -> tuple[str, str]:
         return round_id, session.get_one(Attempt, (round_id, n)).flow_run_id or ""
 
 
-def _api(prefect_server: PrefectServer) -> httpx.Client:
-    user, word = prefect_server.auth.get_secret_value().split(":", 1)
-    return httpx.Client(base_url=prefect_server.url, auth=(user, word), timeout=60)
-
-
-def _done(ask: Callable[[], httpx.Response]) -> None:
-    """Ask until Prefect does not put us off: on SQLite its server answers 503 while another has the database."""
-    answers: list[httpx.Response] = []
-
-    def taken() -> bool:
-        answers.append(ask())
-        return answers[-1].status_code != httpx.codes.SERVICE_UNAVAILABLE
-
-    wait_until(taken, "Prefect to take it")
-    answers[-1].raise_for_status()
-
-
 def test_a_round_cancelled_in_prefect_is_cancelled_within_seconds_and_its_labels_train_in_the_next(
     parts: Parts, prefect_server: PrefectServer, loop_id: str
 ) -> None:
     round_id, run = _claimed_round(parts, loop_id)
-    with _api(prefect_server) as client:
+    with prefect_server.http() as client:
         asked = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
-        _done(lambda: client.post(f"/flow_runs/{run}/set_state", json=asked))
+        client.post(f"/flow_runs/{run}/set_state", json=asked).raise_for_status()
     wait_until(
         lambda: job(parts.catalog, round_id).status in {JobStatus.CANCELING, JobStatus.CANCELED},
         "the job to show it",
@@ -150,8 +132,8 @@ def test_a_run_deleted_in_prefect_loses_its_claim_and_the_next_attempt_starts(
     round_id, run = _claimed_round(parts, loop_id)
     with parts.catalog.read() as session:
         process = psutil.Process(session.get_one(Attempt, (round_id, 1)).pid)
-    with _api(prefect_server) as client:
-        _done(lambda: client.delete(f"/flow_runs/{run}"))
+    with prefect_server.http() as client:
+        client.delete(f"/flow_runs/{run}").raise_for_status()
     wait_until(lambda: job(parts.catalog, round_id).current_attempt == 2, "the next attempt", steps=600)
     wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "the process to end")
     _, second = _claimed_round(parts, loop_id)

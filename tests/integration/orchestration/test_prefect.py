@@ -180,8 +180,7 @@ def test_our_own_file_registers_every_flow_with_its_form_and_may_be_registered_a
 
 def test_a_schedule_that_a_person_paused_stays_paused_when_we_start_again(prefect_server: PrefectServer) -> None:
     deploy(prefect_server.url, prefect_server.auth, REPOSITORY)
-    auth = ("teachback", prefect_server.auth.get_secret_value().split(":")[1])
-    with httpx.Client(base_url=prefect_server.url, auth=auth) as client:
+    with prefect_server.http() as client:
         (schedule,) = client.get("/deployments/name/refresh-scores/default").json()["schedules"]
         path = f"/deployments/{schedule['deployment_id']}/schedules/{schedule['id']}"
         client.patch(path, json={"active": False}).raise_for_status()

@@ -1,12 +1,14 @@
 """What the end of a round does to its loop, on both databases, without a bundle host."""
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import select
 
 from configs.specs.annotation import AnnotationSpec, StopCriteria
 from configs.states import JobStatus, Side
 from infra.adapters.catalog import jobs
-from infra.adapters.catalog.tables import Decision, Experiment, Image, Job, Label, PatientSide
+from infra.adapters.catalog.tables import Dataset, Decision, Experiment, Image, Job, Label, PatientSide
 from infra.wiring import Parts
 from tasks.rounds import finish, train, work
 from tasks.rounds.count import notify
@@ -103,6 +105,29 @@ def test_a_round_whose_labels_are_all_held_out_is_skipped_and_its_labels_train_i
     _label(parts, world, 1)
     rows = work.read_snapshot(parts, gather(parts, _claim(parts, loop))).rows
     assert {row.image: row.side for row in rows} == {world.images[0]: "evaluate", world.images[1]: "train"}
+
+
+@pytest.mark.parametrize("fault", ["names", "image"])
+def test_a_round_whose_labels_cannot_be_read_is_skipped_and_the_loop_goes_on(
+    parts: Parts, world: World, tmp_path: Path, fault: str
+) -> None:
+    loop = _loop(parts, world, max_rounds=1)
+    _label(parts, world, 0)
+    with parts.catalog.write() as session:
+        session.get_one(Dataset, world.dataset).spec = {"kind": "folder", "url": str(tmp_path)}  # with no image in it
+        if fault == "names":
+            session.scalars(select(Label)).one().names = {"1": "something else"}
+    claim = _claim(parts, loop)
+    with work.Lease(parts, claim) as lease:
+        snapshot = gather(parts, claim)
+        assert bool(work.read_snapshot(parts, snapshot).side("train")) == (fault == "image")
+        assert train.fine_tune(parts, claim, lease, snapshot) is None
+    finish.finish(parts, claim, snapshot, None)
+
+    skipped = job(parts.catalog, claim.job_id)
+    assert (skipped.status, skipped.result["decision"]) == (JobStatus.DONE, "skipped")
+    assert "label names" in skipped.message
+    assert (job(parts.catalog, loop).status, job(parts.catalog, loop).rounds_done) == (JobStatus.RUNNING, 0)
 
 
 def test_a_round_that_was_kept_back_counts_towards_the_rounds_that_were_asked_for(parts: Parts, world: World) -> None:
