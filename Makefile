@@ -6,6 +6,7 @@
 #
 # TORCH=cpu|cuda  which build of PyTorch `setup` installs; cuda where an NVIDIA driver is loaded
 # PROCESSES=2     how many processes `test` runs in; a file of tests stays in one of them
+# ONLY=topic      what `bench` measures, all topics by default; PEER=DIR  an environment with MONAI Label, measured alongside
 # PYTHON=...      interpreter of the new .venv; by default the first of 3.11, 3.12, 3.13 that runs
 
 SHELL := /bin/bash
@@ -70,4 +71,4 @@ demo: $(STAMP)
 	$(BIN)/teachback demo
 
 bench: $(STAMP)
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(ONLY) $(if $(PEER),--peer $(PEER))

@@ -1,88 +1,71 @@
-"""How long the catalog's part of an annotator's calls takes, on this machine: `python -m tests.bench`."""
+"""Measures what the README names: `python -m tests.bench [TOPIC …]`."""
 
-import platform
-import statistics
+import argparse
+import json
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
-from sqlalchemy import insert
 
-from infra.adapters.catalog.session import Catalog
-from infra.adapters.catalog.tables import Image
-from tasks.rounds.count import notify
-from tasks.selection.next_image import next_image
-from tests.builders import World, build, notice, start_loop
+from tests.bench.frame import Bench, Result, Row, machine, markdown, plain, rows_of, table
 
-IMAGES = 100_000
-CALLS = 2_000
-THREADS = 8
+TOPICS = {
+    "catalog": "tests.bench.catalog",
+}
+REPEATS = 3
 
 
-def main() -> None:
-    """Measure and print a table."""
-    console = Console()
-    with tempfile.TemporaryDirectory() as folder:
-        catalog = Catalog(f"sqlite+pysqlite:///{folder}/catalog.db")
-        catalog.migrate()
-        world = build(catalog, images=10)
-        images = _fill(catalog, world)
-        start_loop(catalog, world, round_size=CALLS * 10)
-        table = Table(title=f"{IMAGES:,} images, SQLite (synchronous=FULL), {THREADS} threads")
-        for heading in ("call", "p50 ms", "p99 ms", "a second"):
-            table.add_column(heading, justify="right" if heading != "call" else "left")
-        _measure(table, "next image, with its lease", lambda n: _next(catalog, world, f"annotator-{n}"))
-        _measure(table, "notification, counted", lambda n: _notify(catalog, world, images[n]))
-        _measure(table, "the same notification again", lambda n: _notify(catalog, world, images[n]))
-        console.print(table)
-        catalog.close()
-    console.print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, Python {platform.python_version()}")
+def main() -> int:
+    """Measure and print one table; a topic that fails says so in its line, and the exit status is 1."""
+    asked = _asked()
+    title = machine()
+    say = Console(stderr=True)
+    results: list[Result] = []
+    try:
+        for topic in asked.topics or TOPICS:
+            with say.status(f"{topic} …"):
+                results.append(_run(topic, asked.peer, asked.repeats))
+    except KeyboardInterrupt:
+        say.print("interrupted: what was measured until then follows")
+    if asked.json:
+        asked.json.write_text(json.dumps(plain(results, title), indent=1, ensure_ascii=False))
+    if asked.markdown:
+        Console(soft_wrap=True, markup=False, highlight=False).print(markdown(results, title))
+    else:
+        Console().print(table(results, title))
+    return int(any(result.error for result in results))
 
 
-def _fill(catalog: Catalog, world: World) -> list[int]:
-    rows = [
-        {
-            "dataset_id": world.dataset,
-            "key": f"many-{number:07}",
-            "patient_key": f"p{number:063x}",
-            "held_out": number % 5 == 0,
-            "fingerprint": "1",
-            "shuffle": (number * 0.618033988749895) % 1.0,
-        }
-        for number in range(IMAGES)
-    ]
-    with catalog.write() as session:
-        session.execute(insert(Image), rows)
-        first = session.query(Image.id).where(Image.key == "many-0000000").scalar()
-    return list(range(first, first + IMAGES))
+def _run(topic: str, peer: Path | None, repeats: int) -> Result:
+    rows: list[Row] = []
+    start = time.perf_counter()
+    error = ""
+    with tempfile.TemporaryDirectory(prefix="teachback-bench-", ignore_cleanup_errors=True) as folder:
+        try:
+            for row in rows_of(TOPICS[topic], Bench(Path(folder), peer, repeats)):
+                rows.append(row)  # noqa: PERF402 - what was measured before a failure stays
+        except Exception as failure:  # noqa: BLE001 - one topic's failure must not keep the others from being measured
+            error = f"{type(failure).__name__}: {' '.join(str(failure).split())[:200]}"
+    return Result(topic, rows, time.perf_counter() - start, error)
 
 
-def _next(catalog: Catalog, world: World, holder: str) -> None:
-    with catalog.write() as session:
-        next_image(session, world.dataset, holder=holder)
-
-
-def _notify(catalog: Catalog, world: World, image: int) -> None:
-    with catalog.write() as session:
-        notify(session, world.dataset, [notice(image)], "bench")
-
-
-def _measure(table: Table, name: str, call: Callable[[int], None]) -> None:
-    def timed(number: int) -> float:
-        start = time.perf_counter()
-        call(number)
-        return (time.perf_counter() - start) * 1000
-
-    begin = time.perf_counter()
-    with ThreadPoolExecutor(THREADS) as pool:
-        taken = sorted(pool.map(timed, range(CALLS)))
-    seconds = time.perf_counter() - begin
-    table.add_row(name, f"{statistics.median(taken):.2f}", f"{taken[int(CALLS * 0.99)]:.2f}", f"{CALLS / seconds:.0f}")
+def _asked(given: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(TOPICS)}; all by default")
+    parser.add_argument("--peer", type=Path, metavar="DIR", help="environment with MONAI Label, measured alongside")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every value to this file")
+    parser.add_argument("--markdown", action="store_true", help="print the table for a page")
+    parser.add_argument("--repeats", type=int, default=REPEATS, metavar="N")
+    asked = parser.parse_args(given)
+    unknown = [topic for topic in asked.topics if topic not in TOPICS]
+    if unknown:
+        parser.error(f"no topic {', '.join(unknown)}: there are {', '.join(TOPICS)}")
+    if asked.peer and not (asked.peer / "bin" / "python").exists():
+        parser.error(f"no environment at {asked.peer}: it has no bin/python")
+    return asked
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
