@@ -1,0 +1,172 @@
+"""Data sets, their images and labels, and who has which image."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from infra.adapters.catalog.migrations.first.column import Creates, json
+
+
+def _dataset() -> None:
+    op.create_table(
+        "dataset",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("org", sa.String(length=512), nullable=False),
+        sa.Column("name", sa.String(length=512), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("spec", json(), nullable=False),
+        sa.Column("shown", json(), nullable=False),
+        sa.Column("secret_id", sa.String(length=36)),
+        sa.Column("label_seq", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("state_reason", sa.Text(), nullable=False),
+        sa.Column("synced_at", sa.Double()),
+        sa.Column("created_by", sa.String(length=36), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("modified_at", sa.Double(), nullable=False),
+        sa.Column("deleted_at", sa.Double()),
+        sa.ForeignKeyConstraint(["org"], ["organisation.id"], name="fk_dataset_org_organisation"),
+        sa.ForeignKeyConstraint(["secret_id"], ["vault_value.id"], name="fk_dataset_secret_id_vault_value"),
+        sa.PrimaryKeyConstraint("id", name="pk_dataset"),
+    )
+    op.create_index("ix_dataset_org", "dataset", ["org"])
+
+
+def _image() -> None:
+    op.create_table(
+        "image",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("dataset_id", sa.String(length=36), nullable=False),
+        sa.Column("key", sa.String(length=1024), nullable=False),
+        sa.Column("name", sa.String(length=512), nullable=False),
+        sa.Column("patient_key", sa.String(length=64), nullable=False),
+        sa.Column("held_out", sa.Boolean(), nullable=False),
+        sa.Column("fingerprint", sa.String(length=256), nullable=False),
+        sa.Column("meta", json(), nullable=False),
+        sa.Column("shuffle", sa.Double(), nullable=False),
+        sa.Column("open", sa.Boolean(), nullable=False),
+        sa.Column("skipped_reason", sa.Text(), nullable=False),
+        sa.Column("skipped_by", sa.String(length=512), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("added_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name="fk_image_dataset_id_dataset"),
+        sa.PrimaryKeyConstraint("id", name="pk_image"),
+        sa.UniqueConstraint("dataset_id", "key", name="uq_image_dataset_id_key"),
+    )
+    op.create_index("ix_image_eval", "image", ["dataset_id", "open", "held_out", "shuffle"])
+    op.create_index("ix_image_first", "image", ["dataset_id", "open", "key"])
+    op.create_index("ix_image_next", "image", ["dataset_id", "open", "shuffle"])
+
+
+def _seen_label() -> None:
+    op.create_table(
+        "seen_label",
+        sa.Column("dataset_id", sa.String(length=36), nullable=False),
+        sa.Column("mark", sa.String(length=128), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name="fk_seen_label_dataset_id_dataset"),
+        sa.PrimaryKeyConstraint("dataset_id", "mark", name="pk_seen_label"),
+    )
+
+
+def _label() -> None:
+    op.create_table(
+        "label",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("dataset_id", sa.String(length=36), nullable=False),
+        sa.Column("image_id", sa.Integer(), nullable=False),
+        sa.Column("store_key", sa.String(length=1024), nullable=False),
+        sa.Column("fingerprint", sa.String(length=256), nullable=False),
+        sa.Column("blob", sa.String(length=64)),
+        sa.Column("tag", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("layer", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("place", sa.String(length=16), nullable=False),
+        sa.Column("upload_pending", sa.Boolean(), nullable=False),
+        sa.Column("reviewed_by", sa.String(length=512), nullable=False),
+        sa.Column("approved", sa.Boolean(), nullable=False),
+        sa.Column("review_reason", sa.Text(), nullable=False),
+        sa.Column("handed_back", sa.Boolean(), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("imported", sa.Boolean(), nullable=False),
+        sa.Column("unedited", sa.Boolean(), nullable=False),
+        sa.Column("annotated", json()),
+        sa.Column("names", json(), nullable=False),
+        sa.Column("author", sa.String(length=512), nullable=False),
+        sa.Column("author_name", sa.String(length=512), nullable=False),
+        sa.Column("tool", sa.String(length=512), nullable=False),
+        sa.Column("base_version", sa.String(length=36)),
+        sa.Column("params", json(), nullable=False),
+        sa.Column("warnings", json(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("deleted_at", sa.Double()),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name="fk_label_dataset_id_dataset"),
+        sa.ForeignKeyConstraint(["image_id"], ["image.id"], name="fk_label_image_id_image"),
+        sa.PrimaryKeyConstraint("id", name="pk_label"),
+        sa.UniqueConstraint(
+            "dataset_id",
+            "image_id",
+            "store_key",
+            "fingerprint",
+            name="uq_label_dataset_id_image_id_store_key_fingerprint",
+        ),
+    )
+    op.create_index("ix_label_active", "label", ["dataset_id", "state", "seq"])
+    op.create_index("ix_label_image", "label", ["image_id", "state"])
+
+
+def _label_tag() -> None:
+    op.create_table(
+        "label_tag",
+        sa.Column("image_id", sa.Integer(), nullable=False),
+        sa.Column("tag", sa.String(length=64), nullable=False),
+        sa.Column("label_id", sa.String(length=36), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["image_id"], ["image.id"], name="fk_label_tag_image_id_image"),
+        sa.ForeignKeyConstraint(["label_id"], ["label.id"], name="fk_label_tag_label_id_label"),
+        sa.PrimaryKeyConstraint("image_id", "tag", name="pk_label_tag"),
+    )
+    op.create_index("ix_label_tag_label_id", "label_tag", ["label_id"])
+
+
+def _label_event() -> None:
+    op.create_table(
+        "label_event",
+        sa.Column("dataset_id", sa.String(length=36), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("label_id", sa.String(length=36), nullable=False),
+        sa.Column("actor", sa.String(length=512), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name="fk_label_event_dataset_id_dataset"),
+        sa.ForeignKeyConstraint(["label_id"], ["label.id"], name="fk_label_event_label_id_label"),
+        sa.PrimaryKeyConstraint("dataset_id", "seq", name="pk_label_event"),
+    )
+
+
+def _lease() -> None:
+    op.create_table(
+        "lease",
+        sa.Column("dataset_id", sa.String(length=36), nullable=False),
+        sa.Column("image_id", sa.Integer(), nullable=False),
+        sa.Column("layer", sa.Integer(), nullable=False),
+        sa.Column("holder", sa.String(length=512), nullable=False),
+        sa.Column("until", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name="fk_lease_dataset_id_dataset"),
+        sa.ForeignKeyConstraint(["image_id"], ["image.id"], name="fk_lease_image_id_image"),
+        sa.PrimaryKeyConstraint("dataset_id", "image_id", "layer", name="pk_lease"),
+    )
+    op.create_index("ix_lease_holder", "lease", ["holder"])
+    op.create_index("ix_lease_over", "lease", ["dataset_id", "until"])
+
+
+TABLES: Creates = {
+    "dataset": _dataset,
+    "image": _image,
+    "seen_label": _seen_label,
+    "label": _label,
+    "label_tag": _label_tag,
+    "label_event": _label_event,
+    "lease": _lease,
+}
