@@ -5,13 +5,13 @@
 """
 
 import hashlib
-import os
 import shutil
 import stat
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from configs.durable import sync_file, sync_folder
 from configs.errors import InvalidRequestError
 
 KEPT = 2
@@ -61,13 +61,14 @@ def save_checkpoint(attempt_folder: Path, source: Path, *, epoch: int, snapshot:
     if not stat.S_ISREG(partial.lstat().st_mode):
         partial.unlink()
         raise InvalidRequestError(f"The checkpoint of epoch {epoch} is no regular file: the bundle has to write one")
-    note = CheckpointNote(sha256=_hash_and_sync(partial), epoch=epoch, snapshot=snapshot)
+    sync_file(partial)
+    note = CheckpointNote(sha256=_hash(partial), epoch=epoch, snapshot=snapshot)
     partial.replace(target)
     partial_note = folder / f"{epoch}.json.tmp"
     partial_note.write_text(note.model_dump_json())
-    _hash_and_sync(partial_note)
+    sync_file(partial_note)
     partial_note.replace(note_path)
-    _sync_folder(folder)
+    sync_folder(folder)
     _drop_old(folder)
     return target
 
@@ -109,17 +110,3 @@ def _drop_old(folder: Path) -> None:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _hash_and_sync(path: Path) -> str:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

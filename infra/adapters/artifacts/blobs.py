@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
+from configs.durable import sync_folder
 from configs.errors import CorruptError, InvalidRequestError, NotFoundError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -134,7 +135,7 @@ class Blobs:
         finally:
             partial.unlink(missing_ok=True)
         for changed in (target.parent, folder):
-            _sync_folder(changed)
+            sync_folder(changed)
         return sha256
 
     @contextmanager
@@ -169,11 +170,3 @@ def _is_older(path: Path, seconds: float) -> bool:
         return time.time() - path.stat().st_mtime >= seconds
     except FileNotFoundError:
         return False
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
+from configs.durable import sync_file, sync_folder
 from infra.adapters.cache.locks import locked, try_lock
 
 Kind = Literal["raw", "tensor", "prediction"]
@@ -112,7 +113,7 @@ class DiskCache:
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        _sync_folder(entry.parent)
+        sync_folder(entry.parent)
         return size
 
     def _count(self, added: int, new: Path) -> None:
@@ -226,21 +227,9 @@ def _sync_tree(folder: Path) -> int:
     size = 0
     for path in folder.rglob("*"):
         if path.is_file():
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-                size += os.fstat(handle).st_size
-            finally:
-                os.close(handle)
+            sync_file(path)
+            size += path.stat().st_size
         else:
-            _sync_folder(path)
-    _sync_folder(folder)
+            sync_folder(path)
+    sync_folder(folder)
     return size
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,6 +7,7 @@ import shutil
 import uuid
 from pathlib import Path
 
+from configs.durable import sync_folder
 from configs.errors import StoreError
 
 _CHUNK_BYTES = 2**20
@@ -62,13 +63,5 @@ def create_exclusively(source: Path, target: Path) -> bool:
     finally:
         partial.unlink(missing_ok=True)
     for folder in {target.parent, *(folder.parent for folder in missing)}:
-        _sync_folder(folder)
+        sync_folder(folder)
     return True
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from configs.durable import sync_folder
 from configs.errors import CorruptError, InvalidRequestError
 from infra.adapters.security.redact import Redactor
 
@@ -111,7 +112,7 @@ class Vault:
         fresh = ring.model_copy(update={"keys": {**kept, key_id: _draw()}})
         waiting = _write_aside(self._path, fresh)
         waiting.replace(self._path)
-        self._sync_folder()
+        sync_folder(self._path.parent)
         return key_id
 
     def _key(self, key_id: str) -> bytes:
@@ -130,13 +131,6 @@ class Vault:
         if self._ring is None or version != self._version:
             self._ring, self._version = _read(self._path), version
         return self._ring
-
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _create(path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from configs.durable import sync_file, sync_folder
 from tasks.compute.failures import BadInputError
 
 State = dict[str, Tensor]
@@ -61,7 +62,7 @@ def save(state: TrainingState, folder: Path) -> Path:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    _sync(folder)
+    sync_folder(folder)
     older = sorted((int(found.stem), found) for found in folder.glob("*.ckpt") if found.stem.isdigit())[:-_KEPT]
     for _, found in older:
         found.unlink(missing_ok=True)
@@ -92,16 +93,7 @@ def write_weights(state: State, path: Path) -> Path:
     """Write a network's state as safetensors, whole or not at all."""
     temporary = path.with_name(f".tmp-{path.name}")
     save_file({name: value.contiguous() for name, value in state.items()}, temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+    sync_file(temporary)
     temporary.replace(path)
-    _sync(path.parent)
+    sync_folder(path.parent)
     return path
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
