@@ -143,6 +143,8 @@ def _create(path: Path) -> None:
         return
     finally:
         waiting.unlink()
+    # Before anything is sealed with it: what a power cut would leave sealed without its key is lost for ever.
+    sync_folder(path.parent)
 
 
 def _write_aside(path: Path, ring: _Ring) -> Path:
