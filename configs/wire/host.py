@@ -1,13 +1,11 @@
 """Messages between a parent and its bundle host.
 
-The request is a file (`in/request.json`); everything after goes over the control socket, each message as a
-big-endian 32-bit length and that many bytes of JSON. The parent trusts nothing that a host says beyond what
-these models check.
+The request is a file (`in/request.json`); everything after goes over the control socket, framed as in
+`configs.wire.framing`. The parent trusts nothing that a host says beyond what these models check.
 """
 
-import struct
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -15,7 +13,6 @@ from configs.specs.infer import InferSpec
 from configs.specs.score import ScoringMethod
 from configs.specs.train import TrainSpec
 
-MAX_MESSAGE_BYTES = 2**20
 Tier = Literal["A", "B", "C"]
 ScoredBy = Literal["", "dropout", "flips"]
 FailureCode = Literal["out_of_memory", "not_finite", "bundle_error", "bad_input"]
@@ -387,52 +384,6 @@ HostCommand = Annotated[CheckpointAndExit | Stop | Load | Predict | Hurry | Shri
 REQUESTS: TypeAdapter[HostRequest] = TypeAdapter(HostRequest)
 MESSAGES: TypeAdapter[HostMessage] = TypeAdapter(HostMessage)
 COMMANDS: TypeAdapter[HostCommand] = TypeAdapter(HostCommand)
-
-_LENGTH = struct.Struct(">I")
-
-
-class Reads(Protocol):
-    """A blocking stream: returns exactly *size* bytes, fewer only at its end."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return *size* bytes."""
-        ...
-
-
-class FramingError(ValueError):
-    """The other side broke the framing: a message too long, or cut off."""
-
-
-def frame(message: BaseModel) -> bytes:
-    """Return the message's bytes on the wire.
-
-    Raises:
-        FramingError: If it is longer than 1 MiB.
-    """
-    body = message.model_dump_json().encode()
-    if len(body) > MAX_MESSAGE_BYTES:
-        raise FramingError(f"A message may have {MAX_MESSAGE_BYTES} bytes, this one has {len(body)}")
-    return _LENGTH.pack(len(body)) + body
-
-
-def read_frame(stream: Reads) -> bytes | None:
-    """Return the next message's JSON, or None at the end of the stream.
-
-    Raises:
-        FramingError: If the stream ends within a message or announces more than 1 MiB.
-    """
-    head = stream.read(_LENGTH.size)
-    if not head:
-        return None
-    if len(head) < _LENGTH.size:
-        raise FramingError("The stream ended within a message's length")
-    (length,) = _LENGTH.unpack(head)
-    if length > MAX_MESSAGE_BYTES:
-        raise FramingError(f"A message may have {MAX_MESSAGE_BYTES} bytes, this one announces {length}")
-    body = stream.read(length)
-    if len(body) < length:
-        raise FramingError(f"The stream ended after {len(body)} of {length} bytes")
-    return body
 
 
 def write_request(request: BaseModel, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 One connection is one host. It begins with a `start`, sent with two descriptors: the host's end of its control
 socket, and its log. The answer is `started` (with a descriptor of the process) or `refused`; the last message is
-`ended`. Who hangs up earlier ends the host. Framing as in `configs.wire.host`.
+`ended`. Who hangs up earlier ends the host. Framing as in `configs.wire.framing`.
 """
 
 from typing import Annotated, Literal

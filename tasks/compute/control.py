@@ -5,7 +5,8 @@ import select
 import socket
 from threading import Lock, Thread
 
-from configs.wire.host import COMMANDS, HostCommand, HostMessage, frame, read_frame
+from configs.wire.framing import frame, read_frame
+from configs.wire.host import COMMANDS, HostCommand, HostMessage
 
 
 class Control:

@@ -11,12 +11,12 @@ from typing import Self
 from pydantic import ValidationError
 
 from configs.errors import DiskFullError, HostDiedError
+from configs.wire.framing import FramingError, frame, read_frame
 from configs.wire.host import (
     MESSAGES,
     CheckpointAndExit,
     Failed,
     Finished,
-    FramingError,
     HostCommand,
     HostMessage,
     HostRequest,
@@ -26,8 +26,6 @@ from configs.wire.host import (
     Prediction,
     ServeRequest,
     Stop,
-    frame,
-    read_frame,
 )
 from infra.adapters.compute.bounds import Disk
 from infra.adapters.compute.children import Child

@@ -11,7 +11,7 @@ from threading import Lock
 
 from pydantic import ValidationError
 
-from configs.wire.host import FramingError, frame, read_frame
+from configs.wire.framing import FramingError, frame, read_frame
 from configs.wire.warm import REPLIES, Ended, Refused, Start, Started, WarmReply
 
 _ANSWER_S = 60.0  # its imports, on a busy machine; a cold start would take as long

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from configs.wire.host import frame, read_frame
+from configs.wire.framing import frame, read_frame
 from configs.wire.warm import Ended, Refused, Start, Started
 from tasks.compute.cage.enter import CAGED
 from tasks.compute.warm import child

@@ -5,7 +5,8 @@ import io
 import pytest
 from pydantic import ValidationError
 
-from configs.wire.host import COMMANDS, MESSAGES, Failed, FramingError, Metric, Predict, frame, read_frame
+from configs.wire.framing import FramingError, frame, read_frame
+from configs.wire.host import COMMANDS, MESSAGES, Failed, Metric, Predict
 
 
 def test_messages_survive_the_wire() -> None:
