@@ -1,4 +1,7 @@
-"""Statuses and their allowed changes, as tables: whatever is not here is refused."""
+"""Statuses, and which may follow which: a job's `status` in the catalog takes no other way than this table's.
+
+A realtime slot's state has no such table: whoever holds the slot, by holder and epoch, is the only one who writes it.
+"""
 
 from enum import StrEnum
 
@@ -59,7 +62,6 @@ class Side(StrEnum):
 
 
 TERMINAL = frozenset({JobStatus.DONE, JobStatus.ERROR, JobStatus.CANCELED})
-OPEN = frozenset(JobStatus) - TERMINAL
 # A job of these has its experiment's turn to train.
 TRAINING = frozenset({JobStatus.RUNNING, JobStatus.PAUSING, JobStatus.CANCELING})
 
@@ -85,7 +87,8 @@ JOB_CHANGES: dict[JobStatus, frozenset[JobStatus]] = {
         }
     ),
     JobStatus.CANCELING: frozenset({JobStatus.CANCELED}),
-    JobStatus.PAUSING: frozenset({JobStatus.PAUSED, JobStatus.CANCELING}),
+    # Canceled at once where nobody works on it any more: its attempt was lost while it paused.
+    JobStatus.PAUSING: frozenset({JobStatus.PAUSED, JobStatus.CANCELING, JobStatus.CANCELED}),
     # A paused loop's last round may end it, well or not.
     JobStatus.PAUSED: frozenset(
         {
@@ -105,17 +108,7 @@ JOB_CHANGES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.CANCELED: frozenset(),
 }
 
-SLOT_CHANGES: dict[SlotState, frozenset[SlotState]] = {
-    SlotState.WANTED: frozenset({SlotState.STARTING, SlotState.STOPPED}),
-    SlotState.STARTING: frozenset({SlotState.READY, SlotState.LOST, SlotState.DRAINING, SlotState.STOPPED}),
-    SlotState.READY: frozenset({SlotState.SWAPPING, SlotState.DRAINING, SlotState.LOST, SlotState.STOPPED}),
-    SlotState.SWAPPING: frozenset({SlotState.READY, SlotState.DRAINING, SlotState.LOST, SlotState.STOPPED}),
-    SlotState.DRAINING: frozenset({SlotState.STOPPED, SlotState.LOST}),
-    SlotState.LOST: frozenset({SlotState.STARTING, SlotState.STOPPED}),
-    SlotState.STOPPED: frozenset(),
-}
-
 
 def may_change(before: JobStatus, after: JobStatus) -> bool:
-    """Say whether a job may go from one status to the other."""
-    return after in JOB_CHANGES[before]
+    """Say whether a job may go from one status to the other; it may keep the one it has."""
+    return after == before or after in JOB_CHANGES[before]

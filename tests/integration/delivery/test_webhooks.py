@@ -104,6 +104,7 @@ def test_the_end_of_a_round_is_told_with_its_numbers(
     round_id = _round(parts, world)
     with parts.catalog.write() as session:
         row = session.get_one(Job, round_id)
+        row.status = JobStatus.RUNNING
         row.status, row.result = JobStatus.DONE, {"decision": decision, "key_metric": 0.5, "metric_kind": "holdout"}
     deliver_due(parts, HOOKS)
     told = _told(receiver, made.secret)

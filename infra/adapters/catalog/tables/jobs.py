@@ -3,9 +3,10 @@
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, validates
 
-from configs.states import TERMINAL, TRAINING, AttemptState, JobStatus
+from configs.errors import ConflictError
+from configs.states import TERMINAL, TRAINING, AttemptState, JobStatus, may_change
 from infra.adapters.catalog.tables.base import HASH, ID, NAME, STATE, Base, new_id, now
 
 _OPEN = f"status NOT IN ({', '.join(repr(str(status)) for status in sorted(TERMINAL))})"
@@ -64,6 +65,14 @@ class Job(Base):
     created_at: Mapped[float] = mapped_column(default=now())
     modified_at: Mapped[float] = mapped_column(default=now(), onupdate=now())
     deleted_at: Mapped[float | None]
+
+    @validates("status")
+    def _takes_an_allowed_way(self, _name: str, after: str) -> str:
+        """Refuse a change that `configs.states` has not got: its caller looked before it held the row."""
+        before: str | None = self.status  # None: the job is just being made
+        if before is not None and not may_change(JobStatus(before), JobStatus(after)):
+            raise ConflictError(f"A job that is {before} does not become {after}: look at it again")
+        return after
 
 
 class Attempt(Base):
