@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from infra.adapters.catalog.tables.edge import Audit
@@ -20,8 +19,3 @@ def record(session: Session, org: str | None, actor: str, action: str, ref: str,
         detail: Numbers, names of fields and catalog ids. No secret, no patient, no address.
     """
     session.add(Audit(org=org or "", actor=actor, action=action, ref=ref, detail=detail))
-
-
-def of_ref(session: Session, ref: str, *, limit: int = 100) -> list[Audit]:
-    """Return what happened to one thing, the newest first."""
-    return list(session.scalars(select(Audit).where(Audit.ref == ref).order_by(Audit.id.desc()).limit(limit)))

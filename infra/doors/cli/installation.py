@@ -103,7 +103,6 @@ class _Progress:
 
     def __init__(self, console: Terminal) -> None:
         self._console = console
-        self._since = time.monotonic()
         self._waiting: dict[str, float] = {}
         self._status: Status | None = None
 
