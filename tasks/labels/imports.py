@@ -19,6 +19,7 @@ from infra.adapters.catalog.tables import Dataset, Image, Label, LabelEvent, See
 from infra.adapters.images.base import ImageStore, StoredLabel
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
+from tasks.labels.names import Names
 from tasks.labels.save import LabelParams, check_saved
 from tasks.rounds.count import CheckedNotice, notify
 
@@ -97,7 +98,7 @@ def _checked(parts: Parts, store: ImageStore, dataset_id: str, stored: StoredLab
     try:
         with tempfile.TemporaryDirectory(prefix="import-") as folder:
             path = store.fetch_label(stored.key, Path(folder))
-            kind, checked = check_saved(path, image_of(parts, store, image).geometry(), {}, LabelParams())
+            kind, checked = check_saved(path, image_of(parts, store, image).geometry(), Names(), LabelParams())
             if checked.quarantine is not None:
                 return None
             blob = parts.blobs.put_file(path)

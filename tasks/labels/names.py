@@ -1,6 +1,7 @@
 """Which label names a data set's labels are read with when they come in."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
@@ -10,26 +11,37 @@ from configs.states import JobStatus
 from infra.adapters.catalog.tables import Experiment, ExperimentDataset, Job, ModelVersion
 
 
-def names_on(session: Session, dataset_id: str, base_version: str | None = None) -> dict[int, str]:
-    """Return index → name of the experiment that learns from this data set; empty if none does.
+@dataclass(frozen=True)
+class Names:
+    """What values of a mask mean here.
+
+    Attributes:
+        known: Index → name of the experiment that learns from the data set; empty if none does.
+        unsure: Index → names, where several experiments learn from it and call one index by several names. A mask
+            without names that marks such a value would be learnt as something else than its author meant.
+    """
+
+    known: dict[int, str] = field(default_factory=dict)
+    unsure: dict[int, list[str]] = field(default_factory=dict)
+
+
+def names_on(session: Session, dataset_id: str, base_version: str | None = None) -> Names:
+    """Return the names that a data set's labels are read with.
 
     The experiment of the corrected model version comes first, then the newest with a running loop, then the newest
     that trains on it.
     """
     found = _labels_here(session, dataset_id, base_version)
-    return {int(index): name for index, name in found[0].items()} if found else {}
-
-
-def unsure_on(session: Session, dataset_id: str, base_version: str | None = None) -> dict[int, list[str]]:
-    """Return index → names, where the experiments that learn from this data set call one index by several names.
-
-    A mask without names that marks such a value would be learnt as something else than its author meant.
-    """
+    if not found:
+        return Names()
     told: dict[int, set[str]] = {}
-    for labels in _labels_here(session, dataset_id, base_version):
+    for labels in found:
         for index, name in labels.items():
             told.setdefault(int(index), set()).add(name)
-    return {index: sorted(names) for index, names in told.items() if len(names) > 1 and index != 0}
+    return Names(
+        known={int(index): name for index, name in found[0].items()},
+        unsure={index: sorted(names) for index, names in told.items() if len(names) > 1 and index != 0},
+    )
 
 
 def _labels_here(session: Session, dataset_id: str, base_version: str | None) -> Sequence[dict[str, Any]]:

@@ -14,7 +14,7 @@ from infra.adapters.catalog.tables import Image, Label
 from infra.adapters.images.base import ImageStore
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
-from tasks.labels.names import names_on, unsure_on
+from tasks.labels.names import names_on
 from tasks.labels.save import LabelParams, check_saved
 from tasks.labels.write import series_uid
 from tasks.rounds.count import CheckedNotice, NoticeKind
@@ -69,7 +69,7 @@ def _check(parts: Parts, store: ImageStore, dataset_id: str, notice: Notice) -> 
     with parts.catalog.read() as session:
         image = images.by_key(session, dataset_id, notice.image)
         known = _known(session, image, notice.label)
-        names, unsure = names_on(session, dataset_id), unsure_on(session, dataset_id)
+        here = names_on(session, dataset_id)
     if notice.kind == "removed":
         if known is None:
             raise NotFoundError("label of this image", notice.label)
@@ -83,7 +83,7 @@ def _check(parts: Parts, store: ImageStore, dataset_id: str, notice: Notice) -> 
         raise InvalidRequestError("all of it was made by a program: correct or confirm it first")
     with tempfile.TemporaryDirectory(prefix="notice-") as folder:
         path = store.fetch_label(stored.key, Path(folder))
-        kind, found = check_saved(path, image_of(parts, store, image).geometry(), names, LabelParams(), unsure)
+        kind, found = check_saved(path, image_of(parts, store, image).geometry(), here, LabelParams())
         if found.quarantine is not None:
             raise InvalidRequestError(found.quarantine)
         blob = parts.blobs.put_file(path)

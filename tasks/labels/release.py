@@ -14,7 +14,7 @@ from infra.adapters.catalog.outbox import OutboxKind
 from infra.adapters.catalog.tables import Label
 from infra.wiring import Parts
 from tasks.labels.intake import activate
-from tasks.labels.names import names_on, unsure_on
+from tasks.labels.names import names_on
 from tasks.labels.save import LabelParams, check_saved, grid_of, named_copy
 from tasks.rounds.count import count_image, hold, open_round_if_due
 
@@ -36,29 +36,27 @@ def release(parts: Parts, label_id: str, names: Mapping[int, str], actor: str) -
     with parts.catalog.read() as session:
         row = session.get_one(Label, label_id)
         image = images.get(session, row.image_id)
-        known = names_on(session, row.dataset_id, row.base_version)
-        unsure = unsure_on(session, row.dataset_id, row.base_version)
+        here = names_on(session, row.dataset_id, row.base_version)
     _must_wait(row)
     if row.blob is None:
         raise NotFoundError("content of label", label_id)
     before = {int(value): str(name) for value, name in row.names.items()}
-    sure = {value: name for value, name in known.items() if value not in unsure}
+    sure = {value: name for value, name in here.known.items() if value not in here.unsure}
     said = {**(before or sure), **names} if names else before
     with tempfile.TemporaryDirectory(prefix="release-") as folder:
         file = named_copy(parts.blobs.path(row.blob), Path(folder))
         grid, lost = grid_of(parts, row.dataset_id, image)
         if grid is None and not lost:
             raise BusyError("The label's image cannot be read now: try again when its store is back")
-        kind, checked = check_saved(
-            file, grid, known, LabelParams(names=said, annotated=None if names else row.annotated), unsure
-        )
+        params = LabelParams(names=said, annotated=None if names else row.annotated)
+        kind, checked = check_saved(file, grid, here, params)
     if lost or checked.quarantine is not None:
         raise ConflictError(f"Label {label_id} still cannot be learnt from: {lost or checked.quarantine}")
 
     annotated = row.annotated
     if names:
         # Of the names that nobody gave, it speaks about those that it marks.
-        marked = [known[value] for value in checked.values]
+        marked = [here.known[value] for value in checked.values]
         annotated = sorted({*names.values(), *(row.annotated or before.values()), *marked})
 
     def released(session: Session) -> None:

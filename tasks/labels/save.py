@@ -10,7 +10,6 @@ counts at once where the image is on this host, so that the label could be compa
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
@@ -30,7 +29,7 @@ from tasks.images.geometry import Geometry
 from tasks.images.stores import image_of, store_of
 from tasks.labels.check import CheckedLabel, check_label, check_readable
 from tasks.labels.checked import LabelKind
-from tasks.labels.names import names_on, unsure_on
+from tasks.labels.names import Names, names_on
 from tasks.labels.place import WAITS, Said, Written, write_label
 from tasks.labels.read import HEAD_BYTES, ending_of
 from tasks.labels.structured import faults, kind_of, read_structured, unknown_classes
@@ -99,12 +98,11 @@ def save_label(
     with parts.catalog.read() as session:
         image = images.by_key(session, dataset_id, image_key)
         spec = DatasetSpec.model_validate(session.get_one(Dataset, dataset_id).spec)
-        known = names_on(session, dataset_id, params.base_version)
-        unsure = unsure_on(session, dataset_id, params.base_version)
+        here = names_on(session, dataset_id, params.base_version)
     with tempfile.TemporaryDirectory(prefix="label-") as folder:
         file = named_copy(source, Path(folder))
         geometry, lost = grid_of(parts, dataset_id, image)
-        kind, checked = check_saved(file, geometry, known, params, unsure)
+        kind, checked = check_saved(file, geometry, here, params)
         if lost:
             checked = checked.model_copy(update={"quarantine": lost, "warnings": [*checked.warnings, lost]})
         blob = parts.blobs.put_file(file)
@@ -158,9 +156,8 @@ def grid_of(parts: Parts, dataset_id: str, image: Image) -> tuple[Geometry | Non
 def check_saved(
     file: Path,
     geometry: Geometry | None,
-    known: dict[int, str],
+    here: Names,
     params: LabelParams,
-    unsure: Mapping[int, Sequence[str]] | None = None,
 ) -> tuple[LabelKind, CheckedLabel]:
     """Say what a saved file holds; without the image's grid only whether it can be read.
 
@@ -170,12 +167,12 @@ def check_saved(
     if file.suffix == ".json":
         label = read_structured(file)
         wrong = faults(label, geometry) if geometry is not None else None
-        said = [NOT_LEARNT, *unknown_classes(label, known), *filter(None, [wrong])]
+        said = [NOT_LEARNT, *unknown_classes(label, here.known), *filter(None, [wrong])]
         return kind_of(label), CheckedLabel(quarantine=wrong, warnings=said)
     if geometry is None:
         return "mask", check_readable(file)
     names = params.names or None
-    return "mask", check_label(geometry, file, known, names=names, annotated=params.annotated, unsure=unsure)
+    return "mask", check_label(geometry, file, here.known, names=names, annotated=params.annotated, unsure=here.unsure)
 
 
 def origin_of(*, unedited: bool, base_version: str | None, prediction: bool = False) -> Origin:
@@ -198,7 +195,7 @@ def _written(
     """Write the label to its place, unless it stands there already, or does not belong there."""
     with parts.catalog.read() as session:
         row = session.get(Label, label_id)
-        names = names_on(session, image.dataset_id, params.base_version)
+        here = names_on(session, image.dataset_id, params.base_version)
     stays = spec.labels_to == "home" or (params.prediction and not spec.write_predictions)
     if row is not None and row.place != "home" and not row.upload_pending:
         stored = StoredLabel(image=image.key, key=row.store_key, fingerprint=row.fingerprint, automatic=False)
@@ -211,7 +208,7 @@ def _written(
         label_id=label_id,
         author=params.author_name,
         origin=origin_of(unedited=params.unedited, base_version=params.base_version, prediction=params.prediction),
-        names=params.names or checked.names or names,
+        names=params.names or checked.names or here.known,
         model=params.base_version or "",
     )
     return write_label(parts, image.dataset_id, image.key, file, geometry, said)

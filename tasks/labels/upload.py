@@ -20,7 +20,7 @@ from infra.wiring import Parts
 from tasks.images.geometry import Geometry
 from tasks.labels.check import CheckedLabel
 from tasks.labels.intake import activate
-from tasks.labels.names import names_on, unsure_on
+from tasks.labels.names import Names, names_on
 from tasks.labels.place import Said, write_label
 from tasks.labels.save import LabelParams, check_saved, grid_of, named_copy, origin_of
 from tasks.rounds.count import count_image, hold, open_round_if_due
@@ -37,8 +37,7 @@ def store_label(parts: Parts, entry: Entry) -> None:
     with parts.catalog.read() as session:
         row = session.get(Label, entry.ref)
         image = session.get(Image, row.image_id) if row is not None else None
-        known = names_on(session, row.dataset_id, row.base_version) if row is not None else {}
-        unsure = unsure_on(session, row.dataset_id, row.base_version) if row is not None else {}
+        here = names_on(session, row.dataset_id, row.base_version) if row is not None else Names()
     if row is None or image is None or row.blob is None or row.state in _DONE:
         return
     with tempfile.TemporaryDirectory(prefix="upload-") as folder:
@@ -47,11 +46,11 @@ def store_label(parts: Parts, entry: Entry) -> None:
         if geometry is None and not lost:
             raise StoreError("The image store does not answer yet")
         if row.state == LabelState.PENDING_UPLOAD:
-            checked = _checked(file, geometry, known, unsure, row, lost)
+            checked = _checked(file, geometry, here, row, lost)
             if not _settle(parts, row, checked):
                 return
         if row.upload_pending and geometry is not None:
-            _write(parts, row, image, file, geometry, known)
+            _write(parts, row, image, file, geometry, here)
 
 
 def store_is_back(parts: Parts) -> None:
@@ -63,19 +62,12 @@ def store_is_back(parts: Parts) -> None:
         outbox.hasten(session, [OutboxKind.STORE_LABEL])
 
 
-def _checked(
-    file: Path,
-    geometry: Geometry | None,
-    known: dict[int, str],
-    unsure: dict[int, list[str]],
-    row: Label,
-    lost: str,
-) -> CheckedLabel:
+def _checked(file: Path, geometry: Geometry | None, here: Names, row: Label, lost: str) -> CheckedLabel:
     if geometry is None:
         return CheckedLabel(quarantine=lost, warnings=[lost])
     params = LabelParams(names={int(value): str(name) for value, name in row.names.items()}, annotated=row.annotated)
     try:
-        return check_saved(file, geometry, known, params, unsure)[1]
+        return check_saved(file, geometry, here, params)[1]
     except InvalidRequestError as error:
         return CheckedLabel(quarantine=str(error), warnings=[str(error)])
 
@@ -105,12 +97,12 @@ def _settle(parts: Parts, row: Label, checked: CheckedLabel) -> bool:
     return parts.catalog.unit(settled)
 
 
-def _write(parts: Parts, row: Label, image: Image, file: Path, geometry: Geometry, known: dict[int, str]) -> None:
+def _write(parts: Parts, row: Label, image: Image, file: Path, geometry: Geometry, here: Names) -> None:
     said = Said(
         label_id=row.id,
         author=row.author_name or row.author,
         origin=origin_of(unedited=row.unedited, base_version=row.base_version),
-        names={int(value): str(name) for value, name in row.names.items()} or known,
+        names={int(value): str(name) for value, name in row.names.items()} or here.known,
         model=row.base_version or "",
     )
     written = write_label(parts, row.dataset_id, image.key, file, geometry, said)
