@@ -4,13 +4,13 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from configs.errors import AccessError, ConflictError, InvalidRequestError, ReadOnlyStoreError, StoreError
 from configs.specs.dataset import DatasetSpec
 from infra.adapters.catalog.tables import Dataset
 from infra.adapters.images.base import LabelToStore, StoredLabel
 from infra.adapters.images.places import LabelPlace, open_place
+from infra.adapters.security.egress import same_origin
 from infra.wiring import Parts
 from tasks.images.geometry import Geometry
 from tasks.images.health import degrade
@@ -78,17 +78,12 @@ def _open(parts: Parts, dataset_id: str, spec: DatasetSpec) -> LabelPlace:
     if spec.labels_to == "store":
         return store_of(parts, dataset_id)
     web = spec.labels_to.startswith("http")
-    same = web and _origin_of(spec.labels_to) == _origin_of(spec.url)
     session = None
     if web:
         session = (parts.egress.trusting(spec.labels_to) if spec.by_admin else parts.egress).session()
-    credentials = credentials_for(parts, dataset_id) if same else None  # for the origin that they were given for
+    # Credentials were given for the images' server; another one is not shown them.
+    credentials = credentials_for(parts, dataset_id) if same_origin(spec.labels_to, spec.url) else None
     return open_place(spec.labels_to, credentials=credentials, session=session)
-
-
-def _origin_of(url: str) -> tuple[str, str]:
-    parsed = urlsplit(url)
-    return parsed.scheme, parsed.netloc
 
 
 def _in_form(

@@ -151,6 +151,14 @@ class OnlyTo(AuthBase):
         return request
 
 
+def same_origin(one: str, other: str) -> bool:
+    """Say whether two addresses have scheme, host and port in common; what is no address of a server has no origin."""
+    try:
+        return _origin_of(one) == _origin_of(other)
+    except InvalidRequestError:
+        return False
+
+
 def _pools(addresses: Callable[[str, int], list[str]]) -> dict[str, type[HTTPConnectionPool]]:
     """Return urllib3's pools with connections that go to IPs which were judged."""
 

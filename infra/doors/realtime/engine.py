@@ -12,15 +12,12 @@ from configs.errors import (
     HostDiedError,
     HostError,
     InvalidRequestError,
-    NotFiniteError,
-    OutOfMemoryError,
     TeachbackError,
 )
 from configs.specs.infer import InferSpec
 from configs.wire.host import (
     Drop,
     Failed,
-    FailureCode,
     HostCommand,
     HostMessage,
     Hurry,
@@ -32,18 +29,13 @@ from configs.wire.host import (
     Shrink,
 )
 from infra.adapters.compute.base import BundleHost
+from infra.adapters.compute.failures import error_of
 
 LOAD_TIMEOUT_S = 600.0
 PREDICT_TIMEOUT_S = 600.0
 CACHE = "cache"
 _READY = "ready"
 _END_S = 10.0
-_ERRORS: dict[FailureCode, type[TeachbackError]] = {
-    "out_of_memory": OutOfMemoryError,
-    "not_finite": NotFiniteError,
-    "bundle_error": BundleError,
-    "bad_input": InvalidRequestError,
-}
 
 
 class Engine:
@@ -186,7 +178,7 @@ class Engine:
         try:
             for message in self._host.messages():
                 if isinstance(message, Failed) and message.id is None:
-                    ended = _error(message)
+                    ended = error_of(message)
                 else:
                     self._hand_over(message)
         except HostError as error:
@@ -213,10 +205,6 @@ class Engine:
         if future is None or future.done():
             return
         if isinstance(message, Failed):
-            future.set_exception(_error(message))
+            future.set_exception(error_of(message))
         else:
             future.set_result(message)
-
-
-def _error(failed: Failed) -> TeachbackError:
-    return _ERRORS[failed.code](failed.message)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from configs.errors import InvalidRequestError, StoreError
-from infra.adapters.security.egress import EgressPolicy, OnlyTo
+from infra.adapters.security.egress import EgressPolicy, OnlyTo, same_origin
 
 
 class _Redirecting(BaseHTTPRequestHandler):
@@ -252,3 +252,16 @@ def test_credentials_go_to_their_own_origin_only(server: str) -> None:
     elsewhere = server.replace("127.0.0.1", "localhost")
     assert session.get(f"{elsewhere}/authorization", timeout=5).text == ""
     assert session.get(f"{server}/elsewhere", timeout=5).text == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("https://pacs/dicom-web", "https://pacs:443/labels", True),
+        ("https://pacs/", "http://pacs/", False),
+        ("https://pacs/", "https://pacs:8443/", False),
+        ("file:///studies", "file:///studies", False),
+    ],
+)
+def test_an_origin_is_scheme_host_and_port_of_a_server(one: str, other: str, same: bool) -> None:
+    assert same_origin(one, other) is same
