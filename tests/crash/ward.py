@@ -89,7 +89,7 @@ class Ward:
 
     def host(self, job: str) -> psutil.Process:
         """Return the bundle host that trains for the round: Python itself, inside whatever cage."""
-        folder = f"/work/{job}/1/"
+        folder = str(self.installation.home / "work" / job / "1")
         hosts = [each for each in self.installation.processes("tasks.compute") if folder in " ".join(command(each))]
         return hosts[-1]
 
