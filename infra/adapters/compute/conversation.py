@@ -73,6 +73,7 @@ class HostProcess:
         """Yield checked messages until the host has ended (see `base.BundleHost.messages`)."""
         answered = False
         while (message := self._next()) is not None:
+            # The end of the stream is no answer: a process that is killed closes it, too.
             if isinstance(message, Finished):
                 answered = True
                 break
@@ -143,12 +144,14 @@ class HostProcess:
         """Wait until it says something."""
         heard_at = time.monotonic()
         while True:
+            # Woken every second: a host may fill the disk and say nothing.
             heard = select.select([self._control], [], [], min(_LOOK_S, self._silence_s))[0]
             if self._disk.is_full():
                 self._child.kill()
                 raise DiskFullError("The disk is nearly full: the bundle host was killed before others fail for it")
             if heard:
                 return
+            # A server that nobody has asked anything may be silent for days.
             silent = time.monotonic() - heard_at >= self._silence_s
             if silent and not (isinstance(self._request, ServeRequest) and not self._owed):
                 self._child.kill()
@@ -157,20 +160,19 @@ class HostProcess:
     def _next(self) -> HostMessage | None:
         """Return the next message, checked; a host that breaks the rules is killed."""
         try:
-            body = read_frame(self)
-            if body is None:
-                return None
-            message = MESSAGES.validate_json(body)
-            if not verify(message, self._request):
-                return self._next()
+            while (body := read_frame(self)) is not None:
+                message = MESSAGES.validate_json(body)
+                if verify(message, self._request):
+                    return message
         except (FramingError, ValidationError, UntrustworthyError) as broken:
+            # A host that was killed in the middle of a message broke no rule: its status tells what it died of.
             cut_off = isinstance(broken, FramingError) and self._child.wait(0) is not None
             self._child.kill()
             if cut_off:
                 return None
             reason = "its message does not fit the schema" if isinstance(broken, ValidationError) else str(broken)
             raise HostDiedError(f"The bundle host broke the protocol and was killed: {reason}") from None
-        return message
+        return None
 
     def _note(self, message: HostMessage) -> None:
         """Strike out what has been answered."""

@@ -76,6 +76,7 @@ def plain_file(folder: Path, claimed: str) -> Path:
         raise UntrustworthyError("it named a file outside its output folder") from None
     if not parts or ".." in parts:
         raise UntrustworthyError("it named a file outside its output folder")
+    # Folder by folder, since O_NOFOLLOW looks at the last name only; not blocking, since a pipe may have no writer.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -126,7 +127,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
 def verify_weights(path: Path, *, like: Path | None) -> None:
     """Check that weights are finite and, where known, have the tensors of the weights they started from.
 
-    The shapes may differ in the first or last axis only: a rebuilt head has another number of classes.
+    Sizes may differ, ranks may not: a rebuilt head has another number of classes, on whichever axis its layer has them.
 
     Raises:
         UntrustworthyError: If a name, a shape or a value is wrong.
@@ -151,6 +152,7 @@ def verify_weights(path: Path, *, like: Path | None) -> None:
 def _finite(raw: npt.NDArray[np.uint8], dtype: str) -> bool:
     """Say whether all numbers are finite; integers are."""
     if dtype == "BF16":
+        # NumPy has no bfloat16: NaN and infinity are the numbers all of whose exponent bits are set.
         bits = np.frombuffer(raw.tobytes(), np.uint16)
         return not bool(((bits & _BF16_EXPONENT) == _BF16_EXPONENT).any())
     if dtype not in _FLOATS:

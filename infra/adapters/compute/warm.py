@@ -50,6 +50,7 @@ class ForkedChild:
         with self._waiting:
             if self._status is None and _readable(timeout_s, self._connection, self._handle):
                 self._status = self._told()
+                # Under the lock: once closed, the number may come to mean another process.
                 os.close(self._handle)
                 self._connection.close()
             return self._status
@@ -96,6 +97,7 @@ def fork(address: Path, start: Start, *, control: int, log: int) -> ForkedChild:
     connection.settimeout(_ANSWER_S)
     try:
         _connect(connection, address)
+        # With a byte of its own: descriptors come with the data that they were sent with, and a frame may be split.
         socket.send_fds(connection, [b"\0"], [control, log])
         connection.sendall(frame(start))
         handle = _started(connection)

@@ -28,8 +28,10 @@ def keep(binds: Sequence[Bind], report: socket.socket, run: Callable[[], int], *
         processes: How many may be in the cage, where the kernel counts them for each namespace.
     """
     parent = os.getppid()
+    # Until there is a process to end, TERM waits: it would kill this one and leave the other to nobody.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     kernel.die_by(signal.SIGKILL)
+    # The parent may have died before the line above, and then no signal comes.
     if parent == 1:
         return 1
     os.setsid()
@@ -53,6 +55,7 @@ def _unshare() -> None:
     """Enter a new user namespace with the same user and no other, then all the others."""
     user, group = os.geteuid(), os.getegid()
     kernel.unshare(kernel.NEW_USER)
+    # The kernel lets a user map their own group only once setgroups can no longer take groups away.
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
@@ -73,6 +76,7 @@ def _first(
         kernel.name_host("bundle-host")
         kernel.loopback_up()
         root.build(binds, processes=processes)
+        # Last of all, since every step above needs a right that is given up here.
         kernel.drop_privileges()
         prove(binds, outside=outside)
     except (OSError, NoCageError) as refused:
@@ -85,6 +89,7 @@ def _first(
         report.close()
         os._exit(run())
     report.close()
+    # Whatever the bundle leaves behind becomes a child of this process; the kernel kills the rest when it ends.
     while True:
         ended, status = os.waitpid(-1, 0)
         if ended == caged:

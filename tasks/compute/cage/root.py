@@ -26,10 +26,12 @@ def build(binds: Sequence[Bind], *, processes: int) -> None:
     """
     sources = [os.path.realpath(bind.path) for bind in binds]  # links may lead through what is not bound
     present = [(bind, source) for bind, source in zip(binds, sources, strict=True) if _wanted(bind, source)]
+    # What is mounted here must not appear outside, while what is unmounted outside should go here.
     kernel.mount("none", "/", "", kernel.RECURSIVE | kernel.SLAVE)
     kernel.mount("tmpfs", "/tmp", "tmpfs", kernel.NO_SUID | kernel.NO_DEV, "mode=755")  # noqa: S108 - any folder would do
     Path("/tmp/old").mkdir()  # noqa: S108 - in the file system mounted above
     Path("/tmp/new").mkdir()  # noqa: S108 - as above
+    # Pivoted twice: the sources have to be named while the new root is filled, and be gone when it is used.
     kernel.pivot_root("/tmp", "/tmp/old")  # noqa: S108 - as above
     os.chdir("/")
     kernel.mount("tmpfs", _NEW, "tmpfs", kernel.NO_SUID | kernel.NO_DEV, "mode=755,size=1m")
@@ -44,6 +46,7 @@ def build(binds: Sequence[Bind], *, processes: int) -> None:
     kernel.unmount(_OLD)
     os.chdir("/")
     Path(_OLD).rmdir()
+    # Not recursive: of the mounts in it some are to be written.
     kernel.restrict_mount("/", kernel.ATTR_READ_ONLY, recursive=False)
 
 
@@ -60,6 +63,7 @@ def _bind(bind: Bind, source: str) -> None:
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         Path(target).touch(exist_ok=True)
     kernel.mount(inside, target, "", kernel.BIND | kernel.RECURSIVE)
+    # A bind takes over the source's flags whatever it is told, so they are set in a second call.
     attributes = kernel.ATTR_NO_SUID
     if not bind.device:
         attributes |= kernel.ATTR_NO_DEV
@@ -73,6 +77,7 @@ def _proc(processes: int) -> None:
     proc = Path(_NEW, "proc")
     proc.mkdir()
     kernel.mount("proc", str(proc), "proc", kernel.NO_SUID | kernel.NO_DEV | kernel.NO_EXEC)
+    # In a user namespace of its own a process has every capability, and the kernel more ways to be attacked.
     (proc / "sys/user/max_user_namespaces").write_text("0")
     if bounds_processes():
         (proc / "sys/kernel/pid_max").write_text(str(processes))

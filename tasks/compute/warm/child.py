@@ -55,6 +55,7 @@ def _fork(
     binds: Sequence[Bind], run: Callable[[], int], shown: Sequence[str], descriptors: Sequence[int], *, processes: int
 ) -> tuple[int, socket.socket]:
     ours, theirs = socket.socketpair()
+    # What waits in a buffer would be written twice, once by each process.
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -97,6 +98,7 @@ def _become(start: Start) -> None:
     os.chdir(start.folder)
     os.umask(_UMASK)
     tempfile.tempdir = None  # found anew, in the new environment
+    # Copies of one process would else draw the same numbers, each of them.
     random.seed()
     np.random.seed()  # noqa: NPY002 - bundles use the global one
     torch = importlib.import_module("torch")

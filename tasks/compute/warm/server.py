@@ -70,6 +70,7 @@ class Server:
                 self._reported(event.host)
             case "asker":
                 event.host.abandoned = True
+                # Else it would be found readable again and again until the host has ended.
                 self._selector.unregister(event.host.asker)
                 os.kill(event.host.pid, signal.SIGTERM)  # not yet waited for, so its number is its own
             case "ended":
@@ -115,6 +116,7 @@ class Server:
             _tell(host.asker, Refused(reason=reason))
 
     def _ended(self, host: _Host) -> None:
+        # Both may have become readable at once: whoever asked is told first why there is no cage.
         if not host.reported:
             self._reported(host)
         _, status = os.waitpid(host.pid, 0)
@@ -137,7 +139,7 @@ def _receive(asker: socket.socket) -> tuple[Start, tuple[int, int]]:
             start = Start.model_validate_json(read_frame(stream) or b"")
         asker.settimeout(None)
         control, log = descriptors
-    except BaseException:
+    except BaseException:  # whatever ends this, the descriptors that came are nobody else's to close
         for descriptor in descriptors:
             os.close(descriptor)
         raise
