@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict
 
 from configs.errors import InvalidRequestError
+from configs.names import plain
 from infra.adapters.catalog.tables import Bundle
-from tasks.labels.label_map import plain
 
 Labels = Mapping[str, str]
 """Names by index, the index as text, as the catalog has them."""

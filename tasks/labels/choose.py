@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from configs.names import plain
 from configs.specs.dataset import DatasetSpec
 from configs.states import LabelState
 from infra.adapters.catalog import labels
 from infra.adapters.catalog.tables import Dataset, Label, Lease
-from tasks.labels.label_map import plain
 
 SOURCE_LAYER = -1
 """The layer of labels that were found at the source."""

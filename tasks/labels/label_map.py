@@ -1,7 +1,6 @@
 """A label map on its image's grid, as it was saved: in its own values and names."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import MismatchError
+from configs.names import plain
 
-_BETWEEN_WORDS = re.compile(r"[\s_\-]+")
 _BACKGROUND = 0
 
 
@@ -48,11 +47,6 @@ class MappedLabel:
     names: Mapping[int, str] = field(default_factory=dict)
 
 
-def plain(name: str) -> str:
-    """Return the name as it is compared: without case; blanks, underscores and hyphens are one blank."""
-    return _BETWEEN_WORDS.sub(" ", name).strip().casefold()
-
-
 def marked_values(array: NDArray[Any]) -> list[int]:
     """Return a label map's values but 0, ascending; by a table, which is 5 times as fast as sorting the voxels."""
     if array.dtype not in (np.uint8, np.uint16):
@@ -69,6 +63,7 @@ def map_label(
     names: Mapping[int, str] | None = None,
     annotated: Sequence[str] | None = None,
     unsure: Mapping[int, Sequence[str]] | None = None,
+    elsewhere: Collection[str] = (),
 ) -> MappedLabel:
     """Bring a label map's values to the experiment's indices, by name; without names the values are the indices.
 
@@ -78,6 +73,7 @@ def map_label(
         names: What the values mean by the caller's word; else the file's.
         annotated: Names that the caller says the label speaks about; else those it names; else all.
         unsure: Indices that several experiments here call by different names.
+        elsewhere: Names, as they are compared, that other experiments here learn: nobody is warned of those.
 
     Returns:
         The label map in the experiment's indices; in its own values where no experiment is known yet (`labels` empty).
@@ -93,7 +89,8 @@ def map_label(
     warnings = list(label.warnings)
     if said:
         to_index = {value: known[plain(name)] for value, name in said.items() if plain(name) in known and value}
-        unknown = sorted(name for value, name in said.items() if plain(name) not in known and value)
+        heard = {*known, *elsewhere}
+        unknown = sorted(name for value, name in said.items() if value and plain(name) not in heard)
         if unknown:
             warnings.append(f"Kept but not learnt, since the experiment has no such label: {', '.join(unknown)}")
         if nameless := sorted(present - said.keys()):
@@ -109,8 +106,8 @@ def map_label(
     spoken = set(to_index.values())
     if annotated is not None:
         spoken = {known[plain(name)] for name in annotated if plain(name) in known}
-        told = {plain(name) for name in (said or {}).values()}
-        if strange_names := sorted(name for name in annotated if plain(name) not in known.keys() | told):
+        told = {*known, *elsewhere, *(plain(name) for name in (said or {}).values())}
+        if strange_names := sorted(name for name in annotated if plain(name) not in told):
             warnings.append(f"The experiment has no such label: {', '.join(strange_names)}")
     # A mark of a name that the author does not speak about counts as nothing: as a class of its own it would be learnt.
     learnt = {value: index if index in spoken else _BACKGROUND for value, index in to_index.items()}

@@ -1,11 +1,11 @@
 """Which output channel of a network stands for which label of an experiment."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from configs.names import plain
+
 BACKGROUND = "background"
-_BETWEEN_WORDS = re.compile(r"[\s_\-]+")
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Channels:
 
     def drawn(self, annotated: list[str] | None) -> list[bool]:
         """Return per channel whether the annotator drew it (None = every label of the experiment)."""
-        wanted = None if annotated is None else {_same(name) for name in annotated}
-        return [bool(label) and (wanted is None or _same(name) in wanted) for name, label in self._pairs()]
+        wanted = None if annotated is None else {plain(name) for name in annotated}
+        return [bool(label) and (wanted is None or plain(name) in wanted) for name, label in self._pairs()]
 
     def _pairs(self) -> list[tuple[str, int]]:
         return list(zip(self.names, self.labels, strict=True))
@@ -57,18 +57,13 @@ def match(own: Mapping[int, str], wanted: Mapping[int, str], *, count: int, excl
         count: Output channels that the bundle's network has.
         exclusive: Whether the network's channels exclude each other.
     """
-    asked = {_same(name): index for index, name in wanted.items() if index}
-    held = {_same(name) for name in own.values()}
+    asked = {plain(name): index for index, name in wanted.items() if index}
+    held = {plain(name) for name in own.values()}
     if asked.keys() <= held:
         names = [own.get(channel, BACKGROUND) for channel in range(count)]
-        labels = [asked.get(_same(name), 0) if channel in own else 0 for channel, name in enumerate(names)]
+        labels = [asked.get(plain(name), 0) if channel in own else 0 for channel, name in enumerate(names)]
         return Channels(tuple(names), tuple(labels), exclusive, rebuilt=False)
     ordered = sorted((index, name) for index, name in wanted.items() if index)
     first = [(0, BACKGROUND)] if exclusive else []
     indices, given = zip(*first, *ordered, strict=True)
     return Channels(given, indices, exclusive, rebuilt=True)
-
-
-def _same(name: str) -> str:
-    """Return the name as it is compared, as where labels are read: without case; blank, underscore, hyphen alike."""
-    return _BETWEEN_WORDS.sub(" ", name).strip().casefold()
