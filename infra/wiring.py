@@ -8,6 +8,7 @@ import os
 import stat
 from functools import cached_property
 
+from configs.errors import ConflictError
 from configs.settings import Settings
 from infra.adapters.artifacts.base import Artifacts
 from infra.adapters.artifacts.blobs import Blobs
@@ -23,6 +24,8 @@ from infra.adapters.slots.client import SlotClient
 from infra.adapters.tracking.base import Tracking
 
 _OWNER_ALONE = 0o700
+RESTORING = "restoring"
+"""The file in a home that says which backup is being put into it."""
 
 
 class Parts:
@@ -63,6 +66,12 @@ class Parts:
 
         return MlflowTracking(self.settings.mlflow_tracking_uri)
 
+    def tracking_at(self, uri: str) -> Tracking:
+        """Return somebody else's MLflow, called where the egress policy allows, without credentials of ours."""
+        from infra.adapters.tracking.mlflow import MlflowTracking  # noqa: PLC0415 - as above
+
+        return MlflowTracking(uri, self.egress.session())
+
     @cached_property
     def hosts(self) -> BundleHosts:
         """What starts bundle hosts, in the strongest cage that works here."""
@@ -80,12 +89,22 @@ class Parts:
         self.slots.close()
 
 
-def open_parts(settings: Settings) -> Parts:
-    """Join the adapters that these settings name; the home folder is made, for its owner alone."""
+def open_parts(settings: Settings, *, restoring: bool = False) -> Parts:
+    """Join the adapters that these settings name; the home folder is made, for its owner alone.
+
+    Args:
+        settings: What differs between machines.
+        restoring: Whether a backup is being put into this home.
+
+    Raises:
+        ConflictError: If a restore into this home did not end.
+    """
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     found = settings.home.stat()
     if found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) != _OWNER_ALONE:
         settings.home.chmod(_OWNER_ALONE)  # made by somebody else's mkdir, or a volume
+    if not restoring and (settings.home / RESTORING).exists():
+        raise ConflictError("A restore into this home did not end: run the same `teachback restore` again")
     opened = Parts(settings)
     guard_all(opened.redactor)
     return opened

@@ -52,19 +52,29 @@ class TrainSpec(BaseModel):
         default=1,
         ge=-1,
         le=64,
-        description="Processes that train together, one per GPU; -1: all GPUs. Without a GPU they share the cores.",
+        description="Processes that train together, one per GPU; -1: all GPUs, 0: one, on the processor. Without a GPU"
+        " they share the cores.",
     )
     start_from: Literal["auto", "base", "published"] | Annotated[str, Field(pattern=_VERSION_ID)] = Field(
         default="auto",
         description="base, published, or a model version's id; auto: base, or published where the base is random.",
     )
     seed: int = Field(default=0, description="Same seed, same labels: same training.")
-    tracking: Literal["mlflow"] | None = Field(
-        default=None, description="MLflow is always written to; accepted for scripts."
+    tracking: Literal["mlflow", "none"] | None = Field(
+        default=None, description="none: `tracking_uri` is not written to. Our own MLflow always is."
     )
-    tracking_uri: str | None = Field(default=None, description="Accepted for scripts; ours is written to.")
-    experiment_name: str | None = Field(default=None, description="Accepted for scripts; ours is used.")
+    tracking_uri: str | None = Field(
+        default=None, description="An MLflow server that the run is written to besides ours, without a login."
+    )
+    experiment_name: str | None = Field(
+        default=None, min_length=1, max_length=250, description="The experiment there; default: as ours is called."
+    )
     overrides: dict[str, Any] = Field(default_factory=dict, description="Bundle configuration by `#` path.")
+
+    @property
+    def tracked_at(self) -> str | None:
+        """The MLflow server that is written to besides ours."""
+        return None if self.tracking == "none" else self.tracking_uri
 
     @classmethod
     def from_request(cls, request: dict[str, Any]) -> Self:
@@ -84,6 +94,13 @@ class TrainSpec(BaseModel):
             if other in rest:
                 known.setdefault(name, rest.pop(other))
         return cls(**known, overrides=rest)
+
+    @model_validator(mode="after")
+    def _precision_of_device(self) -> Self:
+        if self.precision == "16-mixed" and self.num_gpu == 0:
+            msg = "precision 16-mixed needs a GPU and num_gpu 0 is the processor: ask for bf16-mixed, 32-true or auto"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _no_forbidden_override(self) -> Self:

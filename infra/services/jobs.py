@@ -12,7 +12,6 @@ from configs.errors import ConflictError, InvalidRequestError, NotFoundError
 from configs.specs.annotation import AnnotationSpec
 from configs.specs.batch import BatchSpec
 from configs.specs.round import RoundSpec
-from configs.specs.train import TrainSpec
 from configs.states import TERMINAL
 from infra.adapters.catalog import audit
 from infra.adapters.catalog import experiments as catalog
@@ -27,6 +26,7 @@ from infra.wiring import Parts
 from tasks.batch.start import start_batch
 from tasks.reconcile.loop import wake
 from tasks.rounds import pause as pausing
+from tasks.rounds import tracked
 from tasks.rounds.cancel import cancel as cancel_job
 from tasks.rounds.secrets import Sealer
 from tasks.rounds.start import start_annotation, start_train
@@ -54,7 +54,7 @@ def annotate(parts: Parts, caller: Caller, experiment_id: str, spec: AnnotationS
         ConflictError: If another loop of it is open.
     """
     allow(caller, Right.RUN_JOBS)
-    _check_tracking(parts, spec.train_spec)
+    tracked.check(parts, spec.train_spec)
 
     def start(session: Session, experiment: Experiment) -> Job:
         if not catalog.uses(session, [experiment.id])[experiment.id].get("eval"):
@@ -75,7 +75,7 @@ def train(parts: Parts, caller: Caller, experiment_id: str, spec: RoundSpec, ask
         InvalidRequestError: If it has not exactly one training data set, or its bundle cannot train.
     """
     allow(caller, Right.RUN_JOBS)
-    _check_tracking(parts, spec.train)
+    tracked.check(parts, spec.train)
 
     def start(session: Session, experiment: Experiment) -> Job:
         kept = Sealer(parts, session, caller.org)
@@ -172,6 +172,8 @@ def resume(
         NotFoundError: If the experiment has none of this id.
         InvalidRequestError: If it is not paused, or cannot take what is asked.
     """
+    if spec is not None:
+        tracked.check(parts, spec.train)
     said: list[str] = []
 
     def change(session: Session, job: Job) -> None:
@@ -262,11 +264,6 @@ class _NoEvaluationError(NotFoundError):
     def __str__(self) -> str:
         said = "Annotation job requires eval dataset in the model metadata."
         return f"{said} Set eval_dataset by PATCH; it may be the training data set: patients are kept apart."
-
-
-def _check_tracking(parts: Parts, spec: TrainSpec) -> None:
-    if spec.tracking_uri is not None:
-        parts.egress.check(spec.tracking_uri)
 
 
 def _start(

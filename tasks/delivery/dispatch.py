@@ -7,6 +7,8 @@ from configs.errors import TeachbackError
 from infra.adapters.catalog import outbox
 from infra.adapters.catalog.outbox import Entry, OutboxKind
 from infra.wiring import Parts
+from tasks.delivery.elsewhere import DELAYS_S as DELAYS_ELSEWHERE_S
+from tasks.delivery.elsewhere import track_elsewhere
 from tasks.delivery.flows import cancel_flow, start_flow
 from tasks.delivery.tracking import track
 from tasks.delivery.webhooks import DELAYS_S as DELAYS_OF_WEBHOOKS_S
@@ -27,6 +29,7 @@ HANDLERS: dict[OutboxKind, Handler] = {
     OutboxKind.CANCEL_FLOW: cancel_flow,
     OutboxKind.SLOT_HINT: hint_slots,
     OutboxKind.TRACKING: track,
+    OutboxKind.TRACKING_ELSEWHERE: track_elsewhere,
     OutboxKind.STORE_LABEL: store_label,
     OutboxKind.WEBHOOK: deliver,
     OutboxKind.ARRIVAL: take_in_arrival,
@@ -35,10 +38,13 @@ HANDLERS: dict[OutboxKind, Handler] = {
 FLOWS = frozenset({OutboxKind.START_FLOW, OutboxKind.CANCEL_FLOW, OutboxKind.SLOT_HINT})
 RECORDS = frozenset({OutboxKind.TRACKING})
 LABELS = frozenset({OutboxKind.STORE_LABEL})
-# A third one for webhooks: nobody waits for a receiver that is slow.
-HOOKS = frozenset({OutboxKind.WEBHOOK, OutboxKind.ARRIVAL})
+# A third one for webhooks, and for what is told to other people's MLflow: nobody waits for a receiver that is slow.
+HOOKS = frozenset({OutboxKind.WEBHOOK, OutboxKind.ARRIVAL, OutboxKind.TRACKING_ELSEWHERE})
 # Seconds before each further try, of kinds that are given up one day; all others are tried for ever.
-DELAYS_S: dict[OutboxKind, Sequence[float]] = {OutboxKind.WEBHOOK: DELAYS_OF_WEBHOOKS_S}
+DELAYS_S: dict[OutboxKind, Sequence[float]] = {
+    OutboxKind.WEBHOOK: DELAYS_OF_WEBHOOKS_S,
+    OutboxKind.TRACKING_ELSEWHERE: DELAYS_ELSEWHERE_S,
+}
 
 
 def deliver_due(parts: Parts, kinds: Collection[OutboxKind] = tuple(HANDLERS)) -> int:

@@ -21,7 +21,7 @@ from tasks.delivery.package import package
 from tasks.rounds.result import RoundResult
 
 PUBLISHED, CHALLENGER = "published", "challenger"
-_ENDS = {JobStatus.DONE: "FINISHED", JobStatus.ERROR: "FAILED", JobStatus.CANCELED: "KILLED"}
+ENDS = {JobStatus.DONE: "FINISHED", JobStatus.ERROR: "FAILED", JobStatus.CANCELED: "KILLED"}
 _LONGEST_TAG = 500
 
 
@@ -72,6 +72,11 @@ def aliases(session: Session, experiment: Experiment) -> Mapping[str, ModelVersi
     return {PUBLISHED: published, CHALLENGER: newest}
 
 
+def name_of(job: Job) -> str:
+    """Return what a run is called."""
+    return f"round {job.round_no}" if job.round_no else job.action
+
+
 def _track_job(parts: Parts, experiment: Experiment, job: Job) -> None:
     if job.action == "annotation":
         _track_loop(parts, experiment, job)
@@ -79,11 +84,10 @@ def _track_job(parts: Parts, experiment: Experiment, job: Job) -> None:
     with parts.catalog.read() as session:
         parent = jobs.get(session, job.parent_id) if job.parent_id else None
         version = session.scalar(select(ModelVersion).where(ModelVersion.job_id == job.id))
-        tags = _tags(session, experiment, job, version)
+        tags = tags_of(session, experiment, job, version)
     above = _track_loop(parts, experiment, parent) if parent is not None else None
-    name = f"round {job.round_no}" if job.round_no else job.action
-    run = _run_of(parts, experiment, job, name, tags, above)
-    parts.tracking.log_params(run, _params(job))
+    run = _run_of(parts, experiment, job, name_of(job), tags, above)
+    parts.tracking.log_params(run, params_of(job))
     _send_events(parts, job, run)
     if job.action == "train" and job.result and job.status in TERMINAL:
         parts.tracking.log_metrics(run, result_points(job, 0))
@@ -92,7 +96,7 @@ def _track_job(parts: Parts, experiment: Experiment, job: Job) -> None:
     if version is not None and version.weights is not None:
         _register(parts, experiment, version, run)
     if job.status in TERMINAL:
-        parts.tracking.end_run(run, _ENDS[JobStatus(job.status)], at=job.modified_at)
+        parts.tracking.end_run(run, ENDS[JobStatus(job.status)], at=job.modified_at)
 
 
 def _track_loop(parts: Parts, experiment: Experiment, loop: Job) -> str:
@@ -100,7 +104,7 @@ def _track_loop(parts: Parts, experiment: Experiment, loop: Job) -> str:
     tags = {"job": loop.id, "bundle": experiment.bundle_id, "rounds": str(loop.rounds_done), "status": loop.status}
     run = _run_of(parts, experiment, loop, "annotation", tags)
     if loop.status in TERMINAL:
-        parts.tracking.end_run(run, _ENDS[JobStatus(loop.status)], at=loop.modified_at)
+        parts.tracking.end_run(run, ENDS[JobStatus(loop.status)], at=loop.modified_at)
     return run
 
 
@@ -121,7 +125,7 @@ def _note(parts: Parts, job: Job, **values: str | int) -> None:
         session.execute(update(Job).where(Job.id == job.id).values(modified_at=Job.modified_at, **values))
 
 
-def _tags(session: Session, experiment: Experiment, job: Job, version: ModelVersion | None) -> dict[str, str]:
+def tags_of(session: Session, experiment: Experiment, job: Job, version: ModelVersion | None) -> dict[str, str]:
     """Return what a round is known by. The verdict is the gate's: what a person wrote about it stays with us."""
     result = RoundResult.model_validate(job.result) if job.action == "train" else RoundResult()
     seq = None
@@ -145,7 +149,7 @@ def _tags(session: Session, experiment: Experiment, job: Job, version: ModelVers
     return {name: str(value) for name, value in tags.items() if value is not None}
 
 
-def _params(job: Job) -> dict[str, str]:
+def params_of(job: Job) -> dict[str, str]:
     """Return the plain numbers and words of what was asked, one level deep."""
     flat = {**job.spec, **{f"train.{name}": value for name, value in dict(job.spec.get("train") or {}).items()}}
     return {name: str(value) for name, value in flat.items() if isinstance(value, bool | int | float)}

@@ -69,7 +69,7 @@ def claim(
         found: This host's devices.
         dead: Claims, by id, whose lease ran out and whose process is known to be gone.
     """
-    _register(session, who.host, found)
+    register(session, who.host, found)
     known = lock(session, select(Device).where(Device.host == who.host).order_by(Device.kind, Device.index))
     session.scalars(known).all()
     mine = DeviceClaim.host == who.host
@@ -123,7 +123,8 @@ def free_over(session: Session, host: str, dead: Collection[str]) -> int:
     return len(session.scalars(delete(DeviceClaim).where(or_(elsewhere, gone)).returning(DeviceClaim.id)).all())
 
 
-def _register(session: Session, host: str, found: Sequence[Found]) -> None:
+def register(session: Session, host: str, found: Sequence[Found]) -> None:
+    """Note which devices a host has."""
     insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
     for device in found:
         row = insert(Device).values(host=host, kind=device.kind, index=device.number, total=device.total)

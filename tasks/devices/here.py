@@ -31,7 +31,12 @@ def host() -> str:
 @lru_cache(maxsize=1)
 def devices() -> tuple[Found, ...]:
     """Return the graphics processors of this host; where there is none, its processor."""
-    return _graphics() or (Found("cpu", 0, float(len(os.sched_getaffinity(0)))),)
+    return _graphics() or (processor(),)
+
+
+def processor() -> Found:
+    """Return this host's processor, whatever else it has."""
+    return Found("cpu", 0, float(len(os.sched_getaffinity(0))))
 
 
 def born(pid: int) -> str:

@@ -13,13 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from configs.errors import NoRoomError
 from configs.wire import busy
-from configs.wire.host import DeviceShare, HostRequest
+from configs.wire.host import DeviceShare, HostRequest, TrainRequest
 from infra.adapters.catalog.tables import DeviceClaim
 from infra.adapters.compute.base import BundleHost
 from infra.wiring import Parts
 from tasks.devices import claims
 from tasks.devices.claims import Claimant, Got, Need, Short
-from tasks.devices.here import Found, born, devices, host
+from tasks.devices.here import Found, born, devices, host, processor
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,8 @@ def computing(
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[BundleHost]:
     """Start a bundle host on a request, with a part of a device while the block runs; raises as `holding`."""
-    with holding(parts, need, holder=holder, lease_s=parts.settings.attempt_lease_s, calls=Calls(check)) as share:
+    lease_s, found = parts.settings.attempt_lease_s, _asked_for(request)
+    with holding(parts, need, holder=holder, lease_s=lease_s, calls=Calls(check), found=found) as share:
         shared = request.model_copy(update={"device": share.device})
         files = [*readable, share.busy]
         with parts.hosts.start(shared, work=work, bundle=bundle, readable=files, threads=share.threads) as started:
@@ -154,6 +155,11 @@ def _too_little(need: Need, short: Short) -> str:
         f"The {need.kind} work needs {short.needed:.0f} MiB of a device's memory, {short.free:.0f} MiB are free:"
         " switch off realtime inference of an experiment, or lower the batch or patch size"
     )
+
+
+def _asked_for(request: HostRequest) -> Sequence[Found] | None:
+    """Return the devices that a request names; None = those of this host."""
+    return (processor(),) if isinstance(request, TrainRequest) and request.spec.num_gpu == 0 else None
 
 
 def _dead(over: Sequence[DeviceClaim]) -> list[str]:

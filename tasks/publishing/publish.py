@@ -43,7 +43,8 @@ def publish_challenger(
         return "published"
     if session.get(Decision, job_id) is not None:
         return "decided"
-    if experiment.published_version != compared_with:
+    # What publishes nothing may be compared with any version; a rerun is, with that of its round.
+    if verdict.rule != "none" and experiment.published_version != compared_with:
         return "stale"
     shown = verdict.model_dump(mode="json")
     if verdict.outcome != "publish":

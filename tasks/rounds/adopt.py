@@ -11,8 +11,9 @@ from configs.states import TERMINAL, JobStatus
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.tables import Attempt, Experiment, Job
 from infra.wiring import Parts
+from tasks.rounds import tracked
 from tasks.rounds.count import open_round_if_due
-from tasks.rounds.start import count_again, hold_training_data, start_train
+from tasks.rounds.start import check_spec, count_again, hold_training_data, start_train
 
 
 def adopt(
@@ -35,8 +36,8 @@ def adopt(
         EgressError: If the spec names a tracking server that may not be called.
         ConflictError: If a round or training of it is running; the message names it.
     """
-    if train is not None and train.tracking_uri is not None:
-        parts.egress.check(train.tracking_uri)
+    if train is not None:
+        tracked.check(parts, train)
 
     def adopted(session: Session) -> str:
         mine = select(Attempt.job_id).where(Attempt.flow_run_id == flow_run_id)
@@ -53,6 +54,7 @@ def adopt(
             shown = f"round {running.round_no}" if running.round_no else f"job {running.id}"
             raise ConflictError(f"{shown} of this experiment is {running.status}: wait for it, or cancel it.")
         spec = RoundSpec(train=train or TrainSpec(), publish=publish)
+        check_spec(session, found, spec.train)
         round_ = _round_of_loop(session, loop, publish, train) if loop is not None and of_loop else None
         job = round_ or start_train(session, found, spec, actor="prefect", name=reason or "Started in Prefect")
         job.description = reason or job.description

@@ -15,7 +15,7 @@ from configs.states import TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.tables import Attempt, Job
 from infra.adapters.catalog.tables.base import now
-from tasks.rounds import turns
+from tasks.rounds import tracked, turns
 from tasks.rounds.count import open_round_if_due
 
 Leaving = Callable[..., None]
@@ -68,6 +68,7 @@ def claim(
     if not _one(taken):
         return False
     job.status = JobStatus.RUNNING
+    tracked.begin(session, job)
     return True
 
 

@@ -10,10 +10,12 @@ import statistics
 from collections.abc import Iterable, Mapping
 
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.orm import Session
 
 from configs.errors import HostDiedError
 from configs.wire.host import CaseResult, EvaluateRequest, Failed
 from infra.adapters.cache.disk import Pin
+from infra.adapters.catalog import jobs
 from infra.adapters.catalog.tables import Experiment, ModelVersion
 from infra.adapters.compute.failures import error_of
 from infra.wiring import Parts
@@ -121,7 +123,7 @@ def read_evaluation(parts: Parts, sha256: str) -> Evaluation:
 def _evaluate(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str, challenger: str, step: str) -> str:
     work, snapshot = open_work(parts, held), read_snapshot(parts, snapshot_sha256)
     with parts.catalog.read() as session:
-        published = session.get_one(Experiment, work.experiment_id).published_version
+        published = _compared_with(parts, session, work)
         versions = [
             Version(id=version, weights=row.weights, file=weights_file(parts, row))
             for version in dict.fromkeys(filter(None, (published, challenger)))
@@ -154,6 +156,16 @@ def _evaluate(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str, cha
     sha256 = parts.blobs.put_bytes(evaluation.model_dump_json().encode())
     mark_step(parts, held, step, sha256)
     return sha256
+
+
+def _compared_with(parts: Parts, session: Session, work: Work) -> str | None:
+    """Return the version that a challenger is judged against: what is published now, of a rerun what was then."""
+    if work.spec.rerun_of is not None:
+        original = work.spec.rerun_of
+        judged = jobs.step_output(session, original, AGAIN) or jobs.step_output(session, original, STEP)
+        if judged is not None:
+            return read_evaluation(parts, judged).published
+    return session.get_one(Experiment, work.experiment_id).published_version
 
 
 def _ready(

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from configs.specs.round import RoundSpec
 from configs.states import JobStatus
 from infra.adapters.catalog.tables import Job
 from tasks.rounds.evaluate import Evaluation, summary
@@ -13,11 +14,20 @@ from tasks.rounds.result import CohortResult, RoundResult, VersionScores
 
 
 def earlier_results(session: Session, job: Job) -> list[RoundResult]:
-    """Return the results of the experiment's rounds and trainings that ended before this one."""
-    query = select(Job.result).where(
+    """Return the results of the experiment's rounds and trainings before this one, or before the one that it reruns.
+
+    Reruns are not among them: what they measure was counted with the round that they repeat.
+    """
+    query = select(Job.spec, Job.result).where(
         Job.experiment_id == job.experiment_id, Job.action == "train", Job.status == JobStatus.DONE, Job.id != job.id
     )
-    return [RoundResult.model_validate(result) for result in session.scalars(query.order_by(Job.created_at, Job.id))]
+    original = session.get(Job, RoundSpec.model_validate(job.spec).rerun_of or "")
+    if original is not None:
+        query = query.where(Job.created_at < original.created_at)
+    found = session.execute(query.order_by(Job.created_at, Job.id)).all()
+    return [
+        RoundResult.model_validate(result) for spec, result in found if RoundSpec.model_validate(spec).rerun_of is None
+    ]
 
 
 def judged(evaluation: Evaluation, min_cases: int, earlier: Sequence[RoundResult]) -> dict[str, Any]:

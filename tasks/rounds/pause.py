@@ -5,13 +5,14 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from configs.errors import InvalidRequestError
+from configs.specs.round import RoundSpec
 from configs.states import TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs, outbox
-from infra.adapters.catalog.tables import Attempt, Job
+from infra.adapters.catalog.tables import Attempt, Experiment, Job
 from tasks.rounds import turns
 from tasks.rounds.attempts import PAUSED
 from tasks.rounds.count import open_round_if_due, say_if_out
-from tasks.rounds.start import count_again
+from tasks.rounds.start import check_spec, count_again
 
 _ASKED = (JobStatus.PAUSING, JobStatus.PAUSED)
 
@@ -66,6 +67,7 @@ def resume(session: Session, job_id: str, *, round_now: bool = False, spec: dict
     if spec is not None and spec != job.spec:
         if job.to_seq is not None:
             raise InvalidRequestError("The training has begun and keeps its specs: cancel it and start another")
+        check_spec(session, session.get_one(Experiment, job.experiment_id), RoundSpec.model_validate(spec).train)
         job.spec = spec
     job.status = JobStatus.RESUMING
     job.current_attempt += 1

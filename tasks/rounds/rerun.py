@@ -10,7 +10,7 @@ from configs.states import JobStatus
 from infra.adapters.catalog import outbox
 from infra.adapters.catalog.tables import Attempt, Experiment, Job, ModelVersion
 from infra.adapters.catalog.tables.base import now
-from tasks.rounds.result import RoundResult
+from tasks.rounds.result import RoundResult, VersionScores
 from tasks.rounds.snapshot import Snapshot
 from tasks.rounds.start import require_alive
 
@@ -26,7 +26,10 @@ class Compared(BaseModel):
 
 
 class Difference(BaseModel):
-    """A round and its rerun. The weights are compared bit for bit; `same_weights` is None until both have some."""
+    """A round and its rerun, both judged against what was published when the round was.
+
+    The weights are compared bit for bit; `same_weights` is None until both have some.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -98,8 +101,12 @@ def _weights(session: Session, job: Job) -> str | None:
 
 
 def _numbers(before: RoundResult, after: RoundResult) -> list[Compared]:
-    plain = ("epoch", "steps", "train_seconds", "key_metric")
+    plain = ("epoch", "steps", "train_seconds", "key_metric", "forgetting")
     rows = [Compared(name=name, before=getattr(before, name), after=getattr(after, name)) for name in plain]
+    for whose in ("published", "challenger"):
+        both: list[VersionScores | None] = [getattr(result, whose) for result in (before, after)]
+        means = [scores.mean if scores else None for scores in both]
+        rows.append(Compared(name=f"mean of the {whose}", before=means[0], after=means[1]))
     scores = [result.challenger.per_label if result.challenger else {} for result in (before, after)]
     names = sorted({*scores[0], *scores[1]})
     return rows + [Compared(name=name, before=scores[0].get(name), after=scores[1].get(name)) for name in names]

@@ -27,6 +27,7 @@ class OutboxKind(StrEnum):
     START_FLOW = "start_flow"
     CANCEL_FLOW = "cancel_flow"
     TRACKING = "tracking"
+    TRACKING_ELSEWHERE = "tracking_elsewhere"
     SLOT_HINT = "slot_hint"
     WEBHOOK = "webhook"
     ARRIVAL = "arrival"

@@ -115,7 +115,7 @@ class ProcessHosts:
     def _forked(self, request: HostRequest, start: Start, control: int, log: int) -> Child | None:
         """Return a fork of the warm process; None where the host has to be started."""
         # Processes of several devices start each other by their command line.
-        several = isinstance(request, TrainRequest) and request.spec.num_gpu != 1
+        several = isinstance(request, TrainRequest) and request.spec.num_gpu not in {0, 1}
         if self._warm is None or self._level != "bubblewrap" or several:
             return None
         try:

@@ -7,11 +7,12 @@ server is down; the dozen calls needed here are MLflow's documented HTTP API (`/
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-import httpx
+import requests
 from pydantic import BaseModel, ValidationError
 
 from configs.errors import TrackingError
@@ -19,7 +20,7 @@ from infra.adapters.tracking import answers
 from infra.adapters.tracking.base import Files, MetricPoint
 
 KEY_TAG = "teachback.key"
-_TIMEOUT_S = 20.0
+_TIMEOUT_S = 20.0  # to connect, and between two pieces of an answer
 _QUICK_S = 3.0  # of questions that somebody waits for
 _UPLOAD_S = 600.0
 _PAGE = 500  # of 1000 metrics that MLflow takes at once
@@ -38,21 +39,22 @@ class MlflowTracking:
 
     Args:
         uri: The server's address, `http://127.0.0.1:5000`; user and password may stand in it.
+        session: What calls it; default one that calls any address.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, session: requests.Session | None = None) -> None:
         if not uri.startswith(("http://", "https://")):
             raise TrackingError(
                 "MLflow is reached over HTTP only: set TEACHBACK_MLFLOW_TRACKING_URI to http://… or https://…"
             )
         self._uri = uri.rstrip("/")
-        self._http = httpx.Client(timeout=_TIMEOUT_S)
+        self._http = session or requests.Session()
 
     def healthy(self) -> bool:
         """Say whether the server answers, within seconds."""
         try:
-            return self._http.get(f"{self._uri}/health", timeout=_QUICK_S).is_success
-        except httpx.HTTPError:
+            return _worked(self._http.get(f"{self._uri}/health", timeout=_QUICK_S, allow_redirects=False))
+        except requests.RequestException:
             return False
 
     def ensure_run(
@@ -128,7 +130,7 @@ class MlflowTracking:
         query = {"name": model, "alias": alias}
         path = "/api/2.0/mlflow/registered-models/alias"
         response = self._call("GET", path, params=query, allow=_GONE | _REFUSED, timeout=_QUICK_S)
-        if not response.is_success:
+        if not _worked(response):
             return None
         tags = _parse(response, answers.VersionAnswer).model_version.tags
         return next((tag.value for tag in tags if tag.key == KEY_TAG), None)
@@ -174,14 +176,14 @@ class MlflowTracking:
             path = f"/api/2.0/mlflow-artifacts/artifacts/{quote(f'{folder}/{name}')}"
             if isinstance(content, Path):
                 with content.open("rb") as file:
-                    self._call("PUT", path, content=file, timeout=_UPLOAD_S)
+                    self._call("PUT", path, data=file, timeout=_UPLOAD_S)
             else:
-                self._call("PUT", path, content=content, timeout=_UPLOAD_S)
+                self._call("PUT", path, data=content, timeout=_UPLOAD_S)
         return f"runs:/{run}/model/{version}"
 
     def _get(self, path: str, query: Mapping[str, str], answer: type[_Answer]) -> _Answer | None:
         response = self._call("GET", f"/api/2.0/mlflow/{path}", params=query, allow=_GONE)
-        return _parse(response, answer) if response.is_success else None
+        return _parse(response, answer) if _worked(response) else None
 
     def _ask(self, path: str, body: Mapping[str, Any], answer: type[_Answer]) -> _Answer:
         return _parse(self._call("POST", f"/api/2.0/mlflow/{path}", json=body), answer)
@@ -189,12 +191,13 @@ class MlflowTracking:
     def _post(self, path: str, body: Mapping[str, Any], *, allow: Collection[str] = ()) -> None:
         self._call("POST", f"/api/2.0/mlflow/{path}", json=body, allow=allow)
 
-    def _call(self, method: str, path: str, *, allow: Collection[str] = (), **content: Any) -> httpx.Response:
+    def _call(self, method: str, path: str, *, allow: Collection[str] = (), **content: Any) -> requests.Response:
         try:
-            response = self._http.request(method, f"{self._uri}{path}", **content)
-        except httpx.HTTPError as error:
+            asked = {"timeout": _TIMEOUT_S, "allow_redirects": False, **content}
+            response = self._http.request(method, f"{self._uri}{path}", **asked)
+        except requests.RequestException as error:
             raise TrackingError(f"MLflow did not answer: {type(error).__name__}.") from error
-        if response.is_success:
+        if _worked(response):
             return response
         failure = _failure(response)
         if failure.error_code in allow:
@@ -202,14 +205,19 @@ class MlflowTracking:
         raise TrackingError(f"MLflow refused {path}: HTTP {response.status_code} {failure.error_code}.")
 
 
-def _failure(response: httpx.Response) -> answers.Failure:
+def _worked(response: requests.Response) -> bool:
+    """Say whether it did what it was asked; a redirect did not."""
+    return response.status_code in range(HTTPStatus.OK, HTTPStatus.MULTIPLE_CHOICES)
+
+
+def _failure(response: requests.Response) -> answers.Failure:
     try:
         return answers.Failure.model_validate_json(response.content)
     except ValidationError:
         return answers.Failure()
 
 
-def _parse(response: httpx.Response, answer: type[_Answer]) -> _Answer:
+def _parse(response: requests.Response, answer: type[_Answer]) -> _Answer:
     try:
         return answer.model_validate_json(response.content)
     except ValidationError as error:

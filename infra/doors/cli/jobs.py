@@ -14,7 +14,7 @@ app = listing_noun()
 
 class _Result(BaseModel):
     message: str = ""
-    key_metric: float = 0.0
+    key_metric: float | None = None
     metric_kind: str | None = None
 
 

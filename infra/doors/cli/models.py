@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.own import of_each
-from infra.doors.cli.terminal import listing_noun, show_json, show_table, terminal
+from infra.doors.cli.terminal import listing_noun, publication, show_json, show_table, terminal
 
 app = listing_noun()
 
@@ -32,15 +32,20 @@ class _Version(BaseModel):
     decision: str | None
 
 
+class _Publication(BaseModel):
+    seq: int
+    version_id: str
+
+
 class _Models(BaseModel):
     experiment: str
     mlflow_model: str
     versions: list[_Version]
+    publications: list[_Publication]
 
-
-class _Publication(BaseModel):
-    seq: int
-    version_id: str
+    def newest_publication(self, version: str) -> int | None:
+        """Return the number of a version's last publication; None if it never was served."""
+        return max((each.seq for each in self.publications if each.version_id == version), default=None)
 
 
 @app.callback(invoke_without_command=True)
@@ -52,7 +57,9 @@ def models(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List model versions, the newest first.
+    """List model versions, the newest first: v0 is what the experiment began with, v1 was trained first.
+
+    Publications have numbers of their own, such as #3: each change of what is served, rollbacks among them.
 
     For example:
 
@@ -69,16 +76,17 @@ def models(
     show_table(
         "Model versions",
         {
-            "experiment": lambda pair: pair[0],
-            "number": lambda pair: pair[1].number,
+            "experiment": lambda pair: pair[0].experiment,
+            "version": lambda pair: f"v{pair[1].number}",
             "served": lambda pair: pair[1].published,
+            "publication": lambda pair: publication(pair[0].newest_publication(pair[1].id)),
             "decision": lambda pair: pair[1].decision,
             "metric": lambda pair: pair[1].metrics.key_metric,
             "kind": lambda pair: pair[1].metrics.metric_kind,
             "made": lambda pair: datetime.fromtimestamp(pair[1].created_at, UTC).strftime("%Y-%m-%d %H:%M"),
             "id": lambda pair: pair[1].id,
         },
-        [(one.experiment, row) for one in found for row in one.versions],
+        [(one, row) for one in found for row in one.versions],
         none="No experiment yet.",
     )
     for one in found:
@@ -106,7 +114,12 @@ def publish(
     with Client.of(url, key, home) as client:
         body = {"version": version, "compared_with": compared_with or None, "reason": reason}
         done = client.get_as(_Publication, client.request("POST", "/api/teachback/v1/models:publish", json=body))
-    terminal(stderr=True).print(f"Version {done.version_id} is published (change {done.seq}).", markup=False)
+    _say_served(done)
+
+
+def _say_served(done: _Publication) -> None:
+    said = f"Version {done.version_id} is served now: publication {publication(done.seq)}."
+    terminal(stderr=True).print(said, markup=False)
 
 
 @app.command()
@@ -135,4 +148,4 @@ def rollback(
     with Client.of(url, key, home) as client:
         body = {"experiment": experiment, "reason": reason}
         done = client.get_as(_Publication, client.request("POST", "/api/teachback/v1/models:rollback", json=body))
-    terminal(stderr=True).print(f"Version {done.version_id} is published (change {done.seq}).", markup=False)
+    _say_served(done)

@@ -51,6 +51,11 @@ class _Number(BaseModel):
     before: float | None
     after: float | None
 
+    @property
+    def difference(self) -> float | None:
+        """Again minus before."""
+        return None if self.before is None or self.after is None else self.after - self.before
+
 
 class _Difference(BaseModel):
     status: str
@@ -136,7 +141,12 @@ def rerun(
     terminal().print(f"{found.status}: the weights are {same}. {found.message}", markup=False)
     show_table(
         "Before and again",
-        {"": lambda row: row.name, "before": lambda row: row.before, "again": lambda row: row.after},
+        {
+            "": lambda row: row.name,
+            "before": lambda row: row.before,
+            "again": lambda row: row.after,
+            "difference": lambda row: row.difference,
+        },
         found.numbers,
         none="No number to compare.",
     )

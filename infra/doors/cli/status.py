@@ -3,7 +3,7 @@
 from pydantic import BaseModel
 
 from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
-from infra.doors.cli.terminal import lines, noun, show_json, show_table, terminal
+from infra.doors.cli.terminal import lines, noun, publication, show_json, show_table, terminal
 
 app = noun("How things are: counts, loops, realtime slots.")
 
@@ -81,8 +81,8 @@ def status(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as
             "experiment": lambda row: row.experiment_id,
             "replica": lambda row: row.replica,
             "state": lambda row: row.state,
-            "serves": lambda row: row.serving_seq,
-            "published": lambda row: row.published_seq,
+            "serves publication": lambda row: publication(row.serving_seq),
+            "newest publication": lambda row: publication(row.published_seq),
             "error": lambda row: row.error,
         },
         found.slots,

@@ -78,6 +78,11 @@ def lines(items: Iterable[tuple[str, object]]) -> None:
     terminal().print(table, soft_wrap=False)
 
 
+def publication(number: int | None) -> str | None:
+    """Return a publication's number as it is shown: `#3`, where a version's is `v3`; a rollback is one, too."""
+    return None if number is None else f"#{number}"
+
+
 def _cell(value: object) -> str:
     if value is None or value == "":
         return "-"

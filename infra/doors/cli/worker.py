@@ -16,6 +16,7 @@ from infra.doors.cli.supervisor.part import ROOT
 from infra.doors.cli.terminal import fail, noun
 from infra.services import vault
 from infra.wiring import open_parts
+from tasks.devices.ask import tell
 
 app = noun("Run rounds or realtime slots on this machine, for an installation whose parts are elsewhere.")
 
@@ -39,6 +40,7 @@ def worker(
     parts = open_parts(settings)
     try:
         vault.check(parts)
+        tell(parts)
     finally:
         parts.close()
     command = prefect.worker_command(pool)

@@ -93,9 +93,14 @@ class Ranks(ClusterEnvironment):  # type: ignore[misc]  # Lightning's types are 
 def ranks_for(wanted: int) -> int:
     """Return how many processes train: one per GPU asked for, -1 = all; without a GPU, so many on the cores.
 
+    0 is one process on the processor, which may not have seen a GPU before.
+
     Raises:
         BadInputError: If there are not as many devices.
     """
+    if wanted == 0:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        return 1
     gpus = torch.cuda.device_count()
     there = gpus or len(os.sched_getaffinity(0))
     if wanted == -1:

@@ -1,5 +1,6 @@
 """The real application over a real catalog and a real folder of images; runs are in memory."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx import Response
@@ -19,6 +21,7 @@ from infra.doors.api.logins import FailedLogins
 from infra.services import people
 from infra.services.callers import Role
 from infra.wiring import Parts
+from tests.processes import wait_until
 from tests.runs_in_memory import RunsInMemory
 
 BASE_URL = "http://127.0.0.1:8000"
@@ -101,6 +104,20 @@ def annotator(people_of: dict[Role, Api]) -> Api:
 def stranger(parts: Parts, client: TestClient) -> Api:
     """An administrator of another organisation."""
     return _person(parts, client, OTHER_ORG, Role.ADMIN)
+
+
+@pytest.fixture
+def address(app: FastAPI, client: TestClient) -> Iterator[str]:
+    """The application on a port, with this test's parts."""
+    assert client.app is app
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    wait_until(lambda: server.started, "the application to listen")
+    [socket] = server.servers[0].sockets
+    yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
 
 
 @pytest.fixture

@@ -1,33 +1,12 @@
 """`teachback labels` and `teachback purge`, against the application over a real port."""
 
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-import uvicorn
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
 from typer.testing import CliRunner, Result
 
 from infra.doors.cli import labels, purge
 from infra.services.callers import Role
 from tests.integration.api.conftest import Api, write_label
-from tests.processes import wait_until
-
-
-@pytest.fixture
-def address(app: FastAPI, client: TestClient) -> Iterator[str]:
-    """The application on a port, with this test's parts."""
-    assert client.app is app
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    wait_until(lambda: server.started, "the application to listen")
-    [socket] = server.servers[0].sockets
-    yield f"http://127.0.0.1:{socket.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
 
 
 def test_labels_are_listed_fetched_reviewed_hidden_and_purged(

@@ -100,6 +100,17 @@ def test_a_finished_round_shows_both_versions_and_the_verdict(engineer: Api, exp
     assert (cloud["key_metric"], cloud["metric_kind"], cloud["metric_cases"]) == (0.8, "holdout", 5)
 
 
+def test_a_round_that_evaluated_no_case_has_no_metric(engineer: Api, experiment: str, parts: Parts) -> None:
+    job = engineer.made(f"/experiments/{experiment}/jobs", action="train")
+    result = RoundResult(labels=1, metric_kind="prequential", metric_cases=0).model_dump(mode="json")
+    with parts.catalog.write() as session:
+        session.execute(update(Job).where(Job.id == job).values(status="Done", result=result))
+
+    cloud = engineer.call("GET", f"/experiments/{experiment}/jobs/{job}").json()["result"]
+
+    assert (cloud["key_metric"], cloud["metric_kind"], cloud["metric_cases"]) == (None, "prequential", 0)
+
+
 def test_an_admin_makes_and_revokes_keys_of_their_own_organisation(people_of: dict[Role, Api], stranger: Api) -> None:
     admin = people_of[Role.ADMIN]
     made = admin.at("POST", f"{OURS}/keys", json={"name": "slicer", "role": "annotator"}).json()

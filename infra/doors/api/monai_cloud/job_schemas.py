@@ -130,7 +130,10 @@ class DetailedStatus(BaseModel):
 
 
 class JobResult(BaseModel):
-    """How a job goes, or went. `metric_kind` and what follows it are this system's own."""
+    """How a job goes, or went. `metric_kind` and what follows it are this system's own.
+
+    `key_metric` is 0 until something was evaluated, as the original says; null where there was no case to evaluate.
+    """
 
     detailed_status: DetailedStatus
     graphical: list[Any] = Field(default_factory=list)
@@ -139,7 +142,7 @@ class JobResult(BaseModel):
     epoch: int
     max_epoch: int
     starting_epoch: int = 0
-    key_metric: float
+    key_metric: float | None
     eta: str = ""
     message: str
     stats: dict[str, Any] = Field(default_factory=dict)
@@ -161,7 +164,7 @@ class JobResult(BaseModel):
             detailed_status=DetailedStatus(date=day, time=moment, message=job.message, status=job.status),
             epoch=result.epoch,
             max_epoch=result.max_epoch,
-            key_metric=_NO_METRIC_YET if metric is None else metric,
+            key_metric=_NO_METRIC_YET if metric is None and result.metric_kind is None else metric,
             message=job.message,
             stats=_stats(job),
             metric_kind=result.metric_kind,
