@@ -13,11 +13,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from sqlalchemy import select
-from sqlalchemy.orm import InstrumentedAttribute
 
 from configs.errors import CorruptError, NotFoundError
 from infra.adapters.catalog import loops
-from infra.adapters.catalog.tables import Experiment, Job, Label, ModelVersion, StepMark
+from infra.adapters.catalog.blobs import named
+from infra.adapters.catalog.tables import Experiment, Job, ModelVersion
 from infra.wiring import Parts
 from tasks.rounds.tidy import tidy_ended
 from tasks.rounds.work import read_snapshot
@@ -25,15 +25,7 @@ from tasks.rounds.work import read_snapshot
 SWEEP_EVERY_S = 24 * 3600.0
 KEPT_S = 7 * 24 * 3600.0
 _BATCH = 500
-_NAMES: tuple[InstrumentedAttribute[str] | InstrumentedAttribute[str | None], ...] = (
-    Label.blob,
-    StepMark.output,
-    ModelVersion.weights,
-    ModelVersion.snapshot,
-    ModelVersion.results,
-    Job.snapshot,
-)
-_SCRATCH = ("score-*", "check-*")  # removed by who made them, unless they were killed
+_SCRATCH = ("score-*", "check-*", "backup-*", "restore-*")  # removed by who made them, unless they were killed
 log = logging.getLogger(__name__)
 
 
@@ -67,8 +59,7 @@ def _blobs(parts: Parts) -> int:
 
 def _named(parts: Parts, hashes: Sequence[str]) -> set[str]:
     with parts.catalog.read() as session:
-        found = [session.scalars(select(column).where(column.in_(hashes))).all() for column in _NAMES]
-    return {sha256 for column in found for sha256 in column if sha256 is not None}
+        return named(session, hashes)
 
 
 def _learnt_from(parts: Parts) -> set[str]:

@@ -25,6 +25,13 @@ class Artifacts(Protocol):
     def read_bytes(self, sha256: str) -> bytes:
         """Return the bytes, checked; raises as `path`."""
 
+    def size(self, sha256: str) -> int:
+        """Return how many bytes are stored under this hash, unread.
+
+        Raises:
+            NotFoundError: If nothing of this hash is stored.
+        """
+
     def delete(self, sha256: str, *, older_than_s: float = 0.0) -> bool:
         """Remove the bytes, unless they were put less than this many seconds ago, and say whether they were there.
 

@@ -76,6 +76,13 @@ class Blobs:
         """Return the blob's bytes, checked."""
         return self.path(sha256).read_bytes()
 
+    def size(self, sha256: str) -> int:
+        """Return how many bytes the blob has, unread."""
+        try:
+            return self._place(sha256).stat().st_size
+        except FileNotFoundError:
+            raise NotFoundError("blob", sha256) from None
+
     def delete(self, sha256: str, *, older_than_s: float = 0.0) -> bool:
         """Remove the blob, unless it was put less than this many seconds ago, and say whether it was there."""
         place = self._place(sha256)

@@ -30,7 +30,7 @@ _Row = TypeVar("_Row", bound=tuple[Any, ...])
 _Found = TypeVar("_Found")
 _TRIES = 5
 _LOST = frozenset({"40001", "40P01"})  # SQLSTATE of a serialization failure and of a deadlock
-_MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Catalog:
@@ -89,7 +89,7 @@ class Catalog:
         if self.is_sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         config = Config()
-        config.set_main_option("script_location", str(_MIGRATIONS))
+        config.set_main_option("script_location", str(MIGRATIONS))
         with self._writer.begin() as connection:
             if not self.is_sqlite:  # of several processes that start at once, one makes the tables
                 connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended("migrate", 0))))

@@ -125,7 +125,7 @@ class Vault:
     def _load(self) -> _Ring:
         """Return the ring as the file has it now: another process may have rotated."""
         if not self._path.exists():
-            _create(self._path)
+            _create(self._path, _Ring.fresh())
         found = self._path.stat()
         version = (found.st_ino, found.st_mtime_ns, found.st_size)
         if self._ring is None or version != self._version:
@@ -133,10 +133,20 @@ class Vault:
         return self._ring
 
 
-def _create(path: Path) -> None:
+def copy_ring(source: Path, target: Path) -> None:
+    """Make *target* a copy of a key file, if there is none yet.
+
+    Raises:
+        CorruptError: If *source* is no key file.
+        InvalidRequestError: If others may read it.
+    """
+    _create(target, _read(source))
+
+
+def _create(path: Path, ring: _Ring) -> None:
     """Make the key file whole or not at all; whoever comes second takes what is there."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    waiting = _write_aside(path, _Ring.fresh())
+    waiting = _write_aside(path, ring)
     try:
         os.link(waiting, path)
     except FileExistsError:

@@ -37,6 +37,8 @@ NOUNS: dict[str, _Noun] = {
     "keys": _Noun("keys", "API keys: create, list, revoke.", True),
     "worker": _Noun("worker", "Run rounds or realtime slots for an installation elsewhere.", True),
     "vault": _Noun("vault", "Encryption keys of stored credentials: rotate, check.", True),
+    "backup": _Noun("backup", "Copy what cannot be made again, while everything runs.", True),
+    "restore": _Noun("restore", "Put a backup into an empty home.", True),
     "doctor": _Noun("doctor", "Check this machine and this installation.", True),
 }
 

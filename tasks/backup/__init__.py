@@ -1,0 +1,1 @@
+"""All that an installation cannot make again, copied elsewhere and put back."""
