@@ -184,7 +184,8 @@ def test_what_has_ended_stays_as_it_is_and_what_is_not_paused_is_not_resumed(par
     with pytest.raises(InvalidRequestError, match="only one that is Paused"):
         _resume(parts, training)
     with parts.catalog.write() as session:
-        session.get_one(Job, training).status = JobStatus.DONE
+        for status in (JobStatus.RUNNING, JobStatus.DONE):
+            session.get_one(Job, training).status = status
 
     assert _pause(parts, training) == JobStatus.DONE
 
