@@ -310,16 +310,24 @@ def test_what_the_installation_itself_lacks_is_told(clinic: Clinic, place: str, 
         assert session.get_one(ModelVersion, clinic.world.version).weights == clinic.weights
 
 
-class _Purging(Blobs):
-    """A store in which a label is purged just when its turn to be copied has come."""
+class _Meanwhile(Blobs):
+    """A store in which something happens once its files were listed, and before they are copied."""
 
-    def __init__(self, folder: Path, purge: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, act: Callable[[], object]) -> None:
         super().__init__(folder)
-        self._purge = purge
+        self._act = act
 
     def hashes(self, *, older_than_s: float = 0.0) -> Iterator[str]:
-        self._purge()
-        yield from super().hashes(older_than_s=older_than_s)
+        found = list(super().hashes(older_than_s=older_than_s))
+        self._act()
+        yield from found
+
+
+def _back_up_while(clinic: Clinic, place: str, act: Callable[[], object]) -> None:
+    taking = Parts(clinic.parts.settings)
+    taking.blobs = _Meanwhile(taking.settings.artifacts_dir, act)
+    assert backups.back_up(taking, OPERATOR, place).missing == []
+    taking.close()
 
 
 def test_a_label_that_is_purged_meanwhile_is_in_neither_rows_nor_files(
@@ -332,13 +340,20 @@ def test_a_label_that_is_purged_meanwhile_is_in_neither_rows_nor_files(
             session.execute(update(Label).where(Label.blob == purged).values(blob=None))
         clinic.parts.blobs.delete(purged)
 
-    taking = Parts(clinic.parts.settings)
-    taking.blobs = _Purging(taking.settings.artifacts_dir, purge)
-    assert backups.back_up(taking, OPERATOR, place).missing == []
-    taking.close()
+    _back_up_while(clinic, place, purge)
 
     with restored(place, Settings(home=tmp_path / "elsewhere")) as parts, parts.catalog.read() as session:
         assert purged not in named(session)
+
+
+def test_a_label_that_is_saved_meanwhile_is_in_neither_rows_nor_files(
+    clinic: Clinic, place: str, tmp_path: Path
+) -> None:
+    images = iter(clinic.world.images[1:])
+    _back_up_while(clinic, place, lambda: save(clinic.parts, clinic.world, next(images), b"meanwhile"))
+
+    with restored(place, Settings(home=tmp_path / "elsewhere")) as parts, parts.catalog.read() as session:
+        assert named(session) <= set(parts.blobs.hashes())
 
 
 def test_any_file_system_that_fsspec_knows_will_do(clinic: Clinic, tmp_path: Path) -> None:
