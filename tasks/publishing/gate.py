@@ -109,6 +109,7 @@ def bootstrap_lower_bound(differences: list[float], confidence: float, *, seed: 
         Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
     """
     values = np.asarray(differences, dtype=np.float64)
+    # Seeded: whoever judges the same numbers again gets the same verdict.
     picks = np.random.default_rng(seed).integers(0, len(values), size=(RESAMPLES, len(values)))
     return float(np.quantile(values[picks].mean(axis=1), 1.0 - confidence))
 

@@ -36,6 +36,7 @@ def publish_challenger(
     Raises:
         SupersededError: If the attempt may no longer write.
     """
+    # Job before experiment: everybody takes these rows in this order.
     job = fence(session, job_id, n)
     experiment = _locked(session, job.experiment_id)
     done = session.scalar(select(Publication).where(Publication.job_id == job_id))
@@ -131,6 +132,7 @@ def _publish(
 ) -> Publication:
     previous = experiment.published_version
     experiment.published_version = version
+    # It rises also when an older version comes back: slots compare numbers, not versions.
     experiment.published_seq += 1
     publication = Publication(
         experiment_id=experiment.id,

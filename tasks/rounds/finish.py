@@ -43,6 +43,7 @@ def finish(parts: Parts, held: Claim, snapshot_sha256: str, evaluation_sha256: s
     def closed(session: Session) -> None:
         job = attempts.fence(session, held.job_id, held.n)
         result = _result(session, job, snapshot, trained, evaluation, work.spec.gate.min_cases)
+        # In one unit with all that follows from it: no crash leaves a round done of which its loop knows nothing.
         _end(session, job, held, result)
         if evaluation is not None and trained is not None:
             _note_version(session, trained.version, result, evaluation_sha256)

@@ -55,10 +55,13 @@ def gather(parts: Parts, held: Claim) -> str:
     with parts.catalog.read() as session:
         job = jobs.get(session, held.job_id)
         windows = [(dataset, _to_seq(session, work, job, dataset)) for dataset, _ in _datasets(session, work)]
+    # Outside of units: joining labels takes seconds, and the window is closed already, so nothing changes meanwhile.
     for dataset, to_seq in windows:
         derive_labels(parts, dataset, to_seq, work.labels)
     with parts.catalog.read() as session:
         snapshot = _snapshot(parts, session, work)
+    # Bytes before the row that names them: a crash in between leaves a file without a name, never a name without a
+    # file.
     sha256 = parts.blobs.put_bytes(snapshot.model_dump_json().encode())
     parts.catalog.unit(partial(_note, held=held, sha256=sha256))
     mark_step(parts, held, STEP, sha256)
@@ -82,6 +85,7 @@ def _given(parts: Parts, held: Claim, original: str) -> str:
 
 def _close_window(session: Session, work: Work) -> None:
     """Set how far this round's labels go, empty what is pending, and give new patients their sides: one unit."""
+    # The data set before the job, as whoever counts a label locks them: a label is in this window or in the next.
     session.execute(lock(session, select(Dataset.id).where(Dataset.id == work.dataset_id)))
     job = attempts.fence(session, work.claim.job_id, work.claim.n)
     if job.to_seq is not None:
@@ -157,6 +161,7 @@ def _row(
 ) -> SnapshotRow | None:
     label, image = found
     side = side_of.get(image.patient_key)
+    # A model's output that nobody edited would find that very model faultless.
     if side is None or label.blob is None or (side == Side.EVALUATE and label.unedited):
         return None
     if side == Side.TRAIN and not own:

@@ -25,6 +25,7 @@ def give_sides(session: Session, lineage: str, images: Iterable[Image], *, decid
         decided: The side that their data set decides, where training and evaluation have one each; a side that
             exists wins. None = the hash decides.
     """
+    # Experiments of one lineage may learn from different data sets, so the data set's row does not keep them apart.
     one_by_one(session, f"sides/{lineage}")
     known = sides(session, lineage)
     training = sum(side == Side.TRAIN for side in known.values())
@@ -48,5 +49,6 @@ def validates(lineage: str, patient_key: str, patients: int) -> bool:
     """Say whether a training patient is kept for early stopping: a second hash, once there are enough of them."""
     if patients < VALIDATION_FROM:
         return False
+    # Not the hash that gives the sides: by that one all training patients are alike.
     digest = hashlib.sha256(f"validate/{lineage}/{patient_key}".encode()).digest()
     return digest[0] * 100 < VALIDATION_SHARE * 256

@@ -166,6 +166,7 @@ def _seal(
 ) -> str:
     """Store the weights, then the row that names them, with the step's mark, in one unit."""
     held = work.claim
+    # Durable before the row names them; put again after a crash it is the same blob.
     weights = parts.blobs.put_file(Path(result.weights))
     fail_point(parts.settings, "weights-stored")
     version_id = parts.catalog.unit(
@@ -191,6 +192,7 @@ def _seal(
 def _sealed(session: Session, work: Work, weights: str, snapshot: str, parent: str | None) -> str:
     """Return the id of the version that this round made, a new one unless an attempt before this one got so far."""
     job = attempts.fence(session, work.claim.job_id, work.claim.n)
+    # An attempt that died between this unit and the step's mark has sealed the version already.
     version = session.scalar(select(ModelVersion).where(ModelVersion.job_id == job.id))
     if version is None:
         newest = select(func.max(ModelVersion.number)).where(ModelVersion.experiment_id == job.experiment_id)

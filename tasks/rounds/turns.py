@@ -29,6 +29,7 @@ def others_turn() -> ColumnElement[bool]:
 
 def has_turn(session: Session, job: Job) -> bool:
     """Say whether a job may train now; if so, no other of its experiment gets its turn before this unit ends."""
+    # Two jobs that look at once would both find the turn free, and the unique index would then fail one of them.
     session.execute(lock(session, select(Experiment.id).where(Experiment.id == job.experiment_id)))
     return not session.scalar(select(others_turn()).where(Job.id == job.id).select_from(Job))
 
@@ -51,6 +52,7 @@ def pass_on(session: Session, experiment_id: str) -> None:
             Job.action == "train",
             Job.status.in_(_WAITING),
             Attempt.state == AttemptState.QUEUED,
+            # One with a flow run was asked to start already, and claims its turn by itself.
             Attempt.flow_run_id.is_(None),
             ~others_turn(),
         )

@@ -55,6 +55,7 @@ def save_checkpoint(attempt_folder: Path, source: Path, *, epoch: int, snapshot:
     folder = attempt_folder / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     target, note_path = folder / f"{epoch}.ckpt", folder / f"{epoch}.json"
+    # First of all, so that note and bytes never belong to two different checkpoints of one epoch.
     note_path.unlink(missing_ok=True)
     partial = folder / f"{epoch}.ckpt.tmp"
     shutil.move(source, partial)

@@ -81,6 +81,7 @@ class DiskCache:
 
     def _get(self, kind: Kind, name: str, fill: Callable[[Path], None], *, pin: Path | None) -> Path:
         entry, lock = self._entry(kind, name), self._lock(kind, name)
+        # Shared first: an entry that is there, as most are, is looked up by any number at once.
         with locked(lock, shared=True):
             if self._use(entry, pin):
                 return entry
@@ -146,6 +147,7 @@ class DiskCache:
             if str(entry.relative_to(self._folder)) in self._pinned():
                 return False
             self._remove(kind, name)
+            # While it is held: who waits for it finds that its name leads elsewhere, and takes the next one.
             lock.unlink(missing_ok=True)
         finally:
             os.close(handle)

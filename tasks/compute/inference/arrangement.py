@@ -57,6 +57,7 @@ def fastest(network: nn.Module, example: Tensor) -> Arrangement:
     """
     if example.dim() != 5:  # noqa: PLR2004 (three spatial axes)
         return Arrangement()
+    # Two windows, as the predictor takes them: for a single one PyTorch chooses another convolution.
     batch = torch.cat([example, example])
     plain = Arrangement()
     truth, best_s = _decide(plain, network, batch)
@@ -66,6 +67,7 @@ def fastest(network: nn.Module, example: Tensor) -> Arrangement:
     for candidate in (Arrangement(channels_last=True), Arrangement(channels_last=True, half=True)):
         decision, seconds = _decide(candidate, network, batch)
         agreement = float((decision == truth).float().mean())
+        # By a tenth at least: two runs of the same arrangement may differ by as much.
         if agreement >= _AGREEMENT and seconds < 0.9 * best_s:
             best, best_s = candidate, seconds
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as above
@@ -76,6 +78,7 @@ def _decide(arrangement: Arrangement, network: nn.Module, batch: Tensor) -> tupl
     """Return the decision per voxel and the seconds of the second run."""
     fitted = arrangement.fit(network)
     with torch.inference_mode():
+        # The first run also allocates and chooses kernels.
         arrangement.run(fitted, batch)
         start = time.perf_counter()
         logits = arrangement.run(fitted, batch)

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 Labels = npt.NDArray[np.uint8]
 Affine = npt.NDArray[np.float64]
+# A voxel halfway between two others takes the lower one, however the affine was rounded.
 _ROUNDING = 1e-4
 
 

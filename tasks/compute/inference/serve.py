@@ -113,6 +113,7 @@ class Server:
     def _take(self, command: HostCommand) -> None:
         match command:
             case Load():
+                # It takes seconds, and commands about versions that serve have to be heard meanwhile.
                 Thread(target=self._load, args=(command,), name="load", daemon=True).start()
             case Drop(version=version):
                 self._versions.pop(version, None)
@@ -127,6 +128,7 @@ class Server:
 
     def _admit(self, command: Predict) -> None:
         """Bind a request to its version and queue it."""
+        # Bound now and not when its turn comes: a request ends on the version that it began with.
         network = self._versions.get(command.version)
         if network is None:
             message = f"Version {command.version!r} is not loaded here; loaded are {sorted(self._versions)}"
@@ -160,6 +162,7 @@ class Server:
     def _load(self, command: Load) -> None:
         """Load a version beside those that serve, run it once, and only then let it be named."""
         try:
+            # One at a time: warming two versions would take the memory of both beside what serves.
             with self._loading:
                 network = copy.deepcopy(self._template).to(device())
                 if command.weights:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+# Small enough for a probability of 0 in float32. Not -inf, which times 0 is NaN, nor below what float16 can hold.
 _NEVER = -1e4
 
 
@@ -23,6 +24,7 @@ def mask_logits(logits: Tensor, drawn: Tensor, *, exclusive: bool) -> Tensor:
     """
     if bool(drawn[:, 1 if exclusive else 0 :].all()):
         return logits
+    # In half precision the sum of exponentials would lose the classes that were not drawn.
     logits = logits.float()
     open_ = drawn.reshape(*drawn.shape, *(1,) * (logits.dim() - 2)).to(logits.device)
     never = torch.full_like(logits, _NEVER)

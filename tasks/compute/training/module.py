@@ -55,6 +55,7 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
         team: Team | None = None,
     ) -> None:
         super().__init__()
+        # A step that does not fit is repeated in halves, which Lightning's own loop does not do.
         self.automatic_optimization = False
         self.network = network
         self.channels = channels
@@ -84,6 +85,7 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
         while True:
             part = min(size, self.at_once or size)
             loss, fault = self._backward(batch, part)
+            # Agreed upon first: a rank that went on alone would wait for ever in the next all-reduce.
             fault = self.team.most(fault, self.device)
             if fault == _FINE:
                 break
@@ -94,6 +96,7 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
                 raise OutOfMemoryError(_too_large("Training", self.device, batch[self.image_key], size))
             self.at_once = max(1, part // 2)
             if self.device.type == "cuda":
+                # What the larger try has left is in pieces of its own size.
                 torch.cuda.empty_cache()
         self.team.average(self.network.parameters())
         optimizer.step()
@@ -108,6 +111,7 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
             with _unshared(self.trainer.strategy):
                 for first in range(0, size, part):
                     piece = slice(first, min(first + part, size))
+                    # The loss is a mean over its items: weighted so, the parts' gradients add up to the whole batch's.
                     loss = self.loss_of(batch, piece) * ((piece.stop - first) / size)
                     if not bool(torch.isfinite(loss)):
                         return total, _NOT_FINITE

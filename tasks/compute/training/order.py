@@ -7,6 +7,7 @@ from torch.utils.data import Sampler
 
 from tasks.compute.loader.pipeline import Draw
 
+# More than there are epochs, or cases in one: no two of them share a seed.
 _EPOCHS = 1_000_003
 
 

@@ -33,6 +33,7 @@ _DEFAULT_EPOCHS = 20
 def run(request: TrainRequest, control: Control) -> None:
     """Answer a training request."""
     commands: SimpleQueue[HostCommand] = SimpleQueue()
+    # Before anything that takes long: without a parent nobody wants what is being loaded.
     Thread(target=_listen, args=(control, commands), daemon=True).start()
     control.say(Ready())
     ranks = ranks_for(request.spec.num_gpu)
@@ -134,6 +135,7 @@ class Training:
                 trainer.fit(self._module, train, validate)
             if validate is not None and state.epoch % self._val_interval():
                 trainer.validate(self._module, validate, verbose=False)
+        # Lightning left the epoch in its middle, so nothing has validated the last steps.
         except EnoughError:
             if validate is not None:
                 trainer.validate(self._module, validate, verbose=False)
@@ -147,6 +149,7 @@ class Training:
         """Write the weights, the best ones if there was something to choose by, and say so."""
         fill(state, self._module)
         best = state.network if state.best_network is None else state.best_network
+        # The loss may be finite to the last while a running mean is not.
         broken = [name for name, value in best.items() if not bool(torch.isfinite(value).all())]
         if broken:
             raise NotFiniteError(
@@ -238,6 +241,7 @@ class Training:
             callbacks=[reporter],
             default_root_dir=Path.cwd(),
         )
+        # Lightning counts from 0 unless a checkpoint of its own, of which we write none, says otherwise.
         trainer.fit_loop.epoch_progress.current.processed = state.epoch
         trainer.fit_loop.epoch_progress.current.completed = state.epoch
         return trainer
