@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from threading import Lock
@@ -89,6 +89,7 @@ class Answers:
         self._images = SlotImages(parts)
         self._flights: dict[str, _Flight] = {}
         self._flights_lock = Lock()
+        self._keeper = ThreadPoolExecutor(1, "keep")
         self.lanes = Lanes(live_limit, background_limit, self._do_background)
 
     def accept(self, request: SlotPredict) -> Ticket:
@@ -162,11 +163,11 @@ class Answers:
         request, served = ticket.request, ticket.served
         image = self._images.find(request.dataset_id, request.image_id)
         key = prediction_key(image, served.published.version_id, request.spec, request.form)
-        found = kept(self._parts, key)
+        found = self._known(key)
         cached = found is not None
         if found is None and request.background:
             self.lanes.wait_idle(LIVE_FIRST_S)
-            found = kept(self._parts, key)  # one of them may have asked the same, as hints foretell
+            found = self._known(key)  # one of them may have asked the same, as hints foretell
         if found is None:
             with nullcontext() if request.background else self._busy:
                 found = self._together(key, image, served, request)
@@ -174,8 +175,14 @@ class Answers:
         seconds = time.monotonic() - ticket.since
         return Answer(content, origin.version, served.published.seq, cached, seconds, origin.score)
 
+    def _known(self, key: str) -> tuple[bytes, Origin] | None:
+        """Return what was predicted before: kept on disk, or about to be."""
+        with self._flights_lock:
+            flight = self._flights.get(key)
+        return flight.landed.result() if flight and flight.landed.done() else kept(self._parts, key)
+
     def _together(self, key: str, image: Image, served: Served, request: SlotPredict) -> tuple[bytes, Origin]:
-        """Predict, or wait for whoever predicts the same already."""
+        """Predict, or wait for whoever predicts the same already. It is kept after it was answered."""
         with self._flights_lock:
             flight = self._flights.get(key)
             mine = flight is None
@@ -185,16 +192,25 @@ class Answers:
             return flight.join(background=request.background)
         try:
             found = self._predict(served, image, request, flight)
-            keep(self._parts, key, *found)
         except BaseException as error:
+            self._forget(key)  # first: whoever comes after the failure tries anew
             flight.landed.set_exception(error)
             raise
-        else:
-            flight.landed.set_result(found)
-            return found
+        flight.landed.set_result(found)
+        self._keeper.submit(self._keep, key, *found)
+        return found
+
+    def _keep(self, key: str, content: bytes, origin: Origin) -> None:
+        try:
+            keep(self._parts, key, content, origin)
+        except OSError as error:  # it was answered: only who asks again waits again
+            log.warning("prediction not kept", extra={"said": {"error": type(error).__name__}})
         finally:
-            with self._flights_lock:
-                del self._flights[key]
+            self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        with self._flights_lock:
+            del self._flights[key]
 
     def _predict(self, served: Served, image: Image, request: SlotPredict, flight: _Flight) -> tuple[bytes, Origin]:
         with self._parts.cache.pin() as pin:

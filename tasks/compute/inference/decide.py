@@ -1,15 +1,28 @@
 """From a network's answer to channels, and to an experiment's labels."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from tasks.compute.loader.channels import Channels
 
 
+def winners(logits: Tensor) -> Tensor:
+    """Return the channel with the largest logit per voxel, the first of several, as int16 of shape (i, j, k).
+
+    Channel by channel over whole volumes: `argmax` over the outermost axis takes thirty times as long on a processor.
+
+    Args:
+        logits: Shape (channel, i, j, k), finite.
+    """
+    return _chosen([*logits], range(len(logits)), torch.int16)
+
+
 def masks(logits: Tensor, channels: Channels) -> dict[int, Tensor]:
     """Return a mask per channel that stands for a label; *logits* has shape (channel, i, j, k)."""
     if channels.exclusive:
-        winner = logits.argmax(0)
+        winner = winners(logits)
         return {channel: winner == channel for channel in channels.foreground}
     return {channel: logits[channel] > 0 for channel in channels.foreground}
 
@@ -19,11 +32,19 @@ def label_map(logits: Tensor, channels: Channels) -> Tensor:
 
     Masks may overlap; the likeliest one wins. Channels that the experiment has no label for become background.
     """
-    table = torch.tensor(channels.labels, dtype=torch.uint8, device=logits.device)
     if channels.exclusive:
-        return table[logits.argmax(0)]
-    best, winner = logits.max(0)
-    return torch.where(best > 0, table[winner], torch.zeros_like(table[:1]))
+        return _chosen([*logits], channels.labels, torch.uint8)
+    return _chosen([torch.zeros_like(logits[0]), *logits], (0, *channels.labels), torch.uint8)
+
+
+def _chosen(layers: Sequence[Tensor], values: Sequence[int], kind: torch.dtype) -> Tensor:
+    """Return the value that belongs to the largest of the layers, the first of several, per voxel."""
+    chosen = torch.full_like(layers[0], values[0], dtype=kind)
+    best = layers[0].clone()
+    for layer, value in zip(layers[1:], values[1:], strict=True):
+        chosen.masked_fill_(layer > best, value)
+        torch.maximum(best, layer, out=best)
+    return chosen
 
 
 def target_mask(label: Tensor, channel: int, channels: Channels) -> Tensor:

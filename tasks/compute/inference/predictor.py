@@ -134,13 +134,14 @@ class Predictor:
         prepared = self.prepare(image)
         grid = own_grid(prepared)
         logits = self.answer(network, prepared, between=between)
+        decided = label_map(logits, self._channels)
         score = None
         if logits.numel() <= _MAX_SCORED_VALUES:
-            score = mean_entropy(logits, label_map(logits, self._channels) > 0, exclusive=self._channels.exclusive)
+            score = mean_entropy(logits, decided > 0, exclusive=self._channels.exclusive)
         if self._after is not None:
             labels = self._by_bundle(image, logits)
         else:
-            small = label_map(logits, self._channels).cpu().numpy()
+            small = decided.cpu().numpy()
             labels = resample_labels(small, np.asarray(prepared.affine, dtype=np.float64), grid)  # type: ignore[attr-defined]  # own_grid saw to it
         if wanted:
             labels[~np.isin(labels, wanted)] = 0

@@ -1,9 +1,12 @@
 """Entropy tells the undecided from the decided, whatever the label ids are."""
 
+import math
+
 import pytest
 import torch
+from torch.nn import functional
 
-from tasks.compute.scoring.entropy import mean_entropy
+from tasks.compute.scoring.entropy import entropies, mean_around, mean_entropy
 
 NOWHERE = torch.zeros(4, 4, 4, dtype=torch.bool)
 EVERYWHERE = ~NOWHERE
@@ -29,3 +32,20 @@ def test_the_foreground_counts_and_the_whole_image_only_where_there_is_none() ->
     left[:4] = True
     assert mean_entropy(logits, left, exclusive=True) == pytest.approx(1, abs=1e-5)
     assert mean_entropy(logits, torch.zeros_like(left), exclusive=True) == pytest.approx(0.5, abs=1e-5)
+
+
+def test_two_classes_are_scored_as_any_number_is() -> None:
+    logits = torch.randn(2, 6, 6, 6, generator=torch.Generator().manual_seed(0)) * 5
+    chances = torch.softmax(logits.double(), 0)
+    general = -(chances * chances.log()).sum(0) / math.log(2)
+    assert torch.allclose(entropies(logits, exclusive=True).double(), general, atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.002])
+def test_the_surroundings_reach_two_voxels_along_each_axis(share: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    values = torch.rand(12, 3, 1, generator=generator)
+    foreground = torch.rand(values.shape, generator=generator) < share
+    foreground[0, 0, 0] = True
+    pooled = functional.max_pool3d(foreground[None, None].float(), 5, stride=1, padding=2)[0, 0] > 0
+    assert mean_around(values, foreground) == pytest.approx(float(values[pooled].mean()), abs=1e-6)
