@@ -219,4 +219,4 @@ def _read(attempts: Sequence[Attempt]) -> list[_Seen]:
 
 
 def _process(attempt: Attempt) -> orphans.Process:
-    return orphans.Process(attempt.host, attempt.pid, attempt.claimed_at)
+    return orphans.Process(attempt.host, attempt.pid, attempt.born)

@@ -6,21 +6,23 @@ from typing import NamedTuple
 
 import psutil
 
-_CLOCKS_APART_S = 5.0
+from tasks.devices.here import born
+
 _ENDING_S = 5.0
 
 
 class Process(NamedTuple):
-    """A process as the catalog knows it: machine, number, and when it made its claim in seconds since 1970."""
+    """A process as the catalog knows it: machine, number, and when it began, in `born`'s words."""
 
     host: str
     pid: int | None
-    claimed_at: float | None
+    born: str
 
 
 def is_dead(known: Process) -> bool:
     """Say whether the process is known to be gone; of another machine's nothing is known."""
-    return known.host == platform.node() and known.pid is not None and _find(known) is None
+    here = known.host == platform.node() and known.pid is not None and known.born
+    return bool(here) and _find(known) is None
 
 
 def end(known: Process) -> bool:
@@ -42,12 +44,10 @@ def end(known: Process) -> bool:
 
 def _find(known: Process) -> psutil.Process | None:
     """Return the living process; None if its number belongs to nobody, or to a later process."""
-    if known.pid is None or known.claimed_at is None:
+    if known.pid is None or not known.born or born(known.pid) != known.born:
         return None
     try:
-        found = psutil.Process(known.pid)
-        later = found.create_time() > known.claimed_at + _CLOCKS_APART_S
-        return None if later or found.status() == psutil.STATUS_ZOMBIE else found
+        return psutil.Process(known.pid)
     except psutil.Error:
         return None
 

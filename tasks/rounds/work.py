@@ -25,6 +25,7 @@ from infra.adapters.catalog.tables import Bundle, Experiment, StepMark
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder
+from tasks.devices.here import born
 from tasks.images.geometry import Geometry
 from tasks.images.stores import image_of, store_of
 from tasks.labels.check import CheckedLabel, check_label
@@ -49,19 +50,25 @@ class Claim(BaseModel):
 def claim(parts: Parts, job_id: str, n: int, *, flow_run_id: str | None = None) -> Claim | None:
     """Take attempt *n* for this flow run; None if somebody else has it or it is no longer wanted."""
     taken = Claim(job_id=job_id, n=n, holder=new_id())
-    held = parts.catalog.unit(
-        lambda session: attempts.claim(
+    pid, began = os.getpid(), born(os.getpid())
+
+    def claimed(session: Session) -> bool:
+        held = attempts.claim(
             session,
             job_id,
             n,
             holder=taken.holder,
             lease_s=parts.settings.attempt_lease_s,
             host=platform.node(),
-            pid=os.getpid(),
+            pid=pid,
             flow_run_id=flow_run_id,
         )
-    )
-    return taken if held else None
+        attempt = jobs.attempt(session, job_id, n) if held else None
+        if attempt is not None:
+            attempt.born = began
+        return held
+
+    return taken if parts.catalog.unit(claimed) else None
 
 
 class Lease:

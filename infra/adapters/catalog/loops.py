@@ -1,4 +1,7 @@
-"""Who runs a loop, and when something was last done; it only saves work, every pass is safe to run twice."""
+"""Who runs a loop, and when something was last done; it only saves work, every pass is safe to run twice.
+
+A lease that ends later than one would that began now, by far, was made before the clock was set back: it is over.
+"""
 
 from sqlalchemy import or_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -17,7 +20,7 @@ def hold(session: Session, name: str, holder: str, lease_s: float) -> bool:
     taking = taking.on_conflict_do_update(
         index_elements=[LoopLease.name],
         set_={"holder": holder, "until": until},
-        where=or_(LoopLease.holder == holder, LoopLease.until < now()),
+        where=or_(LoopLease.holder == holder, LoopLease.until < now(), LoopLease.until > now() + 2 * lease_s),
     )
     return session.scalar(taking.returning(LoopLease.name)) is not None
 

@@ -132,4 +132,5 @@ def _read(run: PrefectFlowRun) -> FlowRun:
     if run.state is None:
         return FlowRun(str(run.id), RunState.SCHEDULED, 0.0)
     since = (datetime.now(UTC) - run.state.timestamp).total_seconds()
-    return FlowRun(str(run.id), RunState(run.state.type.value), max(since, 0.0))
+    # Of a clock that was set back by an hour since then, "an hour ago" is told: a run must not look new for that hour.
+    return FlowRun(str(run.id), RunState(run.state.type.value), abs(since))

@@ -13,6 +13,7 @@ from infra.adapters.catalog.tables import Attempt, Job, LoopLease
 from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
 from tasks.delivery.dispatch import deliver_due
+from tasks.devices.here import born
 from tasks.rounds.count import notify
 from tests.builders import World, build, notice, start_loop
 
@@ -48,6 +49,7 @@ class Round:
             "claimed_at": now(),
             "host": host or platform.node(),
             "pid": pid or os.getpid(),
+            "born": born(pid or os.getpid()) or "a process that is gone",
         }
         with self.parts.catalog.write() as session:
             session.execute(update(Attempt).where(Attempt.job_id == self.id, Attempt.n == 1).values(values))

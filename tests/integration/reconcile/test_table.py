@@ -143,6 +143,15 @@ TABLE = [
         (f"{HERE}/test_loop.py::test_rows_whose_time_is_over_are_removed_and_no_others",),
     ),
     Row(
+        "the clock was set back: leases, deliveries and tokens seem to last for as long as it was wrong",
+        "they end when they would if they began now",
+        ("times: clock was set back",),
+        (
+            f"{HERE}/test_clock.py::test_after_the_clock_was_set_back_nothing_waits_for_the_time_that_it_showed",
+            f"{HERE}/test_clock.py::test_a_dead_attempt_is_missed_although_the_clock_was_set_back",
+        ),
+    ),
+    Row(
         "a slot that was started on first use is idle",
         "switched off",
         ("slots: not used",),

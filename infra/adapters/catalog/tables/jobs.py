@@ -93,6 +93,7 @@ class Attempt(Base):
     error: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[float] = mapped_column(default=now())
     claimed_at: Mapped[float | None]
+    born: Mapped[str] = mapped_column(NAME, default="")  # when that process began, whatever the clock does since
 
 
 class StepMark(Base):

@@ -79,6 +79,7 @@ def _attempt() -> None:
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("claimed_at", sa.Double()),
+        sa.Column("born", sa.String(length=512), nullable=False),
         sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_attempt_job_id_job"),
         sa.PrimaryKeyConstraint("job_id", "n", name="pk_attempt"),
     )
