@@ -350,7 +350,12 @@ def test_a_label_that_is_saved_meanwhile_is_in_neither_rows_nor_files(
     clinic: Clinic, place: str, tmp_path: Path
 ) -> None:
     images = iter(clinic.world.images[1:])
-    _back_up_while(clinic, place, lambda: save(clinic.parts, clinic.world, next(images), b"meanwhile"))
+
+    def label_one_more() -> None:
+        image = next(images)
+        save(clinic.parts, clinic.world, image, f"meanwhile {image}".encode())
+
+    _back_up_while(clinic, place, label_one_more)
 
     with restored(place, Settings(home=tmp_path / "elsewhere")) as parts, parts.catalog.read() as session:
         assert named(session) <= set(parts.blobs.hashes())
