@@ -8,14 +8,13 @@ import re
 from http import HTTPStatus
 
 import anyio.to_thread
-import httpx
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ValidationError
 
 from configs.errors import ForbiddenError, NotFoundError, TrackingError
 from configs.settings import Settings
-from infra.doors.api.browser.proxy import Upstream, forward
+from infra.doors.api.browser.proxy import Upstream, ask, forward
 from infra.doors.api.browser.session import VisitorDep
 from infra.doors.api.deps import PartsDep
 from infra.services import pages
@@ -70,14 +69,11 @@ async def run_of_job(job_id: str, request: Request, parts: PartsDep, visitor: Vi
     to, run = upstream(parts.settings), found.job.tracking_run
     if run is None:
         raise NotFoundError("run in MLflow yet of the job", job_id)
-    asked = f"{to.url}/api/2.0/mlflow/runs/get"
+    reply = await ask(request, to, "/api/2.0/mlflow/runs/get", {"run_id": run})
     try:
-        reply = await request.app.state.proxy.get(asked, params={"run_id": run})
         group = _RunReply.model_validate_json(reply.content).run.info.experiment_id
-    except (httpx.HTTPError, ValidationError) as error:
-        raise TrackingError(
-            f"MLflow does not show the job's run now ({type(error).__name__}): try again soon."
-        ) from None
+    except ValidationError:
+        raise TrackingError("MLflow does not show the job's run now: try again soon.") from None
     base = parts.settings.mlflow_ui_url.rstrip("/") or PREFIX
     return RedirectResponse(
         f"{base}/#/experiments/{group}/runs/{run}?workflowType=machine_learning", HTTPStatus.TEMPORARY_REDIRECT

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from configs.errors import ForbiddenError
 from configs.settings import Settings
-from infra.doors.api.browser.proxy import Upstream, forward
+from infra.doors.api.browser.proxy import Upstream, ask, forward
 from infra.doors.api.browser.session import VisitorDep
 from infra.doors.api.deps import PartsDep
 
@@ -65,8 +65,7 @@ def start() -> Response:
 @router.get(f"{PREFIX}/ui-settings")
 async def ui_settings(request: Request, parts: PartsDep, _visitor: VisitorDep) -> Response:
     """Tell the page that its API is here, and that it asks for no password."""
-    to = upstream(parts.settings)
-    reply = await request.app.state.proxy.get(f"{to.url}{PREFIX}/ui-settings", headers=to.headers)
+    reply = await ask(request, upstream(parts.settings), f"{PREFIX}/ui-settings")
     return JSONResponse({**reply.json(), "api_url": API, "auth": None})
 
 
@@ -124,7 +123,7 @@ async def _check_job_variables(request: Request, to: Upstream, deployment: str) 
     asked = said.get("job_variables") if isinstance(said, dict) else None
     if not asked:
         return
-    reply = await request.app.state.proxy.get(f"{to.url}/api/deployments/{deployment}", headers=to.headers)
+    reply = await ask(request, to, f"/api/deployments/{deployment}")
     own = reply.json().get("job_variables") if reply.is_success else None
     if asked != own:
         raise ForbiddenError("A run may be given parameters here, not job variables: these choose what is executed.")

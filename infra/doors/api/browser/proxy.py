@@ -80,13 +80,30 @@ async def forward(request: Request, to: Upstream, path: str) -> Response:
     try:
         answer = await client.send(asked, stream=True)
     except httpx.HTTPError as error:
-        raise UpstreamError(f"{to.name} does not answer now ({type(error).__name__}): try again soon.") from None
+        raise _silent(to, error) from None
     return StreamingResponse(
         answer.aiter_raw(),
         status_code=answer.status_code,
         headers=_told(to, path, answer),
         background=BackgroundTask(answer.aclose),
     )
+
+
+async def ask(request: Request, to: Upstream, path: str, query: Mapping[str, str] | None = None) -> httpx.Response:
+    """Ask *to* a question of our own, and return the answer whole.
+
+    Raises:
+        UpstreamError: If it does not answer.
+    """
+    client: httpx.AsyncClient = request.app.state.proxy
+    try:
+        return await client.get(f"{to.url}{path}", params=query, headers=to.headers)
+    except httpx.HTTPError as error:
+        raise _silent(to, error) from None
+
+
+def _silent(to: Upstream, error: httpx.HTTPError) -> UpstreamError:
+    return UpstreamError(f"{to.name} does not answer now ({type(error).__name__}): try again soon.")
 
 
 def _passed(request: Request) -> dict[str, str]:
