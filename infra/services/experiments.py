@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError, TeachbackError
+from configs.names import plain
 from infra.adapters.catalog import audit, datasets, slots
 from infra.adapters.catalog import experiments as catalog
 from infra.adapters.catalog.experiments import Uses
@@ -241,8 +242,7 @@ def _labels(asked: Mapping[int, str] | None, default: Mapping[str, str]) -> dict
     labels = {str(index): name for index, name in sorted(asked.items()) if index != 0}
     if not labels:
         raise InvalidRequestError("Labels cannot be empty: give model_params.labels as {index: name}, or leave it out")
-    names = [name.lower() for name in labels.values()]
-    if len(set(names)) < len(names):
+    if len({plain(name) for name in labels.values()}) < len(labels):
         raise InvalidRequestError("Two labels have the same name: labels are told apart by their names")
     return labels
 
