@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     reconcile_s: float = 5.0
     image_lease_s: float = 3600.0
     image_leases: int = Field(default=50, ge=1, description="Images that one annotator may have at a time.")
+    volume_mib: int = Field(
+        default=4096,
+        ge=16,
+        description="The most that one image or label may take in memory, by its header: more is refused unread.",
+    )
     host_silence_s: float = 600.0
     device_wait_s: float = Field(default=600.0, description="How long a training waits for memory of a device.")
     host_memory_mib: int | None = Field(
@@ -96,6 +101,11 @@ class Settings(BaseSettings):
         for name, value in filled.items():
             object.__setattr__(self, name, value)  # frozen: only this validator may fill in
         return self
+
+    @property
+    def volume_bytes(self) -> int:
+        """The most bytes that one image's or label's voxels may take."""
+        return self.volume_mib * 2**20
 
     @property
     def artifacts_dir(self) -> Path:

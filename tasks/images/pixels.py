@@ -10,44 +10,63 @@ from pydicom.pixels.processing import apply_modality_lut
 from pydicom.pixels.utils import pixel_array
 
 from configs.errors import InvalidRequestError
+from infra.adapters.images.base import MOST_BYTES
+from infra.adapters.images.part10 import DAMAGE
+from tasks.images.encapsulated import check_frames
+from tasks.images.nrrd import refuse_too_large
 from tasks.images.slices import Slice
 
-_DAMAGE = (AttributeError, KeyError, IndexError, TypeError, NotImplementedError, RuntimeError, ValueError)
+_VALUE_BYTES = 4
 
 
-def read_pixels(slices: Sequence[Slice]) -> NDArray[Any]:
+def read_pixels(slices: Sequence[Slice], most_bytes: int = MOST_BYTES) -> NDArray[Any]:
     """Return rescaled values (slice, row, column): whole numbers where slopes and intercepts are, else float32.
 
     Padding, which lies outside what was measured, becomes the lowest value of the volume.
 
+    Args:
+        slices: Of one size, in ascending order.
+        most_bytes: What the values may take in memory.
+
     Raises:
-        InvalidRequestError: If a slice cannot be decoded; names it and its transfer syntax.
+        InvalidRequestError: If it is too large, or a slice cannot be decoded; names the slice and its transfer syntax.
     """
     first = slices[0].instance
+    refuse_too_large(len(slices) * int(first.Rows) * int(first.Columns) * _VALUE_BYTES, most_bytes)
     whole = all(
         plane.slope == 1 and plane.intercept.is_integer() and "ModalityLUTSequence" not in plane.rescale
         for plane in slices
     )
     stack = np.empty((len(slices), first.Rows, first.Columns), dtype=np.int32 if whole else np.float32)
     padded = np.zeros(stack.shape, dtype=bool) if any("PixelPaddingValue" in each.instance for each in slices) else None
+    checked = set[int]()
     for index, plane in enumerate(slices):
         try:
+            if id(plane.instance) not in checked:
+                check_frames(plane.instance, int(plane.instance.get("NumberOfFrames", 1) or 1))
+                checked.add(id(plane.instance))
             stored = _unused_bits_cleared(pixel_array(plane.instance, index=plane.frame), plane.instance)
             if padded is not None:
                 padded[index] = _is_padding(stored, plane.instance)
             stack[index] = stored if whole else apply_modality_lut(stored, plane.rescale)
-        except _DAMAGE as error:
-            syntax = plane.instance.file_meta.TransferSyntaxUID.name
-            msg = f"Slice {plane.name} ({syntax}) cannot be decoded ({type(error).__name__}): convert the series"
-            raise InvalidRequestError(msg) from None
-        if whole:
-            stack[index] += np.int32(plane.intercept)
+            if whole:
+                stack[index] += np.int32(plane.intercept)
+        except DAMAGE as error:
+            why = f"({_syntax(plane.instance)}) cannot be decoded ({type(error).__name__})"
+            raise InvalidRequestError(f"Slice {plane.name} {why}: convert the series") from None
     if padded is not None and padded.any() and not padded.all():
         stack[padded] = stack[~padded].min()
     bounds = np.iinfo(np.int16)
     if whole and stack.min() >= bounds.min and stack.max() <= bounds.max:
         stack = stack.astype(np.int16)
     return stack
+
+
+def _syntax(instance: Dataset) -> str:
+    try:
+        return str(instance.file_meta.TransferSyntaxUID.name)
+    except DAMAGE:
+        return "no transfer syntax"
 
 
 def _unused_bits_cleared(stored: NDArray[Any], instance: Dataset) -> NDArray[Any]:

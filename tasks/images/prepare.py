@@ -12,15 +12,17 @@ from pydicom.dataset import Dataset
 from configs.errors import ConflictError, InvalidRequestError
 from configs.specs.dataset import OnGap
 from infra.adapters.cache.disk import Cache
-from infra.adapters.images.base import ImageStore
+from infra.adapters.images.base import MOST_BYTES, ImageStore
 from tasks.images.dicom import volume_from
 from tasks.images.geometry import Geometry
+from tasks.images.nifti import NIFTI, nifti_bytes
 from tasks.images.slices import read_instances
-from tasks.images.volume import NIFTI, Volume, nifti_bytes, read_geometry, read_volume, write_nifti
+from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
 
 FORMAT = "nii-2"
 """Part of the cache's key: changes when what is written here does."""
 _CHUNK_BYTES = 2**20
+_SCALED = 8  # bytes that one of a file's can become by its scale factors
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -40,12 +42,19 @@ class LocalImage(BaseModel):
         Raises:
             InvalidRequestError: If it cannot be read.
         """
-        grid = read_geometry(self.path)
+        grid = read_geometry(self.path, most_bytes=_SCALED * self.path.stat().st_size)
         return Geometry(grid.shape, grid.affine, self.frame_of_reference)
 
 
 def local_image(
-    store: ImageStore, cache: Cache, key: str, fingerprint: str, *, on_fetch: Callable[[], None] | None = None
+    store: ImageStore,
+    cache: Cache,
+    key: str,
+    fingerprint: str,
+    *,
+    on_fetch: Callable[[], None] | None = None,
+    on_ready: Callable[[], None] | None = None,
+    most_bytes: int = MOST_BYTES,
 ) -> LocalImage:
     """Return the image as an uncompressed `.nii` of this host's cache, and the sha256 of what the store holds.
 
@@ -55,6 +64,8 @@ def local_image(
         key: The image's key in the store.
         fingerprint: The image's fingerprint when it was listed.
         on_fetch: Called when the store gave the image, before it is converted; not if the cache had it.
+        on_ready: Called when it was converted; not if the cache had it.
+        most_bytes: What its voxels may take in memory, by its header.
 
     Raises:
         NotFoundError: If the store has no such image any more.
@@ -74,11 +85,13 @@ def local_image(
             on_fetch()
         [path] = fetched.paths
         if path.is_dir():
-            _convert_series(path, folder, store.on_gap)
+            _convert_series(path, folder, store.on_gap, most_bytes)
         else:
-            _convert(path, folder / "image.nii")
+            _convert(path, folder / "image.nii", most_bytes)
         (folder / "sha256").write_text(fetched.sha256)
         shutil.rmtree(source)
+        if on_ready is not None:
+            on_ready()
 
     folder = cache.get("raw", cache_key(store, key, fingerprint), fill)
     headers, frame = folder / "headers", folder / "frame"
@@ -95,10 +108,10 @@ def cache_key(store: ImageStore, key: str, fingerprint: str) -> str:
     return f"{FORMAT}\n{store.identity}\n{store.on_gap}\n{key}\n{fingerprint}"
 
 
-def _convert_series(source: Path, folder: Path, on_gap: OnGap) -> None:
+def _convert_series(source: Path, folder: Path, on_gap: OnGap, most_bytes: int) -> None:
     """Write the volume, and beside it what a label has to know of the series."""
-    instances = read_instances(source)
-    write_nifti(Volume(*volume_from(instances, on_gap)), folder / "image.nii")
+    instances = read_instances(source, most_bytes=most_bytes)
+    write_nifti(Volume(*volume_from(instances, on_gap, most_bytes)), folder / "image.nii")
     frames = {str(instance.get("FrameOfReferenceUID", "") or "") for instance in instances}
     if len(frames) == 1:
         (folder / "frame").write_text(frames.pop())
@@ -115,12 +128,12 @@ def _keep_headers(instances: Sequence[Dataset], folder: Path) -> None:
         instance.save_as(folder / f"{number:06d}.dcm", enforce_file_format=True)
 
 
-def _convert(source: Path, target: Path) -> None:
+def _convert(source: Path, target: Path, most_bytes: int) -> None:
     """Write the volume as uncompressed NIfTI; a NIfTI file keeps its header and all its axes."""
     if not source.name.endswith(NIFTI):
-        write_nifti(read_volume(source), target)
+        write_nifti(read_volume(source, most_bytes), target)
         return
-    size = nifti_bytes(source)
+    size = nifti_bytes(source, most_bytes)
     if source.name.endswith(".nii"):
         source.rename(target)
     else:

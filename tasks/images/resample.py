@@ -1,25 +1,32 @@
 """A stack that is no regular grid → one that is: linear in the planes, where a tilt shifted them, and between them."""
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from infra.adapters.images.base import MOST_BYTES
 from tasks.images.geometry import Affine
+from tasks.images.nrrd import refuse_too_large
 from tasks.images.stack import SPACING_MM, Stack, lateral_mm
 
 
-def on_regular_grid(stack: Stack, values: NDArray[Any]) -> tuple[NDArray[Any], Affine]:
+def on_regular_grid(stack: Stack, values: NDArray[Any], most_bytes: int = MOST_BYTES) -> tuple[NDArray[Any], Affine]:
     """Interpolate the planes' values onto equal steps along their normal.
 
     Args:
         stack: What the planes are.
         values: Their values, (slice, row, column).
+        most_bytes: What the result may take in memory: positions can be as far apart as they say.
 
     Returns:
         Values of the same kind, whole ones rounded, (slice, row, column), with rows and columns added where tilted
         planes reach out; voxels that no plane reaches hold the lowest value. And the affine (i, j, k) → LPS mm.
+
+    Raises:
+        InvalidRequestError: If it would be too large.
     """
     slices = stack.slices
     first = slices[0]
@@ -35,6 +42,7 @@ def on_regular_grid(stack: Stack, values: NDArray[Any]) -> tuple[NDArray[Any], A
     low, high = np.floor(shifts.min(axis=0)).astype(int), np.ceil(shifts.max(axis=0)).astype(int)
     fill = values.min()
     shape = (values.shape[1] + high[1] - low[1], values.shape[2] + high[0] - low[0])
+    refuse_too_large(count * math.prod(map(int, shape)) * values.dtype.itemsize, most_bytes)
     whole = values.dtype.kind in "iu"
     result = np.empty((count, *shape), dtype=values.dtype)
     for index, height in enumerate(wanted):

@@ -1,22 +1,16 @@
 """The planes of a DICOM series, classic or multi-frame, with where each one lies."""
 
-import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from configs.errors import InvalidRequestError, NoVolumeError
-
-# What pydicom warns of names files and values; no log may.
-logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
-warnings.filterwarnings("ignore", module=r"pydicom(\..*)?$")
+from infra.adapters.images.base import MOST_BYTES
+from infra.adapters.images.part10 import DAMAGE, read_dicom
 
 PROJECTION = "no position"
 """Kind of what has no place in the patient: radiographs, ultrasound."""
@@ -68,18 +62,13 @@ class Slice:
         return float(self.rescale.get("RescaleIntercept", 0) or 0)
 
 
-def read_instances(folder: Path, *, pixels: bool = True) -> list[Dataset]:
+def read_instances(folder: Path, *, pixels: bool = True, most_bytes: int = MOST_BYTES) -> list[Dataset]:
     """Read the folder's instances, in the files' order.
 
     Raises:
         InvalidRequestError: If there is none, or one is no DICOM.
     """
-    try:
-        instances: list[Dataset] = [
-            pydicom.dcmread(path, stop_before_pixels=not pixels) for path in sorted(folder.glob("*.dcm"))
-        ]
-    except (InvalidDicomError, EOFError, OSError):
-        raise InvalidRequestError("The series holds a file that is no DICOM: store the series again") from None
+    instances = [read_dicom(path, pixels=pixels, most_bytes=most_bytes) for path in sorted(folder.glob("*.dcm"))]
     if not instances:
         raise InvalidRequestError("The series is empty: store the series again")
     return instances
@@ -94,7 +83,7 @@ def planes_of(instances: Sequence[Dataset]) -> list[Slice]:
     several = len(instances) > 1
     try:
         return [plane for instance in instances for plane in _planes(instance, several=several)]
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+    except DAMAGE:
         why = "an instance says no position, orientation or spacing; only volumes can be annotated"
         raise NoVolumeError(PROJECTION, why) from None
 
@@ -136,11 +125,16 @@ def _plane(
     measures: Dataset,
     rescale: Dataset,
 ) -> Slice:
+    where = [float(value) for value in position.ImagePositionPatient]
+    turned = np.array([float(value) for value in orientation.ImageOrientationPatient]).reshape(2, 3)
     between_rows, between_columns = (float(value) for value in measures.PixelSpacing)
+    finite = bool(np.isfinite([*where, between_rows, between_columns]).all() and np.isfinite(turned).all())
+    if not finite or min(between_rows, between_columns) <= 0 or not np.linalg.norm(np.cross(*turned)):
+        raise ValueError("a plane has no extent, or lies nowhere")
     return Slice(
         name=name,
-        position=np.array([float(value) for value in position.ImagePositionPatient]).reshape(3),
-        orientation=np.array([float(value) for value in orientation.ImageOrientationPatient]).reshape(2, 3),
+        position=np.array(where).reshape(3),
+        orientation=turned,
         spacing_mm=(between_rows, between_columns),
         instance=instance,
         frame=frame,

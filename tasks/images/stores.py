@@ -28,7 +28,12 @@ def store_of(parts: Parts, dataset_id: str) -> ImageStore:
             raise NotFoundError("dataset", dataset_id)
         credentials = _credentials(parts, session, dataset)
         spec = DatasetSpec.model_validate(dataset.spec)
-    return open_store(spec, credentials=credentials, session=session_of(parts, spec))
+    return open_store(
+        spec,
+        credentials=credentials,
+        session=session_of(parts, spec),
+        most_bytes=parts.settings.volume_bytes,
+    )
 
 
 def session_of(parts: Parts, spec: DatasetSpec) -> requests.Session:
@@ -49,13 +54,20 @@ def image_of(parts: Parts, store: ImageStore, image: Image, cache: Cache | None 
 
     Raises: as `tasks.images.prepare.local_image`.
     """
+
+    def ready() -> None:
+        if image.failures:
+            poison.succeeded(parts, image.id)
+
     try:
-        local = local_image(
+        return local_image(
             store,
             cache or parts.cache,
             image.key,
             image.fingerprint,
             on_fetch=lambda: health.recovered(parts, image.dataset_id),
+            on_ready=ready,
+            most_bytes=parts.settings.volume_bytes,
         )
     except AccessError as error:
         health.degrade(parts, image.dataset_id, error)
@@ -63,9 +75,6 @@ def image_of(parts: Parts, store: ImageStore, image: Image, cache: Cache | None 
     except (DamagedImageError, InvalidRequestError) as error:
         poison.failed(parts, store, image, error)
         raise
-    if image.failures:
-        poison.succeeded(parts, image.id)
-    return local
 
 
 def credentials_for(parts: Parts, dataset_id: str) -> Credentials | None:

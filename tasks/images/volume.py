@@ -1,7 +1,5 @@
 """A volume in memory, read from and written to files."""
 
-import math
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,19 +8,16 @@ from typing import Any
 import nibabel
 import numpy as np
 import SimpleITK
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from configs.errors import InvalidRequestError, MismatchError
+from infra.adapters.images.base import MOST_BYTES
 from tasks.images.dicom import read_series
 from tasks.images.geometry import RAS_FROM_LPS, Affine, Geometry
+from tasks.images.nifti import DAMAGE, open_nifti
+from tasks.images.nrrd import UNREADABLE, open_nrrd
 
-NIFTI = (".nii.gz", ".nii")
 NRRD = (".nrrd",)
-_DAMAGE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, WrapStructError, HeaderDataError)
-_UNREADABLE = "The file is no volume that can be read: give NIfTI (.nii, .nii.gz) or NRRD (.nrrd) with three axes"
 
 
 @dataclass(frozen=True)
@@ -46,56 +41,45 @@ class Volume:
         return Geometry((i, j, k), self.affine)
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, most_bytes: int = MOST_BYTES) -> Volume:
     """Read a NIfTI or NRRD file, or a folder with the instances of one DICOM series.
+
+    Args:
+        path: The file or folder.
+        most_bytes: What its voxels may take in memory; checked by the header, before they are read.
 
     Returns:
         Stored values with the file's scale factors applied; the file's own index order.
 
     Raises:
-        InvalidRequestError: If it cannot be read.
+        InvalidRequestError: If it cannot be read, or is too large.
         MismatchError: If it has not three axes.
     """
     if path.is_dir():
-        return Volume(*read_series(path))
+        return Volume(*read_series(path, most_bytes=most_bytes))
     if path.name.endswith(NRRD):
-        return _read_nrrd(path)
-    image = _open_nifti(path)
+        return _read_nrrd(path, most_bytes)
+    image = open_nifti(path, most_bytes)
     try:
         array = np.asanyarray(image.dataobj)
-    except _DAMAGE:
-        raise InvalidRequestError(_UNREADABLE) from None
+    except DAMAGE:
+        raise InvalidRequestError(UNREADABLE) from None
     return Volume(array.reshape(_shape(image.shape)), _lps(image))
 
 
-def read_geometry(path: Path) -> Geometry:
+def read_geometry(path: Path, most_bytes: int = MOST_BYTES) -> Geometry:
     """Read the grid of a NIfTI or NRRD file from its header alone.
 
     Raises:
-        InvalidRequestError: If it cannot be read.
+        InvalidRequestError: If it cannot be read, or announces more voxels than are there or allowed.
         MismatchError: If it has not three axes.
     """
     if not path.name.endswith(NRRD):
-        image = _open_nifti(path)
+        image = open_nifti(path, most_bytes)
         return Geometry(_shape(image.shape), _lps(image))
-    reader = _nrrd_reader(path)
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:  # its text holds the path
-        raise InvalidRequestError(_UNREADABLE) from None
-    size = reader.GetSize()
+    reader = open_nrrd(path, most_bytes)
     _refuse_components(reader.GetNumberOfComponents())
-    return Geometry(_shape(size), _itk_affine(reader))
-
-
-def nifti_bytes(path: Path) -> int:
-    """Return how long a NIfTI file is, unpacked, by its header: up to its last voxel.
-
-    Raises:
-        InvalidRequestError: If it cannot be read.
-    """
-    voxels = _open_nifti(path).dataobj
-    return int(voxels.offset + math.prod(voxels.shape) * voxels.dtype.itemsize)
+    return Geometry(_shape(reader.GetSize()), _itk_affine(reader))
 
 
 def write_nifti(volume: Volume, path: Path) -> None:
@@ -112,19 +96,6 @@ def write_nifti(volume: Volume, path: Path) -> None:
     image.set_qform(ras, code=1)
     image.header.set_xyzt_units("mm")
     nibabel.save(image, path)
-
-
-def _open_nifti(path: Path) -> Any:
-    if not path.name.endswith(NIFTI):
-        raise InvalidRequestError(_UNREADABLE)
-    try:
-        return nibabel.Nifti1Image.from_filename(path)
-    except _DAMAGE:
-        pass
-    try:
-        return nibabel.Nifti2Image.from_filename(path)
-    except _DAMAGE:
-        raise InvalidRequestError(_UNREADABLE) from None
 
 
 def _lps(image: Any) -> Affine:
@@ -147,19 +118,13 @@ def _refuse_components(count: int) -> None:
         )
 
 
-def _nrrd_reader(path: Path) -> Any:
-    reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO("NrrdImageIO")
-    reader.SetFileName(str(path))
-    return reader
-
-
-def _read_nrrd(path: Path) -> Volume:
+def _read_nrrd(path: Path, most_bytes: int) -> Volume:
+    reader = open_nrrd(path, most_bytes)
+    _refuse_components(reader.GetNumberOfComponents())
     try:
-        image = _nrrd_reader(path).Execute()
+        image = reader.Execute()
     except RuntimeError:  # its text holds the path
-        raise InvalidRequestError(_UNREADABLE) from None
-    _refuse_components(image.GetNumberOfComponentsPerPixel())
+        raise InvalidRequestError(UNREADABLE) from None
     array = SimpleITK.GetArrayFromImage(image).T
     notes = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     return Volume(array.reshape(_shape(array.shape)), _itk_affine(image), notes)

@@ -1,11 +1,12 @@
 """Whether a label can be learnt from. A person's work is kept whatever the answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from configs.errors import MismatchError
+from infra.adapters.images.base import MOST_BYTES
 from tasks.images.geometry import Geometry
 from tasks.images.volume import Volume, read_volume, write_nifti
 from tasks.labels.label_map import map_label, marked_values
@@ -27,16 +28,20 @@ class CheckedLabel(BaseModel):
     quarantine: str | None = Field(default=None, description="Why it cannot be learnt from; None = it can.")
 
 
-def check_readable(path: Path) -> CheckedLabel:
+def check_readable(path: Path, most_bytes: int = MOST_BYTES) -> CheckedLabel:
     """Say that a label's bytes can be read, where its image cannot be: nothing is known of its grid and values yet.
 
+    Args:
+        path: The label's file.
+        most_bytes: What its voxels may take in memory.
+
     Raises:
-        InvalidRequestError: If the bytes cannot be read at all.
+        InvalidRequestError: If the bytes cannot be read at all, or are too large for one volume.
     """
     try:
         if path.name.endswith(".dcm"):
             return CheckedLabel(names=dict(segment_names(path)))
-        read_volume(path)
+        read_volume(path, most_bytes)
     except MismatchError as error:
         return CheckedLabel(warnings=[str(error)])
     return CheckedLabel()
@@ -50,6 +55,7 @@ def check_label(
     names: Mapping[int, str] | None = None,
     annotated: Sequence[str] | None = None,
     unsure: Mapping[int, Sequence[str]] | None = None,
+    elsewhere: Collection[str] = (),
     write_to: Path | None = None,
 ) -> CheckedLabel:
     """Read a label and say what it holds; what does not fit its image or the experiment is told, not raised.
@@ -61,6 +67,7 @@ def check_label(
         names: What the file's values mean, such as Slicer's `label_info`; default: what the file says.
         annotated: Names that the label speaks about; default: those it names, else all.
         unsure: Indices that several experiments here call by different names.
+        elsewhere: Names, as they are compared, that other experiments here learn.
         write_to: Where to write it for a bundle host: NIfTI on the image's grid, in the experiment's indices.
             Nothing is written for a label in quarantine.
 
@@ -69,7 +76,7 @@ def check_label(
     """
     try:
         label = read_label(path, image)
-        mapped = map_label(label, labels, names=names, annotated=annotated, unsure=unsure)
+        mapped = map_label(label, labels, names=names, annotated=annotated, unsure=unsure, elsewhere=elsewhere)
     except MismatchError as error:
         return CheckedLabel(quarantine=str(error), warnings=[str(error)])
     values = marked_values(mapped.array)

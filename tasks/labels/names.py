@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from configs.names import plain
 from configs.states import JobStatus
 from infra.adapters.catalog.tables import Experiment, ExperimentDataset, Job, ModelVersion
 
@@ -19,10 +20,12 @@ class Names:
         known: Index → name of the experiment that learns from the data set; empty if none does.
         unsure: Index → names, where several experiments learn from it and call one index by several names. A mask
             without names that marks such a value would be learnt as something else than its author meant.
+        elsewhere: What other experiments that learn from the data set call their labels, as names are compared.
     """
 
     known: dict[int, str] = field(default_factory=dict)
     unsure: dict[int, list[str]] = field(default_factory=dict)
+    elsewhere: frozenset[str] = frozenset()
 
 
 def names_on(session: Session, dataset_id: str, base_version: str | None = None) -> Names:
@@ -31,7 +34,8 @@ def names_on(session: Session, dataset_id: str, base_version: str | None = None)
     The experiment of the corrected model version comes first, then the newest with a running loop, then the newest
     that trains on it.
     """
-    found = _labels_here(session, dataset_id, base_version)
+    trains = session.scalars(_trains(dataset_id)).all()
+    found = _labels_here(session, dataset_id, base_version) or trains
     if not found:
         return Names()
     told: dict[int, set[str]] = {}
@@ -41,11 +45,13 @@ def names_on(session: Session, dataset_id: str, base_version: str | None = None)
     return Names(
         known={int(index): name for index, name in found[0].items()},
         unsure={index: sorted(names) for index, names in told.items() if len(names) > 1 and index != 0},
+        elsewhere=frozenset(plain(name) for labels in [*trains, *found[1:]] for name in labels.values()),
     )
 
 
-def _labels_here(session: Session, dataset_id: str, base_version: str | None) -> Sequence[dict[str, Any]]:
-    trains = (
+def _trains(dataset_id: str) -> Select[tuple[dict[str, Any]]]:
+    """Return the labels of the experiments that train on a data set, the newest first."""
+    return (
         select(Experiment.labels)
         .join(ExperimentDataset, ExperimentDataset.experiment_id == Experiment.id)
         .where(
@@ -55,14 +61,18 @@ def _labels_here(session: Session, dataset_id: str, base_version: str | None) ->
         )
         .order_by(Experiment.created_at.desc())
     )
+
+
+def _labels_here(session: Session, dataset_id: str, base_version: str | None) -> Sequence[dict[str, Any]]:
+    """Return the labels of the experiment of a version, else of those with a running loop."""
+    if base_version:
+        corrected = _trains(dataset_id).join(ModelVersion, ModelVersion.experiment_id == Experiment.id)
+        if found := session.scalars(corrected.where(ModelVersion.id == base_version)).all():
+            return found
     loops = (
         select(Experiment.labels)
         .join(Job, Job.experiment_id == Experiment.id)
         .where(Job.dataset_id == dataset_id, Job.action == "annotation", Job.status == JobStatus.RUNNING)
         .order_by(Job.created_at.desc())
     )
-    if base_version:
-        corrected = trains.join(ModelVersion, ModelVersion.experiment_id == Experiment.id)
-        if found := session.scalars(corrected.where(ModelVersion.id == base_version)).all():
-            return found
-    return session.scalars(loops).all() or session.scalars(trains).all()
+    return session.scalars(loops).all()

@@ -1,6 +1,8 @@
 """A stored label → label map on its image's grid."""
 
+import math
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import InvalidRequestError, MismatchError
-from tasks.images.geometry import Geometry, align, place
+from tasks.images.geometry import Geometry, Placement, align, place
 from tasks.images.volume import read_geometry, read_volume
 from tasks.labels.label_map import LabelMap
 from tasks.labels.seg import read_seg
@@ -17,6 +19,7 @@ from tasks.labels.seg import read_seg
 HEAD_BYTES = 352
 """How many of a file's first bytes `ending_of` wants to see."""
 _HIGHEST = 2**16 - 1
+_MOST_PER_VOXEL = 2 * 16  # a label may be twice as large as its image, and no value takes more than 16 bytes
 _SEGMENT_NAME = re.compile(r"Segment(\d+)_Name")
 
 
@@ -48,14 +51,28 @@ def read_label(path: Path, image: Geometry) -> LabelMap:
     """
     if path.name.endswith(".dcm"):
         return read_seg(path, image)
-    geometry = read_geometry(path)
-    align(geometry, image)
-    if np.prod(geometry.shape) > 2 * np.prod(image.shape):
+    voxels = math.prod(image.shape)
+    geometry = read_geometry(path, most_bytes=sys.maxsize)  # too large is a misfit, which is kept
+    placement = align(geometry, image)
+    if math.prod(geometry.shape) > 2 * voxels:
         msg = f"The label ({geometry.describe()}) is larger than its image ({image.describe()}): save it on the image"
         raise MismatchError(msg)
-    volume = read_volume(path)
+    volume = read_volume(path, most_bytes=_MOST_PER_VOXEL * voxels)
     array = place(_indices(volume.array), volume.geometry, image)
-    return LabelMap(array, names=_slicer_names(volume.notes))
+    return LabelMap(array, names=_slicer_names(volume.notes), warnings=_cropped(geometry, image, placement))
+
+
+def _cropped(label: Geometry, image: Geometry, placement: Placement) -> tuple[str, ...]:
+    """Tell of a label that was cut: what it leaves out cannot be told from what its author found to be nothing."""
+    sizes = [label.shape[axis] for axis in placement.axes]
+    covered = [
+        (start <= 0 and start + size >= full)
+        for start, size, full in zip(placement.start, sizes, image.shape, strict=True)
+    ]
+    if all(covered):
+        return ()
+    said = " x ".join(map(str, sizes)), " x ".join(map(str, image.shape))
+    return (f"The label covers {said[0]} of its image's {said[1]} voxels: what lies outside it counts as unmarked",)
 
 
 def _indices(array: NDArray[Any]) -> NDArray[Any]:

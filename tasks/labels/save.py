@@ -23,7 +23,7 @@ from configs.states import LabelState
 from infra.adapters.catalog import images, labels, outbox
 from infra.adapters.catalog.outbox import OutboxKind
 from infra.adapters.catalog.tables import Dataset, Image, Label
-from infra.adapters.images.base import StoredLabel
+from infra.adapters.images.base import MOST_BYTES, StoredLabel
 from infra.wiring import Parts
 from tasks.images.geometry import Geometry
 from tasks.images.stores import image_of, store_of
@@ -102,7 +102,7 @@ def save_label(
     with tempfile.TemporaryDirectory(prefix="label-") as folder:
         file = named_copy(source, Path(folder))
         geometry, lost = grid_of(parts, dataset_id, image)
-        kind, checked = check_saved(file, geometry, here, params)
+        kind, checked = check_saved(file, geometry, here, params, most_bytes=parts.settings.volume_bytes)
         if lost:
             checked = checked.model_copy(update={"quarantine": lost, "warnings": [*checked.warnings, lost]})
         blob = parts.blobs.put_file(file)
@@ -158,6 +158,8 @@ def check_saved(
     geometry: Geometry | None,
     here: Names,
     params: LabelParams,
+    *,
+    most_bytes: int = MOST_BYTES,
 ) -> tuple[LabelKind, CheckedLabel]:
     """Say what a saved file holds; without the image's grid only whether it can be read.
 
@@ -170,9 +172,16 @@ def check_saved(
         said = [NOT_LEARNT, *unknown_classes(label, here.known), *filter(None, [wrong])]
         return kind_of(label), CheckedLabel(quarantine=wrong, warnings=said)
     if geometry is None:
-        return "mask", check_readable(file)
-    names = params.names or None
-    return "mask", check_label(geometry, file, here.known, names=names, annotated=params.annotated, unsure=here.unsure)
+        return "mask", check_readable(file, most_bytes)
+    return "mask", check_label(
+        geometry,
+        file,
+        here.known,
+        names=params.names or None,
+        annotated=params.annotated,
+        unsure=here.unsure,
+        elsewhere=here.elsewhere,
+    )
 
 
 def origin_of(*, unedited: bool, base_version: str | None, prediction: bool = False) -> Origin:

@@ -10,27 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.pixels.utils import iter_pixels
 
-from configs.errors import InvalidRequestError, MismatchError
+from configs.errors import MismatchError
+from infra.adapters.images.part10 import read_dicom, readable
+from tasks.images.encapsulated import check_frames
 from tasks.images.geometry import Geometry, align, turn
 from tasks.labels.label_map import LabelMap
 
+_BYTE = 8
+_WIDTHS = (1, 8, 16)
 _UNREADABLE = "The file is no DICOM SEG that can be read: save the segmentation again"
-_DAMAGE = (
-    InvalidDicomError,
-    AttributeError,
-    KeyError,
-    IndexError,
-    TypeError,
-    ValueError,
-    EOFError,
-    OSError,
-    RuntimeError,
-)
 
 
 @dataclass(frozen=True)
@@ -49,8 +41,8 @@ def read_seg(path: Path, image: Geometry) -> LabelMap:
         InvalidRequestError: If it is no SEG that can be read.
         MismatchError: If it is fractional, lies on another grid, or marks voxels outside the image.
     """
-    try:
-        seg = pydicom.dcmread(path)
+    with readable(_UNREADABLE):
+        seg = read_dicom(path)
         kind = str(seg.SegmentationType)
         names = {int(part.SegmentNumber): str(part.SegmentLabel) for part in seg.SegmentSequence}
         automatic = {str(part.get("SegmentAlgorithmType", "")) for part in seg.SegmentSequence} == {"AUTOMATIC"}
@@ -58,14 +50,9 @@ def read_seg(path: Path, image: Geometry) -> LabelMap:
             raise MismatchError(f"The SEG is {kind}: save it as BINARY or LABELMAP")
         _check_size(seg, image, len(names))
         _check_frame_of_reference(seg, image)
-        frames = list(_frames(seg, image))
-    except _DAMAGE:
-        raise InvalidRequestError(_UNREADABLE) from None
-    highest = max([*names, *(int(frame.pixels.max()) for frame in frames if frame.segment is None)], default=0)
-    result = np.zeros(image.shape, dtype=np.uint8 if highest < 2**8 else np.uint16)
-    overlap = 0
-    for frame in frames:
-        overlap += _paste(frame, image, result)
+        wide = seg.BitsAllocated > _BYTE or max(names, default=0) >= 2**_BYTE
+        result = np.zeros(image.shape, dtype=np.uint16 if wide else np.uint8)
+        overlap = sum(_paste(frame, image, result) for frame in _frames(seg, image))
     warnings = (f"Segments overlap in {overlap} voxels: there the later segment counts",) if overlap else ()
     return LabelMap(
         result, names={key: name for key, name in names.items() if key}, automatic=automatic, warnings=warnings
@@ -74,7 +61,12 @@ def read_seg(path: Path, image: Geometry) -> LabelMap:
 
 def _check_size(seg: Dataset, image: Geometry, segments: int) -> None:
     """Refuse, before anything is unpacked, a SEG that has more pixels than the image has voxels for its segments."""
-    pixels = int(seg.Rows) * int(seg.Columns) * int(seg.NumberOfFrames)
+    rows, columns, frames = int(seg.Rows), int(seg.Columns), int(seg.NumberOfFrames)
+    if min(rows, columns, frames) < 1 or frames != len(seg.PerFrameFunctionalGroupsSequence):
+        raise ValueError("a SEG without pixels, or whose frames are not described")
+    if seg.BitsAllocated not in _WIDTHS:
+        raise ValueError("a SEG of other values than segments' numbers")
+    pixels = rows * columns * frames
     if pixels > int(np.prod(image.shape)) * max(segments, 1):
         msg = f"The SEG has {pixels} pixels for an image of {image.describe()}: save it on the image's grid"
         raise MismatchError(msg)
@@ -89,9 +81,8 @@ def _check_frame_of_reference(seg: Dataset, image: Geometry) -> None:
 
 
 def _frames(seg: Dataset, image: Geometry) -> Iterator[Frame]:
-    pixels = seg.pixel_array.reshape(int(seg.NumberOfFrames), int(seg.Rows), int(seg.Columns))
     shared = seg.SharedFunctionalGroupsSequence[0]
-    for plane, own in zip(pixels, seg.PerFrameFunctionalGroupsSequence, strict=True):
+    for plane, own in zip(_planes(seg), seg.PerFrameFunctionalGroupsSequence, strict=True):
         segment = None
         if seg.SegmentationType == "BINARY":
             where = own if "SegmentIdentificationSequence" in own else shared
@@ -102,6 +93,22 @@ def _frames(seg: Dataset, image: Geometry) -> Iterator[Frame]:
         affine = _plane_affine(_floats(position), _floats(orientation).reshape(2, 3), _floats(spacing), image)
         grid = Geometry((int(seg.Columns), int(seg.Rows), 1), affine)
         yield Frame(pixels=plane.T[:, :, None], grid=grid, segment=segment)
+
+
+def _planes(seg: Dataset) -> Iterator[NDArray[Any]]:
+    """Yield the frames (row, column) one by one: together they may be many times the image."""
+    rows, columns, frames = int(seg.Rows), int(seg.Columns), int(seg.NumberOfFrames)
+    if seg.BitsAllocated != 1 or seg.file_meta.TransferSyntaxUID.is_encapsulated:
+        check_frames(seg, frames)
+        for plane in iter_pixels(seg):
+            yield plane.reshape(rows, columns)
+        return
+    stored, size = np.frombuffer(seg.PixelData, dtype=np.uint8), rows * columns
+    if 8 * stored.size < frames * size:
+        raise ValueError("a SEG that ends before its last frame")
+    for start in range(0, frames * size, size):
+        bits = np.unpackbits(stored[start // 8 : -(-(start + size) // 8)], bitorder="little")
+        yield bits[start % 8 : start % 8 + size].reshape(rows, columns)
 
 
 def _group(name: str, own: Dataset, shared: Dataset) -> Dataset:
@@ -153,8 +160,6 @@ def segment_names(path: Path) -> Mapping[int, str]:
     Raises:
         InvalidRequestError: If it is no SEG that can be read.
     """
-    try:
-        seg = pydicom.dcmread(path, stop_before_pixels=True)
+    with readable(_UNREADABLE):
+        seg = read_dicom(path, pixels=False)
         return {int(part.SegmentNumber): str(part.SegmentLabel) for part in seg.SegmentSequence}
-    except _DAMAGE:
-        raise InvalidRequestError(_UNREADABLE) from None

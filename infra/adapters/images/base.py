@@ -14,6 +14,9 @@ from pydicom.dataset import Dataset
 
 from configs.specs.dataset import OnGap
 
+MOST_BYTES = 4 * 2**30
+"""What one image or label may take, in memory and on its way here, where nobody says otherwise."""
+
 
 class Credentials(BaseModel):
     """What a store asks of us: a user and password, or a bearer token."""

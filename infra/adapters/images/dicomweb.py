@@ -12,15 +12,17 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
 
-import pydicom
 import requests
 from dicomweb_client.api import DICOMwebClient
 from pydicom.dataset import Dataset
 
 from configs.errors import ConflictError, DamagedImageError, InvalidRequestError, NotFoundError, StoreError
 from configs.specs.dataset import OnGap
-from infra.adapters.images.base import Credentials, FetchedImage, LabelToStore, StoredImage, StoredLabel
-from infra.adapters.images.seg import OUR_SERIES, describe_seg, encode, hash_lines, newest, read_seg, referenced_series
+from infra.adapters.images.base import MOST_BYTES, Credentials, FetchedImage, LabelToStore, StoredImage, StoredLabel
+from infra.adapters.images.files import write_hashed
+from infra.adapters.images.part10 import read_dicom
+from infra.adapters.images.seg import OUR_SERIES, describe_seg, hash_lines, newest, read_seg, referenced_series
+from infra.adapters.images.web import CONNECT_S, READ_S, Web
 from infra.adapters.images.web_errors import translated
 from infra.adapters.security.egress import OnlyTo
 
@@ -28,9 +30,7 @@ NOT_IMAGES = frozenset({"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE",
 PAGE = 500
 UNKNOWN = "UNK"
 _UID, _UID_LENGTH = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+"), 64
-_CONNECT_S, _READ_S = 10, 120
-_AS_STORED = (("application/dicom", "*"),)
-"""Any transfer syntax: a server that has to decode may do it wrongly, and sends more."""
+_DICOM = 'multipart/related; type="application/dicom"'
 _UNKNOWN_SYNTAX = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE})
 _HEADERS = frozenset(
     {
@@ -76,6 +76,7 @@ class DicomWebStore:
         session: What carries the requests; a caller with rules for outgoing addresses gives its own.
         on_gap: What is to become of series that are no regular grid.
         page: Series asked for at once.
+        most_bytes: What one series may have in the server's answer.
 
     Raises:
         InvalidRequestError: If the address or the filters cannot be read.
@@ -90,8 +91,9 @@ class DicomWebStore:
         session: requests.Session | None = None,
         on_gap: OnGap = "refuse",
         page: int = PAGE,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
-        self._page = page
+        self._page, self._most_bytes = page, most_bytes
         self.on_gap = on_gap
         self._root = url.rstrip("/")
         try:
@@ -99,7 +101,8 @@ class DicomWebStore:
             # The client logs every UID that it asks for.
             logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)
             self._session = _session(self._root, session, credentials)
-            self._client = DICOMwebClient(self._root, session=self._session, timeout=(_CONNECT_S, _READ_S))
+            self._web = Web(self._root, self._session)
+            self._client = DICOMwebClient(self._root, session=self._session, timeout=(CONNECT_S, READ_S))
         except ValueError:
             msg = "The DICOMweb address or the filters cannot be read: give http(s)://host/root and key=value&key=value"
             raise InvalidRequestError(msg) from None
@@ -122,7 +125,7 @@ class DicomWebStore:
         """Return what the series' metadata says of its kind and geometry."""
         series = self._image_series(key)
         with translated(one_image=True):
-            found = self._client.retrieve_series_metadata(series.StudyInstanceUID, series.SeriesInstanceUID)
+            found = self._web.listed(f"{_place(series)}/metadata")
             told = [{tag: value for tag, value in instance.items() if tag in _HEADERS} for instance in found]
             return [Dataset.from_json(instance, bulk_data_uri_handler=lambda *_: b"") for instance in told]
 
@@ -133,7 +136,7 @@ class DicomWebStore:
             mark = self._mark(series)
             if mark in seen:
                 continue
-            metadata = self._metadata(series.StudyInstanceUID, series.SeriesInstanceUID)
+            metadata = self._metadata(series)
             referenced = referenced_series(metadata)
             if referenced is not None:
                 yield describe_seg(referenced, metadata).model_copy(update={"mark": mark})
@@ -172,7 +175,7 @@ class DicomWebStore:
         if series is None or series.SeriesInstanceUID != key:
             return None
         if series.get("Modality") == "SEG":
-            metadata = self._metadata(series.StudyInstanceUID, key)
+            metadata = self._metadata(series)
             image = referenced_series(metadata)
             return describe_seg(image, metadata) if image else None
         return None if series.get("Modality", "") in NOT_IMAGES else self._describe(series)
@@ -186,7 +189,8 @@ class DicomWebStore:
         folder.mkdir(parents=True)
         if not self._save_series(series, folder):
             raise StoreError("The DICOMweb server sent no instance of the SEG series: ask again")
-        return max(folder.iterdir(), key=lambda path: newest(pydicom.dcmread(path, stop_before_pixels=True)))
+        with translated():
+            return max(folder.iterdir(), key=lambda path: newest(read_dicom(path, pixels=False)))
 
     def put_label(self, image: str, source: LabelToStore) -> StoredLabel:
         """Store the SEG as its new series in the image's study."""
@@ -203,7 +207,7 @@ class DicomWebStore:
             raise InvalidRequestError("The SEG does not refer to the image's series: write it for this image")
         wanted = describe_seg(image, [seg])
         if (found := self._find(seg.SeriesInstanceUID)) is not None:
-            stored = describe_seg(image, self._metadata(found.StudyInstanceUID, found.SeriesInstanceUID))
+            stored = describe_seg(image, self._metadata(found))
             if stored.fingerprint != wanted.fingerprint:
                 raise ConflictError("The SEG's SeriesInstanceUID is taken by other content: give it a new one")
             return stored
@@ -219,22 +223,24 @@ class DicomWebStore:
         """Write every instance of the series as it is stored; return a line `<SOP Instance UID> <sha256>` for each."""
         hashes = set()
         with translated(one_image=True):
-            for number, instance in enumerate(self._instances(series)):
+            for number, pieces in enumerate(self._instances(series)):
+                path = folder / f"{number:06d}.dcm"
+                sha256 = write_hashed(pieces, path)
+                instance = _identified(path)
                 if instance.get("SeriesInstanceUID") != series.SeriesInstanceUID:
                     raise DamagedImageError("The DICOMweb server sent an instance of another series: ask again")
-                content = encode(instance)
-                hashes.add(f"{instance.SOPInstanceUID} {hashlib.sha256(content).hexdigest()}")
-                (folder / f"{number:06d}.dcm").write_bytes(content)
+                hashes.add(f"{instance.SOPInstanceUID} {sha256}")
         return sorted(hashes)
 
-    def _instances(self, series: Dataset) -> Iterator[Dataset]:
-        uids = series.StudyInstanceUID, series.SeriesInstanceUID
+    def _instances(self, series: Dataset) -> Iterator[Iterator[bytes]]:
+        """Yield the instances as they are stored; a server that has to decode may do it wrongly, and sends more."""
+        place = _place(series)
         try:
-            yield from self._client.iter_series(*uids, media_types=_AS_STORED)
+            yield from self._web.bodies(place, f"{_DICOM}; transfer-syntax=*", self._most_bytes)
         except requests.HTTPError as error:
             if error.response is None or error.response.status_code not in _UNKNOWN_SYNTAX:
                 raise
-            yield from self._client.iter_series(*uids)
+            yield from self._web.bodies(place, _DICOM, self._most_bytes)
 
     def _series(self, filters: dict[str, str]) -> Iterator[Dataset]:
         """Search page by page, until one is empty: servers may give fewer than was asked for."""
@@ -256,14 +262,7 @@ class DicomWebStore:
         # Not by the client: it writes the wildcard as %2A, which Orthanc does not decode.
         query = urlencode(asked, quote_via=quote, safe="*-\\")
         with translated():
-            answer = self._session.get(
-                f"{self._root}/series?{query}",
-                headers={"Accept": "application/dicom+json"},
-                timeout=(_CONNECT_S, _READ_S),
-            )
-            answer.raise_for_status()
-            found = answer.json() if answer.content else []
-            return [Dataset.from_json(series) for series in found]
+            return [Dataset.from_json(series) for series in self._web.listed(f"series?{query}")]
 
     def _find(self, key: str) -> Dataset | None:
         if len(key) > _UID_LENGTH or not _UID.fullmatch(key):
@@ -286,11 +285,11 @@ class DicomWebStore:
         series = self._known_series("label", key)
         if series.get("Modality") != "SEG":
             raise NotFoundError("label", key)
-        return self._metadata(series.StudyInstanceUID, series.SeriesInstanceUID)
+        return self._metadata(series)
 
-    def _metadata(self, study: str, series: str) -> list[Dataset]:
+    def _metadata(self, series: Dataset) -> list[Dataset]:
         with translated():
-            found = self._client.retrieve_series_metadata(study, series)
+            found = self._web.listed(f"{_place(series)}/metadata")
             return [Dataset.from_json(instance, bulk_data_uri_handler=lambda *_: b"") for instance in found]
 
     def _mark(self, series: Dataset) -> str:
@@ -317,6 +316,21 @@ class DicomWebStore:
         place = f"{self._root}/studies/{series.StudyInstanceUID}/series/{series.SeriesInstanceUID}"
         maker = str(series.get("Manufacturer", "") or "").strip()  # with the modality, an image's cohort by default
         return {**meta, "RetrieveURL": place, **({"Manufacturer": maker} if maker else {})}
+
+
+def _place(series: Dataset) -> str:
+    """Return the path of a series under the service's root, made of nothing but UIDs."""
+    uids = str(series.StudyInstanceUID), str(series.SeriesInstanceUID)
+    if not all(len(uid) <= _UID_LENGTH and _UID.fullmatch(uid) for uid in uids):
+        raise ValueError("a series whose UIDs are none")
+    return f"studies/{uids[0]}/series/{uids[1]}"
+
+
+def _identified(path: Path) -> Dataset:
+    try:
+        return read_dicom(path, pixels=False, only=["SeriesInstanceUID", "SOPInstanceUID"])
+    except InvalidRequestError as error:
+        raise DamagedImageError(str(error)) from None
 
 
 def _session(root: str, session: requests.Session | None, credentials: Credentials | None) -> requests.Session:

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 from configs.durable import sync_folder
@@ -37,6 +38,16 @@ def copy_hashed(source: Path, target: Path) -> str:
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         target.unlink()
         raise StoreError("The file changed while it was read: ask again when its writer has finished")
+    return digest.hexdigest()
+
+
+def write_hashed(pieces: Iterable[bytes], target: Path) -> str:
+    """Write a new file; return the sha256 of its bytes in hex."""
+    digest = hashlib.sha256()
+    with target.open("xb", buffering=0) as file:
+        for piece in pieces:
+            digest.update(piece)
+            file.write(piece)
     return digest.hexdigest()
 
 

@@ -11,7 +11,6 @@ the root.
 import errno
 import hashlib
 import os
-import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,11 +26,11 @@ from configs.errors import (
 from configs.specs.dataset import OnGap
 from infra.adapters.images.base import FetchedImage, LabelToStore, StoredImage, StoredLabel
 from infra.adapters.images.files import copy_hashed, create_exclusively, hash_file
+from infra.adapters.images.patient import FIRST_FOLDER, patient_pattern
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd")
 LABEL_ENDINGS = (*IMAGE_ENDINGS, ".dcm", ".json")
 HASHED_UP_TO_BYTES = 64 * 2**20
-FIRST_FOLDER = r"^([^/]+)/"
 _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _THEIRS = PurePosixPath("labels")
 _OURS = PurePosixPath("teachback/labels")
@@ -46,20 +45,14 @@ class FolderStore:
         patient_regex: Group 1 of its first match in an image id is the patient; no match = unknown.
 
     Raises:
-        InvalidRequestError: If the pattern is none, or has no group.
+        InvalidRequestError: If the pattern is none that is read in linear time, or has no group.
         StoreError: If the folder is not there.
     """
 
     on_gap: OnGap = "refuse"
 
     def __init__(self, root: Path, patient_regex: str = FIRST_FOLDER) -> None:
-        try:
-            self._patient = re.compile(patient_regex)
-        except re.error as error:
-            msg = f"patient_regex is not a regular expression ({error.msg}): correct it"
-            raise InvalidRequestError(msg) from None
-        if self._patient.groups < 1:
-            raise InvalidRequestError("patient_regex has no group: put the patient's part in parentheses")
+        self._patient = patient_pattern(patient_regex)
         with _translated("open"):
             self._root = root.resolve(strict=True)
         if not self._root.is_dir():

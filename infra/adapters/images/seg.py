@@ -3,25 +3,15 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from configs.errors import InvalidRequestError
 from infra.adapters.images.base import StoredLabel
+from infra.adapters.images.part10 import read_dicom, readable
 
 OUR_SERIES = "Teachback"
-
-
-def encode(instance: Dataset) -> bytes:
-    """Return the instance as a file's bytes."""
-    with BytesIO() as buffer:
-        instance.preamble = b"\0" * 128  # without it a file has no DICM prefix and nobody reads it back
-        pydicom.dcmwrite(buffer, instance, enforce_file_format=True)
-        return buffer.getvalue()
 
 
 def read_seg(path: Path) -> Dataset:
@@ -30,10 +20,8 @@ def read_seg(path: Path) -> Dataset:
     Raises:
         InvalidRequestError: If it is none.
     """
-    try:
-        seg = pydicom.dcmread(path)
-    except (InvalidDicomError, OSError):
-        raise InvalidRequestError("A DICOMweb server keeps labels as DICOM SEG, and this is no DICOM file") from None
+    with readable("A DICOMweb server keeps labels as DICOM SEG, and this is no DICOM file"):
+        seg = read_dicom(path)
     if seg.get("Modality") != "SEG":
         raise InvalidRequestError("A DICOMweb server keeps labels as DICOM SEG, and this is another DICOM object")
     seg.preamble = b"\0" * 128

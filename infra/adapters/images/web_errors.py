@@ -1,5 +1,7 @@
 """A DICOMweb client's failures → ours, without the address: it holds UIDs."""
 
+import json
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -22,6 +24,19 @@ _ABOUT_ONE_IMAGE = frozenset(
         HTTPStatus.INTERNAL_SERVER_ERROR,
     }
 )
+_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    InvalidDicomError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What reading an answer may raise; not what writing it here may."""
 
 
 @contextmanager
@@ -44,11 +59,11 @@ def translated(*, writing: bool = False, one_image: bool = False) -> Iterator[No
         if one_image and status in _ABOUT_ONE_IMAGE:
             raise DamagedImageError(f"{msg} for this image alone: check its log") from None
         raise StoreError(f"{msg}: check its log and the data set's address") from None
-    except requests.JSONDecodeError:
+    except json.JSONDecodeError:
         raise StoreError("The DICOMweb server did not answer with JSON: check the data set's address") from None
     except requests.RequestException as error:
         msg = f"The DICOMweb server could not be reached ({type(error).__name__}): check that it runs and its address"
         raise StoreError(msg) from None
-    except (InvalidDicomError, ValueError, TypeError, KeyError, AttributeError, EOFError) as error:
+    except _DAMAGE as error:
         msg = f"The DICOMweb server's answer is no DICOM that can be read ({type(error).__name__}): see its log"
         raise (DamagedImageError(msg) if one_image else StoreError(msg)) from None

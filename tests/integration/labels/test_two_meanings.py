@@ -48,6 +48,19 @@ def test_with_names_it_counts_at_once(folder: Clinic, tmp_path: Path) -> None:
     assert not saved.quarantined
 
 
+@pytest.mark.usefixtures("version")
+def test_a_name_of_either_experiment_is_no_reason_to_warn(folder: Clinic, tmp_path: Path) -> None:
+    mask = label_file(tmp_path / "a.nii.gz")
+    for names in ({1: "liver", 2: "spleen"}, {1: "liver", 2: "lesion"}):
+        saved = save_label(folder.parts, folder.dataset, folder.image, mask, LabelParams(names=names), "ann")
+        assert saved.warnings == []
+
+    saved = save_label(
+        folder.parts, folder.dataset, folder.image, mask, LabelParams(names={1: "liver", 2: "femur"}), "ann"
+    )
+    assert "femur" in saved.warnings[0]
+
+
 def test_a_corrected_prediction_means_what_its_model_does(folder: Clinic, version: str, tmp_path: Path) -> None:
     mask = label_file(tmp_path / "a.nii.gz")
 

@@ -57,6 +57,34 @@ def test_unknown_names_are_warned_about_and_not_learnt(tmp_path: Path) -> None:
     ]
 
 
+def test_names_that_another_experiment_learns_are_no_news(tmp_path: Path) -> None:
+    path = _save(tmp_path / "a.nii", 1, 2)
+
+    checked = check_label(
+        IMAGE,
+        path,
+        LABELS,
+        names={1: "liver", 2: "Gall_Bladder"},
+        annotated=["liver", "lesion"],
+        elsewhere={"gall bladder", "lesion"},
+    )
+
+    assert (checked.warnings, checked.quarantine, checked.values) == ([], None, [1])
+
+
+def test_a_label_cut_out_of_its_image_s_grid_says_so(tmp_path: Path) -> None:
+    array = np.zeros(SHAPE, np.uint8)
+    array[2:4, 2:4, 2] = 1
+    cut = Volume(array[1:5, :, 1:], IMAGE.affine.copy())
+    cut.affine[:3, 3] = (IMAGE.affine @ [1, 0, 1, 1])[:3]
+    write_nifti(cut, tmp_path / "a.nii")
+
+    checked = check_label(IMAGE, tmp_path / "a.nii", LABELS)
+
+    assert checked.values == [1]
+    assert "covers 4 x 6 x 4 of its image's 7 x 6 x 5 voxels" in checked.warnings[0]
+
+
 def test_the_caller_may_say_what_was_annotated(tmp_path: Path) -> None:
     checked = check_label(IMAGE, _save(tmp_path / "a.nii", 1), LABELS, annotated=["Liver", "SPLEEN"])
 

@@ -77,10 +77,18 @@ def test_the_patient_is_the_pattern_s_first_group(root: Path) -> None:
     assert image.patient == "07"
 
 
-@pytest.mark.parametrize("pattern", ["(", "nogroup"])
+@pytest.mark.parametrize("pattern", ["(", "nogroup", r"(a)\1", "(?=a)(a)", f"({'a' * 200})"])
 def test_a_pattern_without_meaning_is_refused(pattern: str, root: Path) -> None:
     with pytest.raises(InvalidRequestError, match="patient_regex"):
         FolderStore(root, patient_regex=pattern)
+
+
+def test_a_pattern_that_takes_others_for_ever_is_read_at_once(root: Path) -> None:
+    _write(root / f"{'a' * 100}!.nii")
+
+    [image] = FolderStore(root, patient_regex=r"^((a+)+)+$").images()
+
+    assert image.patient is None
 
 
 def test_links_out_of_the_root_are_not_followed(root: Path, tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""What is asked of a DICOMweb server, and how much of its answer is taken: a bounded part, never all at once."""
+
+import json
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+import requests
+
+from configs.errors import DamagedImageError, StoreError
+from infra.adapters.images.multipart import boundary_of, parts_of
+
+CONNECT_S, READ_S = 10, 120
+MOST_JSON_BYTES = 256 * 2**20
+_JSON = "application/dicom+json"
+_CHUNK_BYTES = 2**20
+_TRIES, _PAUSE_S = 3, 0.2
+_PASSING = frozenset(
+    {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+
+
+class Web:
+    """GET requests to one DICOMweb server.
+
+    Args:
+        root: The service's root, without a slash at its end.
+        session: What carries the requests.
+    """
+
+    def __init__(self, root: str, session: requests.Session) -> None:
+        self._root = root
+        self._session = session
+
+    def listed(self, path: str) -> list[dict[str, Any]]:
+        """Return a JSON answer: a list of data sets; empty for an empty answer.
+
+        Raises:
+            requests.RequestException: If the server does not answer, or refuses.
+            ValueError: If what it answers is no such list.
+            StoreError: If it answers without end.
+        """
+        with self._get(path, _JSON) as answer:
+            content = b"".join(_bounded(answer, MOST_JSON_BYTES))
+        found = json.loads(content) if content.strip() else []
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise ValueError("an answer that is no list of data sets")
+        return found
+
+    def bodies(self, path: str, accept: str, most_bytes: int) -> Iterator[Iterator[bytes]]:
+        """Yield the parts of a multipart answer, each in pieces, to be read to its end before the next is asked for.
+
+        Raises:
+            requests.RequestException: If the server does not answer, or refuses.
+            DamagedImageError: If it sends more than `most_bytes`.
+            StoreError: If the answer is cut off.
+        """
+        with self._get(path, accept) as answer:
+            pieces = _bounded(answer, most_bytes)
+            boundary = boundary_of(answer.headers.get("Content-Type", ""))
+            if boundary is None:
+                yield pieces  # a server that has but one instance may send it bare
+            else:
+                yield from parts_of(pieces, boundary)
+
+    def _get(self, path: str, accept: str) -> requests.Response:
+        for attempt in range(_TRIES):
+            answer = self._session.get(
+                f"{self._root}/{path}", headers={"Accept": accept}, timeout=(CONNECT_S, READ_S), stream=True
+            )
+            if answer.status_code not in _PASSING or attempt == _TRIES - 1:
+                break
+            answer.close()
+            time.sleep(_PAUSE_S * 2**attempt)
+        if not answer.ok:
+            with answer:
+                answer.raise_for_status()
+        return answer
+
+
+def _bounded(answer: requests.Response, most_bytes: int) -> Iterator[bytes]:
+    """Yield an answer's bytes, unpacked, as far as they are allowed."""
+    size = 0
+    for piece in answer.iter_content(_CHUNK_BYTES):
+        size += len(piece)
+        if size > most_bytes:
+            msg = f"The server sends more than {most_bytes} bytes: split the series, or raise volume_mib"
+            raise DamagedImageError(msg) if most_bytes != MOST_JSON_BYTES else StoreError(msg)
+        yield piece

@@ -1,0 +1,73 @@
+"""What an NRRD file's header says, before its voxels are read.
+
+The format lets a header name other files as its data: such a header, sent to us, would have us read files of this host.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import SimpleITK
+
+from configs.errors import InvalidRequestError
+from infra.adapters.images.base import MOST_BYTES
+
+MOST_HEADER_BYTES = 2**20
+UNREADABLE = "The file is no volume that can be read: give NIfTI (.nii, .nii.gz) or NRRD (.nrrd) with three axes"
+DEFLATED_AT_MOST = 1032
+"""How many bytes one byte of a deflated stream can become (zlib's technical details)."""
+_TEXT = frozenset({"ascii", "txt", "text", "hex"})
+_PACKED = frozenset({"gz", "gzip"})
+
+
+def open_nrrd(path: Path, most_bytes: int = MOST_BYTES) -> Any:
+    """Return SimpleITK's reader with the file's header read, whose voxels fit what is there and what is allowed.
+
+    Raises:
+        InvalidRequestError: If it cannot be read, refers to other files, or is too large.
+    """
+    encoding, offset = _encoding(path)
+    reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO")
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        one = SimpleITK.Image([1, 1], reader.GetPixelID(), reader.GetNumberOfComponents())
+    except (RuntimeError, ValueError, OverflowError):  # their text holds the path
+        raise InvalidRequestError(UNREADABLE) from None
+    size = math.prod(reader.GetSize()) * one.GetSizeOfPixelComponent() * one.GetNumberOfComponentsPerPixel()
+    there = path.stat().st_size - offset
+    most = there * DEFLATED_AT_MOST if encoding in _PACKED else there * 8 if encoding in _TEXT else there
+    if size > most:
+        raise InvalidRequestError("The file ends before its last voxel: store it again")
+    refuse_too_large(size, most_bytes)
+    return reader
+
+
+def refuse_too_large(size: int, most_bytes: int) -> None:
+    """Refuse voxels that would take more memory than one volume may.
+
+    Raises:
+        InvalidRequestError: If they do.
+    """
+    if size > most_bytes:
+        msg = f"The header announces {size} bytes of voxels, {most_bytes} are allowed: cut it, or raise volume_mib"
+        raise InvalidRequestError(msg)
+
+
+def _encoding(path: Path) -> tuple[str, int]:
+    """Return how the voxels are written, and how long the header is."""
+    with path.open("rb") as file:
+        head = file.read(MOST_HEADER_BYTES)
+    encoding, offset = "raw", 0
+    for line in head.splitlines(keepends=True):
+        offset += len(line)
+        if not line.strip(b"\r\n"):
+            return encoding, offset
+        name, _, value = line.partition(b":")
+        field = b"".join(name.split()).lower()
+        if field.startswith(b"datafile"):
+            raise InvalidRequestError("The NRRD header refers to another file for its voxels: send one whole file")
+        if field == b"encoding":
+            encoding = value.strip().lower().decode("ascii", "replace")
+    raise InvalidRequestError(UNREADABLE)
