@@ -68,6 +68,28 @@ def build(catalog: Catalog, *, images: int = 10, evaluation_from: int | None = N
         return World(dataset.id, experiment.id, version.id, rows)
 
 
+def second_experiment(catalog: Catalog, world: World, labels: dict[str, str]) -> World:
+    """Make another experiment that trains on the same images, to learn other labels."""
+    with catalog.write() as session:
+        experiment = Experiment(
+            id=new_id(),
+            org=ORG,
+            name="another",
+            arch="monai_segmentation",
+            bundle_id=BUNDLE,
+            labels=labels,
+            lineage=new_id(),
+        )
+        session.add(experiment)
+        session.flush()
+        version = ModelVersion(id=new_id(), experiment_id=experiment.id, number=0, bundle_id=BUNDLE)
+        use = ExperimentDataset(experiment_id=experiment.id, use="train", dataset_id=world.dataset)
+        session.add_all([version, use])
+        session.flush()
+        experiment.published_version = version.id
+        return World(world.dataset, experiment.id, version.id, world.images)
+
+
 def add_version(catalog: Catalog, world: World, number: int, job_id: str | None = None) -> str:
     """Make another model version of the experiment."""
     with catalog.write() as session:

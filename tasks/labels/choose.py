@@ -27,13 +27,28 @@ def rules_of(session: Session, dataset_id: str) -> DatasetSpec:
 
 def spoken_of(label: Label) -> frozenset[str]:
     """Return the names that a label speaks about, as they are compared; empty = all that anybody has."""
-    return frozenset(plain(str(name)) for name in (label.annotated or label.names.values()))
+    return names_of(label.annotated, label.names)
+
+
+def names_of(annotated: Sequence[object] | None, names: Mapping[str, object]) -> frozenset[str]:
+    """Return what `spoken_of` does, from a label's columns."""
+    return frozenset(plain(str(name)) for name in (annotated or names.values()))
+
+
+def asked_by(names: Mapping[int, str] | Mapping[str, str]) -> frozenset[str]:
+    """Return an experiment's names as they are compared; empty = whatever a label says, it speaks of them."""
+    return frozenset(plain(name) for name in names.values())
+
+
+def speaks(spoken: frozenset[str], asked: frozenset[str]) -> bool:
+    """Say whether a label that speaks of some names says anything of those that are asked for."""
+    return not spoken or not asked or not spoken.isdisjoint(asked)
 
 
 def about(active: Sequence[Label], names: Mapping[int, str] | Mapping[str, str]) -> list[Label]:
     """Return those labels that speak about at least one of an experiment's names."""
-    asked = {plain(name) for name in names.values()}
-    return [label for label in active if not spoken_of(label) or not asked or spoken_of(label) & asked]
+    asked = asked_by(names)
+    return [label for label in active if speaks(spoken_of(label), asked)]
 
 
 def people_s(active: Sequence[Label], rules: DatasetSpec) -> list[Label]:

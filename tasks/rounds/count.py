@@ -18,12 +18,13 @@ from configs.specs.round import RoundSpec
 from configs.states import TERMINAL, JobStatus
 from infra.adapters.catalog import jobs, labels, outbox
 from infra.adapters.catalog.session import lock
-from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, Image, Job, Label, Lease, PendingImage
+from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, Job, Label, Lease, PendingImage
 from infra.adapters.catalog.tables.base import now
 from tasks.labels.checked import CheckedNotice, NoticeKind
 from tasks.labels.choose import OCCUPIES, about, people_s
 from tasks.labels.intake import take_in, take_out
 from tasks.selection.room import settle_room
+from tasks.selection.unspoken import any_left
 
 __all__ = [
     "CheckedNotice",
@@ -65,10 +66,11 @@ def notify(session: Session, dataset_id: str, notices: list[CheckedNotice], acto
 
 def say_if_out(session: Session, loop: Job) -> None:
     """Say in a loop's message if no image is left to label while too few labels wait for a round; else take it back."""
-    left = select(Image.id).where(Image.dataset_id == loop.dataset_id, Image.open.is_(True)).limit(1)
     leased = select(Lease.image_id).where(Lease.dataset_id == loop.dataset_id, Lease.until > now()).limit(1)
     waits = loop.pending > 0 and jobs.open_child(session, loop.id) is None and loop.status not in TERMINAL
-    if waits and session.scalar(left) is None and session.scalar(leased) is None:
+    experiment = session.get(Experiment, loop.experiment_id)
+    left = waits and any_left(session, loop.dataset_id or "", experiment)
+    if waits and not left and session.scalar(leased) is None:
         loop.message = (
             f"{_OUT}: {loop.pending} labels wait for a round of {loop.round_size}. Resume the job with round_now to"
             " train with them."

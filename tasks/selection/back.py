@@ -5,16 +5,19 @@ from sqlalchemy.orm import Session
 
 from configs.states import LabelState
 from infra.adapters.catalog.tables import Image, Label, Lease
+from tasks.labels.choose import spoken_of
 from tasks.selection.leases import take
-from tasks.selection.room import annotators_of, settle_room
+from tasks.selection.room import has_room, settle_room
+from tasks.selection.said import annotators_of
 
 
 def give_back(session: Session, label: Label, lease_s: float) -> None:
     """Lease the image of a label that was sent back to its author, unless somebody else has it by now."""
-    settle_room(session, label.image_id, annotators_of(session, label.dataset_id))
+    annotators = annotators_of(session, label.dataset_id)
+    settle_room(session, label.image_id, annotators)
     image = session.get_one(Image, label.image_id)
-    if image.open:
-        take(session, image, label.author, lease_s, annotators_of(session, label.dataset_id))
+    if has_room(session, image, annotators, spoken_of(label)):
+        take(session, image, label.author, lease_s, annotators, spoken_of(label))
 
 
 def take_back(session: Session, dataset_id: str, holder: str, lease_s: float) -> Image | None:
@@ -35,7 +38,8 @@ def take_back(session: Session, dataset_id: str, holder: str, lease_s: float) ->
         own = (Lease.dataset_id == dataset_id, Lease.image_id == image.id, Lease.holder == holder)
         session.execute(delete(Lease).where(*own))
         settle_room(session, image.id, annotators)
-        if image.open and take(session, image, holder, lease_s, annotators):
+        names = spoken_of(label)
+        if has_room(session, image, annotators, names) and take(session, image, holder, lease_s, annotators, names):
             return image
     return None
 

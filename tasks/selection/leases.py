@@ -15,12 +15,16 @@ from sqlalchemy.orm import Session
 from infra.adapters.catalog.tables import Image, Label, Lease
 from infra.adapters.catalog.tables.base import now
 from tasks.labels.choose import OCCUPIES
-from tasks.selection.room import annotators_of, free_layers, settle_room
+from tasks.selection.room import has_room, settle_room
+from tasks.selection.said import ANY, annotators_of
+from tasks.selection.unspoken import settle_unspoken
 
 LEASE_S = 3600.0
 
 
-def take(session: Session, image: Image, holder: str, lease_s: float, annotators: int = 1) -> bool:
+def take(
+    session: Session, image: Image, holder: str, lease_s: float, annotators: int = 1, names: frozenset[str] = ANY
+) -> bool:
     """Lease a free image; False if somebody else was faster.
 
     Args:
@@ -29,20 +33,24 @@ def take(session: Session, image: Image, holder: str, lease_s: float, annotators
         holder: Who.
         lease_s: For how many seconds.
         annotators: People who label one image; each has a layer of it.
+        names: What is to be labelled, as `asked_by` returns it.
     """
-    layers = [0] if annotators == 1 else free_layers(session, image.id, annotators)
-    taken = any(_insert(session, image, layer, holder, lease_s) for layer in layers)
+    # An open image of one annotator needs no look at its labels: it has none.
+    layers = [0] if annotators == 1 and image.open else has_room(session, image, annotators, names)
+    taken = any(_insert(session, image, layer, holder, lease_s, names) for layer in layers)
+    was_open = image.open
     # Closed for whoever lost, too, for somebody has it: left open it would be met again and again.
-    image.open = annotators > 1 and bool(free_layers(session, image.id, annotators))
+    image.open = annotators > 1 and bool(has_room(session, image, annotators))
     session.flush()
+    if annotators > 1 or not was_open:
+        settle_unspoken(session, image.dataset_id, [image.id], annotators)
     return taken
 
 
-def _insert(session: Session, image: Image, layer: int, holder: str, lease_s: float) -> bool:
+def _insert(session: Session, image: Image, layer: int, holder: str, lease_s: float, names: frozenset[str]) -> bool:
     insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
-    lease = insert(Lease).values(
-        dataset_id=image.dataset_id, image_id=image.id, layer=layer, holder=holder, until=now() + lease_s
-    )
+    values = {"dataset_id": image.dataset_id, "image_id": image.id, "layer": layer, "holder": holder}
+    lease = insert(Lease).values(**values, names=sorted(names), until=now() + lease_s)
     return session.execute(lease.on_conflict_do_nothing().returning(Lease.image_id)).first() is not None
 
 
@@ -86,10 +94,12 @@ def reclaim(session: Session, dataset_id: str, lease_s: float = LEASE_S) -> int:
 
 
 def reopen(session: Session, images: Collection[int]) -> None:
-    """Make those of these images free to be given that are neither labelled nor skipped nor leased."""
+    """Make those of these images, of one data set, free to be given that are not labelled, skipped or leased."""
     one = next(iter(images), None)
     dataset_id = session.scalar(select(Image.dataset_id).where(Image.id == one)) if one is not None else None
-    annotators = annotators_of(session, dataset_id) if dataset_id else 1
+    if dataset_id is None:
+        return
+    annotators = annotators_of(session, dataset_id)
     if annotators > 1:
         for image_id in images:
             settle_room(session, image_id, annotators)
@@ -98,3 +108,4 @@ def reopen(session: Session, images: Collection[int]) -> None:
     leased = exists().where(Lease.dataset_id == Image.dataset_id, Lease.image_id == Image.id)
     free = and_(Image.id.in_(images), Image.skipped_reason == "", ~labelled, ~leased)
     session.execute(update(Image).where(free).values(open=True))
+    settle_unspoken(session, dataset_id, images, annotators)

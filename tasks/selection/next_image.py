@@ -2,34 +2,27 @@
 
 Every look-up is one step down an index: the number of images does not matter. An image is taken by inserting its
 lease; where two annotators meet the same one, one insert wins and the other goes on to the next candidate.
+
+Free are the images of which nothing is said at all, and those of which nothing is said in the experiment's names
+(`unspoken`): two look-ups in the same order, of which the first in that order is given.
 """
 
-from collections.abc import Iterator
-
-from sqlalchemy import ColumnElement, Select, exists, or_, select
+from sqlalchemy import ColumnElement, Select, exists, select
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
-from configs.specs.annotation import AnnotationSpec, GateSpec
-from configs.specs.score import SCORED, Strategy
-from configs.states import JobStatus, LabelState, Side
-from infra.adapters.catalog.tables import (
-    Candidate,
-    Experiment,
-    ExperimentDataset,
-    Image,
-    Job,
-    Label,
-    Lease,
-    PatientSide,
-)
-from tasks.labels.choose import OCCUPIES
+from configs.specs.score import Strategy
+from configs.states import JobStatus
+from infra.adapters.catalog.tables import Experiment, Image, Job, Label, Lease
+from tasks.labels.choose import OCCUPIES, speaks
 from tasks.selection.back import take_back
 from tasks.selection.leases import LEASE_S, keep_newest, reclaim, take
-from tasks.selection.room import annotators_of
+from tasks.selection.orders import Order, orders
+from tasks.selection.said import ANY, annotators_of, said_of
+from tasks.selection.unspoken import ask_in, look_back, vocabulary_of
 
-EVALUATION_TURN = 5
 TRIES = 20
+SHARE_WHEN_OUT = 1000
 
 
 def next_image(
@@ -50,7 +43,8 @@ def next_image(
         session: A unit.
         dataset_id: Where to look.
         holder: The annotator. Asking again gives another image and keeps earlier leases.
-        experiment_id: For whom; default the newest with a running loop on this data set, else nobody.
+        experiment_id: For whom; default the newest with a running loop on this data set, else nobody. An image that
+            is labelled in other names than the experiment's is free for it.
         strategy: How to order; default the experiment's, `random` without one.
         lease_s: Seconds for which nobody else gets the image.
         max_leases: Of this holder; who asks for more gives back the images that they touched longest ago.
@@ -58,33 +52,65 @@ def next_image(
     Raises:
         NotFoundError: If every image is labelled, skipped or leased.
     """
+    experiment = _experiment(session, dataset_id, experiment_id)
+    vocabulary = ask_in(session, dataset_id, experiment)
     reclaim(session, dataset_id, lease_s)
     back = take_back(session, dataset_id, holder, lease_s)
     if back is not None:
         return back
-    experiment = _experiment(session, dataset_id, experiment_id)
     annotators = annotators_of(session, dataset_id)
+    names = frozenset[str](vocabulary.names) if vocabulary is not None else ANY
     turn = experiment.served + 1 if experiment is not None else 1
-    ordered = _orders(session, dataset_id, experiment, strategy, turn)
-    for order in ordered:
-        query = order if annotators == 1 else order.where(~_mine(holder))
-        for _ in range(TRIES):
-            image = session.scalar(query)
-            if image is None:
-                break
-            if take(session, image, holder, lease_s, annotators):
-                if experiment is not None:
-                    experiment.served += 1
-                keep_newest(session, dataset_id, holder, max_leases)
-                return image
-    raise NotFoundError("unlabelled image", dataset_id)
+    more = vocabulary is not None and look_back(session, vocabulary, annotators)
+    while True:
+        for order in orders(session, dataset_id, experiment, strategy, turn, vocabulary):
+            for _ in range(TRIES):
+                image = _first(session, order, holder, annotators, names)
+                if image is None:
+                    break
+                if take(session, image, holder, lease_s, annotators, names):
+                    if experiment is not None:
+                        experiment.served += 1
+                    keep_newest(session, dataset_id, holder, max_leases)
+                    return image
+        if not more or vocabulary is None:
+            raise NotFoundError("unlabelled image", dataset_id)
+        more = look_back(session, vocabulary, annotators, SHARE_WHEN_OUT)
 
 
-def _mine(holder: str) -> ColumnElement[bool]:
-    """Whether somebody has labelled or leased an image already that waits for another person too."""
-    labelled = exists().where(Label.image_id == Image.id, Label.author == holder, Label.state.in_(OCCUPIES))
-    leased = exists().where(Lease.dataset_id == Image.dataset_id, Lease.image_id == Image.id, Lease.holder == holder)
-    return or_(labelled, leased)
+def _first(session: Session, order: Order, holder: str, annotators: int, names: frozenset[str]) -> Image | None:
+    """Return the first image of an order that this annotator has not labelled or leased."""
+    found = []
+    for query, spoken_of in ((order.open, False), (order.unspoken, True)):
+        if query is None:
+            continue
+        if annotators == 1:
+            image = session.scalar(query.limit(1))
+        elif spoken_of:
+            image = _unlabelled_by(session, query.where(~_leased_by(holder)), holder, names)
+        else:
+            image = session.scalar(query.where(~_leased_by(holder), ~_labelled_by(holder)).limit(1))
+        found += [image] if image is not None else []
+    return min(found, key=order.rank, default=None)
+
+
+def _leased_by(holder: str) -> ColumnElement[bool]:
+    return exists().where(Lease.dataset_id == Image.dataset_id, Lease.image_id == Image.id, Lease.holder == holder)
+
+
+def _labelled_by(holder: str) -> ColumnElement[bool]:
+    return exists().where(Label.image_id == Image.id, Label.author == holder, Label.state.in_(OCCUPIES))
+
+
+def _unlabelled_by(session: Session, query: Select[tuple[Image]], holder: str, names: frozenset[str]) -> Image | None:
+    """Return the first image of which this annotator has said nothing in these names."""
+    with session.scalars(query.execution_options(yield_per=TRIES)) as rows:
+        for images in rows.partitions():
+            said = said_of(session, [image.id for image in images])
+            for image in images:
+                if not any(label.author == holder and speaks(label.names, names) for label in said[image.id]):
+                    return image
+    return None
 
 
 def upcoming(
@@ -97,12 +123,15 @@ def upcoming(
 ) -> list[Image]:
     """Return the images that the same requests would be given next if nobody else asked, without a lease."""
     experiment = _experiment(session, dataset_id, experiment_id)
+    vocabulary = vocabulary_of(session, dataset_id, experiment)
     served = experiment.served if experiment is not None else 0
     found: list[Image] = []
     for turn in range(1, count + 1):
         another = Image.id.not_in([image.id for image in found])
-        for query in _orders(session, dataset_id, experiment, strategy, served + turn):
-            image = session.scalar(query.where(another))
+        for order in orders(session, dataset_id, experiment, strategy, served + turn, vocabulary):
+            queries = [query for query in (order.open, order.unspoken) if query is not None]
+            firsts = [session.scalar(query.where(another).limit(1)) for query in queries]
+            image = min((one for one in firsts if one is not None), key=order.rank, default=None)
             if image is not None:
                 found.append(image)
                 break
@@ -120,73 +149,3 @@ def _experiment(session: Session, dataset_id: str, experiment_id: str | None) ->
         .limit(1)
     )
     return session.scalar(query)
-
-
-def _orders(
-    session: Session,
-    dataset_id: str,
-    experiment: Experiment | None,
-    strategy: Strategy | None,
-    turn: int,
-) -> Iterator[Select[tuple[Image]]]:
-    """Yield the queries to try, first choice first; each gives one free image.
-
-    `turn`: how many images the experiment will have had served with this one.
-    """
-    due = turn % EVALUATION_TURN == 0
-    if due and experiment is not None and _wants_evaluation(session, dataset_id, experiment):
-        yield _free(dataset_id).where(Image.held_out.is_(True), ~_trains(experiment)).order_by(Image.shuffle)
-    chosen = strategy or (experiment.strategy if experiment is not None else "random")
-    if chosen in SCORED and experiment is not None:
-        scored = _free(dataset_id).join(Candidate, Candidate.image_id == Image.id)
-        scored = scored.where(Candidate.experiment_id == experiment.id, Candidate.method == chosen)
-        yield scored.order_by(Candidate.score.desc(), Image.id)
-    if chosen == "first":
-        yield _free(dataset_id).order_by(Image.key)
-    yield _free(dataset_id).order_by(Image.shuffle)
-
-
-def _free(dataset_id: str) -> Select[tuple[Image]]:
-    return select(Image).where(Image.dataset_id == dataset_id, Image.open.is_(True)).limit(1)
-
-
-def _trains(experiment: Experiment) -> ColumnElement[bool]:
-    return exists().where(
-        PatientSide.lineage == experiment.lineage,
-        PatientSide.patient_key == Image.patient_key,
-        PatientSide.side == Side.TRAIN,
-    )
-
-
-def _gate_cases(session: Session, experiment: Experiment) -> int:
-    """Return how many evaluation cases the gate of the experiment's running loop asks for."""
-    loop = select(Job.spec).where(
-        Job.experiment_id == experiment.id, Job.action == "annotation", Job.status == JobStatus.RUNNING
-    )
-    spec = session.scalar(loop.limit(1))
-    return (AnnotationSpec.model_validate(spec).gate if spec else GateSpec()).min_cases
-
-
-def _wants_evaluation(session: Session, dataset_id: str, experiment: Experiment) -> bool:
-    own = session.scalar(
-        select(ExperimentDataset.dataset_id).where(
-            ExperimentDataset.experiment_id == experiment.id, ExperimentDataset.use == "eval"
-        )
-    )
-    if own not in (None, dataset_id):
-        return False
-    wanted = _gate_cases(session, experiment)
-    # Bounded by `wanted`: no count over all labels.
-    labelled = (
-        select(Label.id)
-        .join(Image, Image.id == Label.image_id)
-        .where(
-            Label.dataset_id == dataset_id,
-            Label.state == LabelState.ACTIVE,
-            Label.unedited.is_(False),
-            Image.held_out.is_(True),
-            ~_trains(experiment),
-        )
-        .limit(wanted)
-    )
-    return len(session.scalars(labelled).all()) < wanted

@@ -6,24 +6,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import and_, exists, select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from configs.errors import ConflictError, InvalidRequestError, NotFoundError
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError, UnreadableError
 from configs.specs.score import SCORED, ScoringMethod
 from configs.states import JobStatus
 from configs.wire.host import Case, Failed, ImageScore, ScoreRequest
 from infra.adapters.cache.disk import Pin
-from infra.adapters.catalog.tables import Candidate, Experiment, ExperimentDataset, Image, Job, ModelVersion
+from infra.adapters.catalog.tables import Experiment, ExperimentDataset, Image, Job, ModelVersion
 from infra.adapters.catalog.tables.base import new_id
 from infra.adapters.compute.failures import error_of
 from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder
 from tasks.devices.hold import computing
 from tasks.devices.needs import batch_need
+from tasks.images import poison
 from tasks.images.stores import image_of, store_of
+from tasks.publishing.usable import is_usable
 from tasks.selection.scores import keep_score
 from tasks.selection.skip import skip
+from tasks.selection.unscored import Unscored
 
 CHUNK = 64
 MOST_LEFT_OUT = 1000
@@ -56,15 +59,16 @@ def refresh_scores(
 
     It ends early when a round waits, for that needs our place in the work pool and scores anew when it is done; and
     when another version is published, whose own refresh scores everything anew. Images without a score of any version
-    are ordered at random behind the scored ones.
+    are ordered at random behind the scored ones. A model that has not learnt the experiment's labels scores nothing.
 
     Raises:
         HostError: If the bundle fails.
         StoreError: If the store cannot be read.
     """
+    unscored = _unscored(parts, experiment_id, dataset_id, method)
     scored, left_out = 0, set[int]()
-    while len(left_out) < MOST_LEFT_OUT:
-        shard = _next_shard(parts, experiment_id, dataset_id, method, left_out, chunk)
+    while unscored is not None and len(left_out) < MOST_LEFT_OUT:
+        shard = _next_shard(parts, unscored, left_out, chunk)
         if shard is None:
             break
         done, go_on = _score(parts, shard)
@@ -86,19 +90,26 @@ class _Shard(NamedTuple):
     images: list[Image]
 
 
-def _next_shard(
-    parts: Parts, experiment_id: str, dataset_id: str, method: ScoringMethod | None, left_out: set[int], chunk: int
-) -> _Shard | None:
+def _unscored(parts: Parts, experiment_id: str, dataset_id: str, method: ScoringMethod | None) -> Unscored | None:
+    """Return what is to be scored; None where the model's guesses would say nothing yet."""
     with parts.catalog.read() as session:
         experiment = session.get_one(Experiment, experiment_id)
-        version = session.get(ModelVersion, experiment.published_version or "")
-        if version is None or _round_waits(session):
+        if not is_usable(session, experiment):
             return None
-        chosen = method or method_of(experiment)
-        images = _unscored(session, experiment, dataset_id, chosen, left_out, chunk)
+        return Unscored(experiment, dataset_id, method or method_of(experiment))
+
+
+def _next_shard(parts: Parts, unscored: Unscored, left_out: set[int], chunk: int) -> _Shard | None:
+    with parts.catalog.read() as session:
+        experiment = session.get_one(Experiment, unscored.experiment.id)
+        version = session.get(ModelVersion, unscored.experiment.published_version or "")
+        if version is None or experiment.published_version != version.id or _round_waits(session):
+            return None
+        images = unscored.take(session, chunk, left_out)
     if not images:
         return None
-    return _Shard(experiment, version, bundle_folder(parts, version.bundle_id), dataset_id, chosen, images)
+    bundle = bundle_folder(parts, version.bundle_id)
+    return _Shard(experiment, version, bundle, unscored.dataset_id, unscored.method, images)
 
 
 def method_of(experiment: Experiment) -> ScoringMethod:
@@ -111,7 +122,7 @@ def method_of(experiment: Experiment) -> ScoringMethod:
 
 def _score(parts: Parts, shard: _Shard) -> tuple[set[int], bool]:
     """Score one shard; return which images were, and whether to go on with the next."""
-    scored, go_on = set[int](), True
+    scored, go_on, unread = set[int](), True, dict[int, UnreadableError]()
     with parts.cache.pin() as pin:
         cases = _cases(parts, shard, pin)
         if not cases:
@@ -132,12 +143,17 @@ def _score(parts: Parts, shard: _Shard) -> tuple[set[int], bool]:
             for message in host.messages():
                 if isinstance(message, Failed) and message.id is None:
                     raise error_of(message)
+                if isinstance(message, Failed) and isinstance(error := error_of(message), UnreadableError):
+                    unread[int(message.id or 0)] = error
                 if not isinstance(message, ImageScore):
                     continue
                 go_on = _keep(parts, shard, message)
                 if not go_on:
                     break
                 scored.add(int(message.image))
+    for image in shard.images:
+        if image.id in unread:
+            poison.unprepared(parts, image, unread[image.id], reads_others=bool(scored))
     return scored, go_on
 
 
@@ -153,20 +169,6 @@ def _round_waits(session: Session) -> bool:
     """Say whether any experiment's round waits: scoring holds the place in the work pool that it needs."""
     waiting = exists().where(Job.action == "train", Job.status == JobStatus.PENDING)
     return bool(session.scalar(select(waiting)))
-
-
-def _unscored(
-    session: Session, experiment: Experiment, dataset_id: str, method: str, left_out: set[int], most: int
-) -> list[Image]:
-    """Return open images without a score of the published version, those first that would be given first."""
-    mine = and_(Candidate.image_id == Image.id, Candidate.experiment_id == experiment.id, Candidate.method == method)
-    current = and_(Candidate.version_id.is_not(None), Candidate.version_id == experiment.published_version)
-    query = (
-        select(Image)
-        .outerjoin(Candidate, mine)
-        .where(Image.dataset_id == dataset_id, Image.open.is_(True), ~current, Image.id.not_in(left_out))
-    )
-    return list(session.scalars(query.order_by(Candidate.score.desc().nulls_last(), Image.shuffle).limit(most)))
 
 
 def _cases(parts: Parts, shard: _Shard, pin: Pin) -> list[Case]:

@@ -1,41 +1,57 @@
-"""Whether an image has room for another annotator, where a data set wants several people's labels of one image."""
+"""Whether an image has room for another annotator: brought up to date wherever its labels or leases change."""
+
+from collections.abc import Sequence
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from configs.specs.dataset import DatasetSpec
-from infra.adapters.catalog.tables import Candidate, Dataset, Image, Label, Lease
-from tasks.labels.choose import OCCUPIES, SOURCE_LAYER
-
-
-def annotators_of(session: Session, dataset_id: str) -> int:
-    """Return how many people's labels complete an image of this data set."""
-    spec = session.scalar(select(Dataset.spec).where(Dataset.id == dataset_id))
-    return DatasetSpec.model_validate(spec).annotators_per_image if spec else 1
-
-
-def free_layers(session: Session, image_id: int, annotators: int) -> list[int]:
-    """Return the layers of an image that nobody has a label on or leases, the lowest first."""
-    labelled = _labelled(session, image_id)
-    if SOURCE_LAYER in labelled or len(labelled) >= annotators:
-        return []
-    leased = set(session.scalars(select(Lease.layer).where(Lease.image_id == image_id)))
-    return [layer for layer in range(annotators) if layer not in labelled | leased]
+from infra.adapters.catalog.tables import Candidate, Experiment, Image, Lease
+from tasks.labels.choose import asked_by
+from tasks.selection.said import ANY, Said, free_layers, is_full, leased_layers, said_of
+from tasks.selection.unspoken import settle_unspoken
 
 
 def settle_room(session: Session, image_id: int, annotators: int) -> None:
-    """Open or close an image by what it holds now; a full one has no candidates and no leases any more."""
+    """Open or close an image by what it holds now.
+
+    Where nobody more is wanted, its scores and leases go: those that were made in other names than its labels stay.
+    """
     image = session.get(Image, image_id)
     if image is None:
         return
     session.flush()
-    labelled = _labelled(session, image_id)
-    if SOURCE_LAYER in labelled or len(labelled) >= annotators:
-        session.execute(delete(Candidate).where(Candidate.image_id == image_id))
-        session.execute(delete(Lease).where(Lease.dataset_id == image.dataset_id, Lease.image_id == image_id))
-    image.open = not image.skipped_reason and bool(free_layers(session, image_id, annotators))
+    said = said_of(session, [image_id])[image_id]
+    if is_full(said, annotators):
+        _drop_scores(session, image_id, said, annotators)
+        _end_leases(session, image, said, annotators)
+    image.open = not image.skipped_reason and bool(free_layers(said, _leased(session, image_id), annotators))
     session.flush()
+    settle_unspoken(session, image.dataset_id, [image_id], annotators)
 
 
-def _labelled(session: Session, image_id: int) -> set[int]:
-    return set(session.scalars(select(Label.layer).where(Label.image_id == image_id, Label.state.in_(OCCUPIES))))
+def has_room(session: Session, image: Image, annotators: int, names: frozenset[str] = ANY) -> list[int]:
+    """Return the layers of an image that somebody may have who labels these names; none if it was skipped."""
+    if image.skipped_reason:
+        return []
+    said = said_of(session, [image.id])[image.id]
+    return free_layers(said, _leased(session, image.id), annotators, names)
+
+
+def _leased(session: Session, image_id: int) -> set[int]:
+    return leased_layers(session, [image_id])[image_id]
+
+
+def _drop_scores(session: Session, image_id: int, said: Sequence[Said], annotators: int) -> None:
+    query = select(Experiment.id, Experiment.labels).join(Candidate, Candidate.experiment_id == Experiment.id)
+    scored = dict(session.execute(query.where(Candidate.image_id == image_id)).tuples().all())
+    full = [one for one, labels in scored.items() if is_full(said, annotators, asked_by(labels))]
+    if full:
+        theirs = Candidate.experiment_id.in_(full)
+        session.execute(delete(Candidate).where(Candidate.image_id == image_id, theirs))
+
+
+def _end_leases(session: Session, image: Image, said: Sequence[Said], annotators: int) -> None:
+    mine = (Lease.dataset_id == image.dataset_id, Lease.image_id == image.id)
+    for layer, names in session.execute(select(Lease.layer, Lease.names).where(*mine)).tuples().all():
+        if is_full(said, annotators, frozenset(names)):
+            session.execute(delete(Lease).where(*mine, Lease.layer == layer))

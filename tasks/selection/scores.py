@@ -10,6 +10,7 @@ from configs.wire.host import ScoredBy
 from infra.adapters.catalog.tables import Candidate, Experiment, Image, ModelVersion
 from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
+from tasks.selection.unspoken import is_unspoken
 
 
 def keep_score(
@@ -27,7 +28,7 @@ def keep_score(
     if experiment is None:
         return False
     image = session.get(Image, image_id)
-    if image is None or not image.open:
+    if image is None or not (image.open or is_unspoken(session, image, experiment)):
         return True
     insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
     values = {"dataset_id": image.dataset_id, "score": score, "by": by, "version_id": version_id, "at": now()}

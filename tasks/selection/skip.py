@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from configs.errors import ConflictError, InvalidRequestError
 from infra.adapters.catalog.tables import Candidate, Image
 from tasks.selection.leases import end_leases, reopen
+from tasks.selection.unspoken import forget_unspoken
 
 SYSTEM = "system"
 GONE = "no longer in the store"
@@ -35,6 +36,7 @@ def skip(session: Session, image: Image, reason: str, *, by: str = SYSTEM) -> bo
     session.flush()
     end_leases(session, image)
     session.execute(delete(Candidate).where(Candidate.image_id == image.id))
+    forget_unspoken(session, image.id)
     return True
 
 

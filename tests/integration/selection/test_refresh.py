@@ -1,6 +1,7 @@
 """Scores are refreshed in order of use, in shards, go on after a kill, and end when a newer model is out."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,9 +17,12 @@ from infra.adapters.catalog.tables import Candidate, Dataset, Experiment, Image,
 from infra.adapters.compute.base import CageLevel
 from infra.wiring import Parts
 from tasks.images.sync import sync_dataset
+from tasks.rounds.count import notify
+from tasks.selection.leases import reclaim
+from tasks.selection.next_image import next_image
 from tasks.selection.refresh import refresh_experiment, refresh_scores
 from tasks.selection.scores import keep_score
-from tests.builders import BUNDLE, World, add_version, build
+from tests.builders import BUNDLE, World, add_version, build, notice, second_experiment
 
 NAMES = ("a", "b", "c", "d", "e")
 
@@ -186,6 +190,29 @@ def test_what_is_no_volume_is_skipped_with_the_reason(parts: Parts, world: World
         image = session.get_one(Image, world.images[0])
     assert (image.open, image.skipped_by) == (False, "system")
     assert "NIfTI" in image.skipped_reason
+
+
+def test_a_model_that_has_not_learnt_the_experiments_labels_scores_nothing(parts: Parts, world: World) -> None:
+    with parts.catalog.write() as session:
+        session.get_one(Experiment, world.experiment).labels = {"1": "spleen"}
+    hosts = _hosts(parts)
+
+    assert refresh_experiment(parts, world.experiment) == 0
+    assert hosts.requests == []
+
+
+def test_what_is_labelled_in_other_names_is_scored_too(parts: Parts, world: World) -> None:
+    other = second_experiment(parts.catalog, world, {"1": "spleen"})
+    with parts.catalog.write() as session:
+        said = replace(notice(world.images[0]), names={"1": "spleen"})
+        next_image(session, world.dataset, holder="ann", experiment_id=world.experiment)
+        reclaim(session, world.dataset, lease_s=-1)
+        reclaim(session, world.dataset)
+        notify(session, world.dataset, [said], "ann")
+    _hosts(parts)
+
+    assert refresh_scores(parts, world.experiment, world.dataset) == 5
+    assert refresh_scores(parts, other.experiment, world.dataset) == 0, "it has not learnt the spleen yet"
 
 
 def _newer(parts: Parts, world: World) -> str:

@@ -1,7 +1,17 @@
 """The catalog's tables, a module per noun. Importing this package registers all of them."""
 
 from infra.adapters.catalog.tables.base import Base
-from infra.adapters.catalog.tables.data import Dataset, Image, Label, LabelEvent, LabelTag, Lease, SeenLabel
+from infra.adapters.catalog.tables.data import (
+    Dataset,
+    Image,
+    Label,
+    LabelEvent,
+    LabelTag,
+    Lease,
+    SeenLabel,
+    Unspoken,
+    Vocabulary,
+)
 from infra.adapters.catalog.tables.devices import Device, DeviceClaim
 from infra.adapters.catalog.tables.edge import Audit, IdempotencyKey, LoopLease, Outbox
 from infra.adapters.catalog.tables.hooks import Hook, HookMessage
@@ -52,5 +62,7 @@ __all__ = [
     "SeenLabel",
     "Slot",
     "StepMark",
+    "Unspoken",
     "VaultValue",
+    "Vocabulary",
 ]

@@ -34,7 +34,7 @@ class Dataset(Base):
 class Image(Base):
     """One volume of a data set. `key` is the id that callers use.
 
-    `labelled` and `skipped` stand here, indexed with `shuffle`, so that the next random image is one index look-up.
+    Whether it is free stands here, indexed with `shuffle`, so that the next random image is one index look-up.
     """
 
     __tablename__ = "image"
@@ -54,7 +54,7 @@ class Image(Base):
     fingerprint: Mapped[str] = mapped_column(String(256), default="")
     meta: Mapped[dict[str, Any]] = mapped_column(default=dict)
     shuffle: Mapped[float]  # fixed random number in 0..1: the order of `random`
-    open: Mapped[bool] = mapped_column(default=True)  # free to be given: not labelled, leased, skipped or gone
+    open: Mapped[bool] = mapped_column(default=True)  # free for all: not labelled, leased, skipped or gone
     skipped_reason: Mapped[str] = mapped_column(Text, default="")
     skipped_by: Mapped[str] = mapped_column(NAME, default="")
     failures: Mapped[int] = mapped_column(default=0)  # times in a row that its bytes could not be read
@@ -147,4 +147,42 @@ class Lease(Base):
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
     layer: Mapped[int] = mapped_column(primary_key=True, default=0)
     holder: Mapped[str] = mapped_column(NAME, index=True)
+    names: Mapped[list[Any]] = mapped_column(default=list)  # the vocabulary that it was given for; empty = any label
     until: Mapped[float]
+
+
+class Vocabulary(Base):
+    """Label names in which next images of a data set are asked for; experiments with the same names share one.
+
+    Labels that were there before it are looked at little by little: those numbered up to `examined_to` of `until`.
+    """
+
+    __tablename__ = "vocabulary"
+    __table_args__ = (UniqueConstraint("dataset_id", "key"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"))
+    key: Mapped[str] = mapped_column(HASH)  # of the names
+    names: Mapped[list[Any]]  # as they are compared
+    examined_to: Mapped[int] = mapped_column(default=0)
+    until: Mapped[int]
+
+
+class Unspoken(Base):
+    """An image that is labelled, and free for those who ask in a vocabulary of which no label speaks.
+
+    It repeats what the image's order needs, so that the next one is one index look-up here, too.
+    """
+
+    __tablename__ = "unspoken"
+    __table_args__ = (
+        Index("ix_unspoken_next", "vocabulary_id", "shuffle"),
+        Index("ix_unspoken_first", "vocabulary_id", "key"),
+        Index("ix_unspoken_eval", "vocabulary_id", "held_out", "shuffle"),
+    )
+
+    vocabulary_id: Mapped[int] = mapped_column(ForeignKey("vocabulary.id"), primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True, index=True)
+    held_out: Mapped[bool]
+    shuffle: Mapped[float]
+    key: Mapped[str] = mapped_column(String(1024))

@@ -110,7 +110,7 @@ class Candidate(Base):
     """The rank of an unlabelled image for an experiment's scoring strategy; higher comes first."""
 
     __tablename__ = "candidate"
-    __table_args__ = (Index("ix_candidate_rank", "experiment_id", "dataset_id", "method", "score"),)
+    __table_args__ = (Index("ix_candidate_rank", "experiment_id", "dataset_id", "method", "score", "image_id"),)
 
     experiment_id: Mapped[str] = mapped_column(ForeignKey("experiment.id"), primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True, index=True)

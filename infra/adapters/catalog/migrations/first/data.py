@@ -152,6 +152,7 @@ def _lease() -> None:
         sa.Column("image_id", sa.Integer(), nullable=False),
         sa.Column("layer", sa.Integer(), nullable=False),
         sa.Column("holder", sa.String(length=512), nullable=False),
+        sa.Column("names", json(), nullable=False),
         sa.Column("until", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name="fk_lease_dataset_id_dataset"),
         sa.ForeignKeyConstraint(["image_id"], ["image.id"], name="fk_lease_image_id_image"),
@@ -159,6 +160,39 @@ def _lease() -> None:
     )
     op.create_index("ix_lease_holder", "lease", ["holder"])
     op.create_index("ix_lease_over", "lease", ["dataset_id", "until"])
+
+
+def _vocabulary() -> None:
+    op.create_table(
+        "vocabulary",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("dataset_id", sa.String(length=36), nullable=False),
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("names", json(), nullable=False),
+        sa.Column("examined_to", sa.Integer(), nullable=False),
+        sa.Column("until", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name="fk_vocabulary_dataset_id_dataset"),
+        sa.PrimaryKeyConstraint("id", name="pk_vocabulary"),
+        sa.UniqueConstraint("dataset_id", "key", name="uq_vocabulary_dataset_id_key"),
+    )
+
+
+def _unspoken() -> None:
+    op.create_table(
+        "unspoken",
+        sa.Column("vocabulary_id", sa.Integer(), nullable=False),
+        sa.Column("image_id", sa.Integer(), nullable=False),
+        sa.Column("held_out", sa.Boolean(), nullable=False),
+        sa.Column("shuffle", sa.Double(), nullable=False),
+        sa.Column("key", sa.String(length=1024), nullable=False),
+        sa.ForeignKeyConstraint(["vocabulary_id"], ["vocabulary.id"], name="fk_unspoken_vocabulary_id_vocabulary"),
+        sa.ForeignKeyConstraint(["image_id"], ["image.id"], name="fk_unspoken_image_id_image"),
+        sa.PrimaryKeyConstraint("vocabulary_id", "image_id", name="pk_unspoken"),
+    )
+    op.create_index("ix_unspoken_eval", "unspoken", ["vocabulary_id", "held_out", "shuffle"])
+    op.create_index("ix_unspoken_first", "unspoken", ["vocabulary_id", "key"])
+    op.create_index("ix_unspoken_image_id", "unspoken", ["image_id"])
+    op.create_index("ix_unspoken_next", "unspoken", ["vocabulary_id", "shuffle"])
 
 
 TABLES: Creates = {
@@ -169,4 +203,6 @@ TABLES: Creates = {
     "label_tag": _label_tag,
     "label_event": _label_event,
     "lease": _lease,
+    "vocabulary": _vocabulary,
+    "unspoken": _unspoken,
 }

@@ -144,7 +144,7 @@ def _candidate() -> None:
         sa.PrimaryKeyConstraint("experiment_id", "image_id", "method", name="pk_candidate"),
     )
     op.create_index("ix_candidate_image_id", "candidate", ["image_id"])
-    op.create_index("ix_candidate_rank", "candidate", ["experiment_id", "dataset_id", "method", "score"])
+    op.create_index("ix_candidate_rank", "candidate", ["experiment_id", "dataset_id", "method", "score", "image_id"])
 
 
 def _case_score() -> None:

@@ -61,6 +61,8 @@ ORDER = (
     "label_event",
     "label_tag",
     "seen_label",
+    "vocabulary",
+    "unspoken",
 )
 
 

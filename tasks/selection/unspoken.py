@@ -1,0 +1,137 @@
+"""Images that are labelled, but not in the names of an experiment: to it they are as unlabelled as any.
+
+"Labelled" is asked per experiment, and an image's own `open` answers for all of them: nobody has said anything. What
+has been said in other names stands in a small table of its own, one row for each vocabulary that somebody asks in, so
+the next image stays one step down an index. A row is a hint, written where labels and leases change; it is looked at
+again when its image is to be given. Labels from before a vocabulary was first asked for are looked at in shares.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from hashlib import sha256
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
+
+from configs.states import LabelState
+from infra.adapters.catalog.session import lock
+from infra.adapters.catalog.tables import Dataset, Experiment, Image, Label, Unspoken, Vocabulary
+from tasks.labels.choose import asked_by
+from tasks.selection.said import Said, free_layers, leased_layers, said_of
+
+SHARE = 100
+
+
+def vocabulary_of(session: Session, dataset_id: str, experiment: Experiment | None) -> Vocabulary | None:
+    """Return the vocabulary of an experiment; None if it has no names, or nobody has asked in them yet."""
+    names = asked_by(experiment.labels) if experiment is not None else frozenset[str]()
+    if not names:
+        return None
+    return session.scalar(select(Vocabulary).where(Vocabulary.dataset_id == dataset_id, Vocabulary.key == _key(names)))
+
+
+def ask_in(session: Session, dataset_id: str, experiment: Experiment | None) -> Vocabulary | None:
+    """Return the vocabulary of an experiment; from the first time on its rows are kept. None if it has no names.
+
+    Call it first in a unit: the first time it holds the data set's row, so that no label comes meanwhile.
+    """
+    found = vocabulary_of(session, dataset_id, experiment)
+    names = asked_by(experiment.labels) if experiment is not None else frozenset[str]()
+    if found is not None or not names:
+        return found
+    number = session.scalar(lock(session, select(Dataset.label_seq).where(Dataset.id == dataset_id))) or 0
+    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
+    row = insert(Vocabulary).values(dataset_id=dataset_id, key=_key(names), names=sorted(names), until=number)
+    session.execute(row.on_conflict_do_nothing())
+    return vocabulary_of(session, dataset_id, experiment)
+
+
+def look_back(session: Session, vocabulary: Vocabulary, annotators: int, most: int = SHARE) -> bool:
+    """Look at some more of the labels that were there before the vocabulary; False if none is left to be looked at."""
+    if vocabulary.examined_to >= vocabulary.until:
+        return False
+    query = (
+        select(Label.seq, Label.image_id)
+        .where(
+            Label.dataset_id == vocabulary.dataset_id,
+            Label.state == LabelState.ACTIVE,
+            Label.seq > vocabulary.examined_to,
+            Label.seq <= vocabulary.until,
+        )
+        .order_by(Label.seq)
+        .limit(most)
+    )
+    rows = session.execute(query).tuples().all()
+    vocabulary.examined_to = rows[-1][0] if len(rows) == most else vocabulary.until
+    _settle(session, [vocabulary], {image_id for _, image_id in rows}, annotators)
+    session.flush()
+    return True
+
+
+def settle_unspoken(session: Session, dataset_id: str, image_ids: Collection[int], annotators: int) -> None:
+    """Bring the rows of these images, all of one data set, up to date with their labels and leases."""
+    vocabularies = session.scalars(select(Vocabulary).where(Vocabulary.dataset_id == dataset_id)).all()
+    if vocabularies and image_ids:
+        _settle(session, vocabularies, image_ids, annotators)
+
+
+def _settle(session: Session, vocabularies: Iterable[Vocabulary], image_ids: Collection[int], annotators: int) -> None:
+    said, leased = said_of(session, image_ids), leased_layers(session, image_ids)
+    images = session.scalars(select(Image).where(Image.id.in_(image_ids), Image.skipped_reason == "")).all()
+    for vocabulary in vocabularies:
+        names = frozenset[str](vocabulary.names)
+        free = [image for image in images if _is_free(said[image.id], leased[image.id], annotators, names)]
+        gone = set(image_ids) - {image.id for image in free}
+        if gone:
+            mine = Unspoken.vocabulary_id == vocabulary.id
+            session.execute(delete(Unspoken).where(mine, Unspoken.image_id.in_(gone)))
+        _add(session, vocabulary, free)
+
+
+def _is_free(said: Sequence[Said], leased: Collection[int], annotators: int, names: frozenset[str]) -> bool:
+    # Without any label it is open to all, or will be.
+    return bool(said) and bool(free_layers(said, leased, annotators, names))
+
+
+def _add(session: Session, vocabulary: Vocabulary, images: Iterable[Image]) -> None:
+    rows = [
+        {
+            "vocabulary_id": vocabulary.id,
+            "image_id": image.id,
+            "held_out": image.held_out,
+            "shuffle": image.shuffle,
+            "key": image.key,
+        }
+        for image in images
+    ]
+    if rows:
+        insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
+        session.execute(insert(Unspoken).on_conflict_do_nothing(), rows)
+
+
+def any_left(session: Session, dataset_id: str, experiment: Experiment | None) -> bool:
+    """Say whether an image is free for an experiment; while labels are still to be looked at, one may be."""
+    free = select(Image.id).where(Image.dataset_id == dataset_id, Image.open.is_(True)).limit(1)
+    if session.scalar(free) is not None:
+        return True
+    vocabulary = vocabulary_of(session, dataset_id, experiment)
+    if vocabulary is None:
+        return False
+    unspoken = select(Unspoken.image_id).where(Unspoken.vocabulary_id == vocabulary.id).limit(1)
+    return vocabulary.examined_to < vocabulary.until or session.scalar(unspoken) is not None
+
+
+def is_unspoken(session: Session, image: Image, experiment: Experiment) -> bool:
+    """Say whether a labelled image is free for those who label the experiment's names."""
+    vocabulary = vocabulary_of(session, image.dataset_id, experiment)
+    return vocabulary is not None and session.get(Unspoken, (vocabulary.id, image.id)) is not None
+
+
+def forget_unspoken(session: Session, image_id: int) -> None:
+    """Give an image to nobody in any vocabulary: it was skipped."""
+    session.execute(delete(Unspoken).where(Unspoken.image_id == image_id))
+
+
+def _key(names: frozenset[str]) -> str:
+    return sha256("\n".join(sorted(names)).encode()).hexdigest()
