@@ -1,7 +1,6 @@
 """Scores are refreshed in order of use, in shards, go on after a kill, and end when a newer model is out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -204,7 +203,7 @@ def test_a_model_that_has_not_learnt_the_experiments_labels_scores_nothing(parts
 def test_what_is_labelled_in_other_names_is_scored_too(parts: Parts, world: World) -> None:
     other = second_experiment(parts.catalog, world, {"1": "spleen"})
     with parts.catalog.write() as session:
-        said = replace(notice(world.images[0]), names={"1": "spleen"})
+        said = notice(world.images[0]).model_copy(update={"names": {"1": "spleen"}})
         next_image(session, world.dataset, holder="ann", experiment_id=world.experiment)
         reclaim(session, world.dataset, lease_s=-1)
         reclaim(session, world.dataset)
