@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from configs.errors import InvalidRequestError, StoreError
 from configs.specs.dataset import DatasetSpec
+from infra.adapters.catalog import secrets
 from infra.adapters.catalog.tables import Dataset, VaultValue
-from infra.adapters.catalog.tables.base import new_id
 from infra.adapters.images.base import Credentials
 from infra.adapters.images.open import open_store
 from infra.wiring import Parts
@@ -77,9 +77,7 @@ def sealed(parts: Parts, org: str, credentials: Credentials | None) -> VaultValu
     secret = credentials.token or credentials.password
     if secret is not None:
         parts.redactor.learn(secret.get_secret_value())
-    row_id = new_id()
-    kept = parts.vault.seal(org, _text(credentials), row_id)
-    return VaultValue(id=row_id, org=org, key_id=kept.key_id, ciphertext=kept.ciphertext)
+    return secrets.sealed(parts.vault, org, _text(credentials))
 
 
 def replace_secret(session: Session, row: Dataset, secret: VaultValue) -> None:

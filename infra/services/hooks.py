@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from configs.errors import InvalidRequestError, UnauthorizedError
 from configs.specs.dataset import DatasetSpec
-from infra.adapters.catalog import audit, datasets, outbox
+from infra.adapters.catalog import audit, datasets, outbox, secrets
 from infra.adapters.catalog import hooks as catalog
 from infra.adapters.catalog.news import EVENTS
 from infra.adapters.catalog.tables import Dataset, Hook, VaultValue
@@ -198,8 +198,7 @@ def _made(parts: Parts, caller: Caller, row: Hook) -> NewHook:
 
 def _seal(parts: Parts, session: Session, org: str, secret: str) -> str:
     parts.redactor.learn(secret)
-    row_id = new_id()
-    sealed = parts.vault.seal(org, secret, row_id)
-    session.add(VaultValue(id=row_id, org=org, key_id=sealed.key_id, ciphertext=sealed.ciphertext))
+    row = secrets.sealed(parts.vault, org, secret)
+    session.add(row)
     session.flush()
-    return row_id
+    return row.id

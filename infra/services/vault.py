@@ -5,10 +5,9 @@ from sqlalchemy.orm import Session
 
 from configs.errors import CorruptError, InvalidRequestError
 from configs.failpoints import fail_point
-from infra.adapters.catalog import audit
+from infra.adapters.catalog import audit, secrets
 from infra.adapters.catalog.session import one_by_one
 from infra.adapters.catalog.tables import VaultValue
-from infra.adapters.security.vault import Sealed
 from infra.services.callers import Caller, Right, allow
 from infra.wiring import Parts
 
@@ -26,9 +25,7 @@ def ensure(parts: Parts) -> None:
     with parts.catalog.write() as session:
         one_by_one(session, "vault/test")
         if session.get(VaultValue, _TEST_ID) is None:
-            sealed = parts.vault.seal(_TEST_ORG, _TEST_VALUE, _TEST_ID)
-            row = VaultValue(id=_TEST_ID, org=_TEST_ORG, key_id=sealed.key_id, ciphertext=sealed.ciphertext)
-            session.add(row)
+            session.add(secrets.sealed(parts.vault, _TEST_ORG, _TEST_VALUE, _TEST_ID))
             return
     check(parts)
 
@@ -44,7 +41,7 @@ def check(parts: Parts) -> None:
     if row is None:
         return  # nothing was ever prepared, so nothing is sealed either
     try:
-        parts.vault.open(row.org, Sealed(key_id=row.key_id, ciphertext=row.ciphertext), row.id)
+        secrets.opened(parts.vault, row)
     except (InvalidRequestError, CorruptError) as error:
         raise InvalidRequestError(
             f"This machine's key file does not open the vault's test value: {error} (TEACHBACK_KEY_FILE)"
@@ -79,9 +76,8 @@ def _move(parts: Parts, session: Session, key_id: str) -> int:
     """Seal up to a batch of values anew; a row that changed meanwhile is left to the next batch."""
     rows = session.scalars(select(VaultValue).where(VaultValue.key_id != key_id).limit(_BATCH)).all()
     for row in rows:
-        value = parts.vault.open(row.org, Sealed(key_id=row.key_id, ciphertext=row.ciphertext), row.id)
-        sealed = parts.vault.seal(row.org, value, row.id)
+        anew = secrets.sealed(parts.vault, row.org, secrets.opened(parts.vault, row), row.id)
         same = (VaultValue.id == row.id, VaultValue.key_id == row.key_id)
-        fresh = {"key_id": sealed.key_id, "ciphertext": sealed.ciphertext}
+        fresh = {"key_id": anew.key_id, "ciphertext": anew.ciphertext}
         session.execute(update(VaultValue).where(*same).values(fresh))
     return len(rows)

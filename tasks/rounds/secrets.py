@@ -12,9 +12,8 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
+from infra.adapters.catalog.secrets import opened, sealed
 from infra.adapters.catalog.tables import VaultValue
-from infra.adapters.catalog.tables.base import new_id
-from infra.adapters.security.vault import Sealed
 from infra.wiring import Parts
 
 _SECRET_NAME = re.compile(r"secret|password|passwd|token(?!iz)|api_?key|credential", re.IGNORECASE)
@@ -60,10 +59,9 @@ class Sealer:
     def _reference(self, secret: str) -> str:
         if secret not in self._known:
             self._parts.redactor.learn(secret)
-            row_id = new_id()
-            sealed = self._parts.vault.seal(self._org, secret, row_id)
-            self._session.add(VaultValue(id=row_id, org=self._org, key_id=sealed.key_id, ciphertext=sealed.ciphertext))
-            self._known[secret] = f"vault:{row_id}"
+            row = sealed(self._parts.vault, self._org, secret)
+            self._session.add(row)
+            self._known[secret] = f"vault:{row.id}"
         return self._known[secret]
 
 
@@ -74,10 +72,10 @@ def revealed(parts: Parts, session: Session, org: str, text: str) -> str:
         NotFoundError: If the organisation has no such value.
     """
 
-    def opened(found: re.Match[str]) -> str:
+    def shown(found: re.Match[str]) -> str:
         row = session.get(VaultValue, found[1])
         if row is None or row.org != org:
             raise NotFoundError("vault value", found[1])
-        return parts.vault.open(org, Sealed(key_id=row.key_id, ciphertext=row.ciphertext), row.id)
+        return opened(parts.vault, row)
 
-    return _REFERENCE.sub(opened, text)
+    return _REFERENCE.sub(shown, text)
