@@ -52,6 +52,7 @@ class SlotStatus:
 
     id: str
     experiment_id: str
+    experiment: str
     replica: int
     desired: bool
     state: str
@@ -149,16 +150,16 @@ def _loop(session: Session, job: Job, experiment: str) -> LoopStatus:
 
 def _slots(session: Session, org: str) -> list[SlotStatus]:
     query = (
-        select(Slot, Experiment.published_seq)
+        select(Slot, Experiment.name, Experiment.published_seq)
         .join(Experiment, Experiment.id == Slot.experiment_id)
         .where(Slot.org == org)
         .order_by(Slot.created_at)
     )
     return [
         SlotStatus(
-            slot.id, slot.experiment_id, slot.replica, slot.desired, slot.state, slot.serving_seq, seq, slot.error
+            slot.id, slot.experiment_id, name, slot.replica, slot.desired, slot.state, slot.serving_seq, seq, slot.error
         )
-        for slot, seq in session.execute(query)
+        for slot, name, seq in session.execute(query)
     ]
 
 

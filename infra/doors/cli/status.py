@@ -21,7 +21,7 @@ class _Loop(BaseModel):
 
 
 class _Slot(BaseModel):
-    experiment_id: str
+    experiment: str
     replica: int
     state: str
     serving_seq: int | None
@@ -78,7 +78,7 @@ def status(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as
     show_table(
         "\nRealtime slots",
         {
-            "experiment": lambda row: row.experiment_id,
+            "experiment": lambda row: row.experiment,
             "replica": lambda row: row.replica,
             "state": lambda row: row.state,
             "serves publication": lambda row: publication(row.serving_seq),

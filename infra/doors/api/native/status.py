@@ -46,6 +46,7 @@ class SlotResponse(BaseModel):
 
     id: str
     experiment_id: str
+    experiment: str
     replica: int
     desired: bool
     state: str
