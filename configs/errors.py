@@ -5,7 +5,8 @@ TeachbackError
 ├── ConflictError          the request is right, the moment is not            409
 ├── InvalidRequestError    the request contradicts itself or the rules        400
 │   ├── MismatchError        what was given can be read but does not fit
-│   └── NoVolumeError        an image that is no volume to annotate
+│   ├── NoVolumeError        an image that is no volume to annotate
+│   └── UnreadableError      an image that a bundle cannot read
 ├── UnauthorizedError      no valid key or token                              401
 ├── ForbiddenError         a valid key without the right                      403
 ├── BusyError              try again soon                                     503
@@ -78,6 +79,10 @@ class NoVolumeError(InvalidRequestError):
     def __init__(self, kind: str, why: str) -> None:
         self.kind = kind
         super().__init__(f"{kind}: {why}")
+
+
+class UnreadableError(InvalidRequestError):
+    """An image that a bundle's own code cannot read or prepare."""
 
 
 class UnauthorizedError(TeachbackError):

@@ -15,7 +15,7 @@ from configs.specs.train import TrainSpec
 
 Tier = Literal["A", "B", "C"]
 ScoredBy = Literal["", "dropout", "flips"]
-FailureCode = Literal["out_of_memory", "not_finite", "bundle_error", "bad_input"]
+FailureCode = Literal["out_of_memory", "not_finite", "bundle_error", "bad_input", "unreadable"]
 
 
 class _Message(BaseModel):

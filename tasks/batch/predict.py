@@ -21,6 +21,7 @@ from configs.errors import (
     NotFoundError,
     ReadOnlyStoreError,
     TeachbackError,
+    UnreadableError,
 )
 from configs.specs.batch import BatchResult, BatchSpec
 from configs.states import AttemptState, JobStatus, LabelState
@@ -34,6 +35,7 @@ from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder
 from tasks.devices.hold import computing
 from tasks.devices.needs import batch_need
+from tasks.images import poison
 from tasks.images.stores import image_of, store_of
 from tasks.images.volume import Volume, read_volume
 from tasks.labels.series import series_headers
@@ -173,6 +175,9 @@ class _Batch:
                 label = Path(answer.path)
                 content = encode(label, local.path, "nifti")
                 self._write(image, label, content)
+        except UnreadableError as error:
+            poison.unprepared(self._parts, image, error, reads_others=bool(self.done))
+            return False
         except (NotFoundError, InvalidRequestError):
             return False
         return True

@@ -19,6 +19,12 @@ class BadInputError(ComputeError):
     code: FailureCode = "bad_input"
 
 
+class UnreadableError(BadInputError):
+    """An image cannot be read, or not be prepared as the bundle says."""
+
+    code: FailureCode = "unreadable"
+
+
 class NotFiniteError(ComputeError):
     """A loss or a prediction is NaN or infinite."""
 

@@ -103,7 +103,7 @@ def _voxel_bytes(image: Any) -> int:
         raise ValueError("sizes below zero, or values of no type")
     scaled = (voxels.slope, voxels.inter) != (1.0, 0.0)
     size = int(voxels.dtype.itemsize)
-    return math.prod(voxels.shape) * (max(_SCALED_BYTES, size) if scaled else size)
+    return int(math.prod(voxels.shape)) * (max(_SCALED_BYTES, size) if scaled else size)
 
 
 def _end(image: Any) -> int:

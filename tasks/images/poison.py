@@ -1,5 +1,7 @@
 """An image that cannot be read is skipped after some tries, with the reason, so that nobody meets it for ever.
 
+One that we read and a bundle's own code does not is skipped at the second failure, by a bundle that reads others.
+
 It comes back when the store lists it with another fingerprint, or when an engineer clears it.
 """
 
@@ -8,7 +10,7 @@ import logging
 from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from configs.errors import DamagedImageError, NotFoundError, NoVolumeError, StoreError, TeachbackError
+from configs.errors import DamagedImageError, NotFoundError, NoVolumeError, StoreError, TeachbackError, UnreadableError
 from infra.adapters.catalog.tables import Image
 from infra.adapters.images.base import ImageStore
 from infra.wiring import Parts
@@ -16,6 +18,7 @@ from tasks.images import health
 from tasks.selection.skip import skip
 
 TRIES = 3
+TRIES_OF_A_HOST = 2
 UNREADABLE = "unreadable"
 log = logging.getLogger(__name__)
 
@@ -34,10 +37,24 @@ def failed(parts: Parts, store: ImageStore, image: Image, error: TeachbackError)
             health.degrade(parts, image.dataset_id, error)
             return
         reason = str(error) if sure else f"{UNREADABLE}: {error}"
-        with parts.catalog.write() as session:
-            if skip(session, session.get_one(Image, image.id), reason):
-                log.warning("image %s is skipped: %s", image.id, reason)
+        _skip(parts, image, reason)
     except SQLAlchemyError as problem:  # whoever reads it while the catalog is away is told of the image's fault alone
+        log.warning("image %s: its failure could not be noted: %s", image.id, type(problem).__name__)
+
+
+def unprepared(parts: Parts, image: Image, error: UnreadableError, *, reads_others: bool) -> None:
+    """Count that a bundle host could not read an image that we gave it; the second time skips it.
+
+    Args:
+        parts: The adapters.
+        image: The image.
+        error: What the host said.
+        reads_others: Whether this bundle has read another image; else it may be at fault itself.
+    """
+    try:
+        if _counted(parts, image) >= TRIES_OF_A_HOST and reads_others:
+            _skip(parts, image, f"{UNREADABLE}: {error}")
+    except SQLAlchemyError as problem:  # as in `failed`
         log.warning("image %s: its failure could not be noted: %s", image.id, type(problem).__name__)
 
 
@@ -48,6 +65,12 @@ def succeeded(parts: Parts, image_id: int) -> None:
             session.execute(update(Image).where(Image.id == image_id).values(failures=0))
     except SQLAlchemyError as problem:
         log.warning("image %s: its success could not be noted: %s", image_id, type(problem).__name__)
+
+
+def _skip(parts: Parts, image: Image, reason: str) -> None:
+    with parts.catalog.write() as session:
+        if skip(session, session.get_one(Image, image.id), reason):
+            log.warning("image %s is skipped: %s", image.id, reason)
 
 
 def _counted(parts: Parts, image: Image) -> int:

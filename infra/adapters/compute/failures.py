@@ -6,6 +6,7 @@ from configs.errors import (
     NotFiniteError,
     OutOfMemoryError,
     TeachbackError,
+    UnreadableError,
 )
 from configs.wire.host import Failed, FailureCode
 
@@ -14,6 +15,7 @@ _ERRORS: dict[FailureCode, type[TeachbackError]] = {
     "not_finite": NotFiniteError,
     "bundle_error": BundleError,
     "bad_input": InvalidRequestError,
+    "unreadable": UnreadableError,
 }
 
 

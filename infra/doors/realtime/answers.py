@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-from configs.errors import TeachbackError
+from configs.errors import TeachbackError, UnreadableError
 from configs.specs.infer import InferSpec
 from configs.wire.slot import SlotHealth, SlotPredict
 from infra.adapters.catalog.tables import Image
@@ -18,6 +18,7 @@ from infra.doors.realtime.engine import Engine
 from infra.doors.realtime.lanes import Lanes
 from infra.doors.realtime.versions import Served, Versions
 from infra.wiring import Parts
+from tasks.images import poison
 from tasks.selection.scores import keep_entropy
 from tasks.serving.answers import Origin, SlotImages, encode, keep, kept, prediction_key
 
@@ -89,6 +90,7 @@ class Answers:
         self._images = SlotImages(parts)
         self._flights: dict[str, _Flight] = {}
         self._flights_lock = Lock()
+        self._read_one = False
         self._keeper = ThreadPoolExecutor(1, "keep")
         self.lanes = Lanes(live_limit, background_limit, self._do_background)
 
@@ -215,9 +217,14 @@ class Answers:
     def _predict(self, served: Served, image: Image, request: SlotPredict, flight: _Flight) -> tuple[bytes, Origin]:
         with self._parts.cache.pin() as pin:
             path = self._images.local(image, pin).path
-            prediction = served.engine.predict(
-                served.name, [path], request.spec, request=flight.name, background=flight.background
-            )
+            try:
+                prediction = served.engine.predict(
+                    served.name, [path], request.spec, request=flight.name, background=flight.background
+                )
+            except UnreadableError as error:
+                poison.unprepared(self._parts, image, error, reads_others=self._read_one)
+                raise
+            self._read_one = True
             label = Path(prediction.path)
             try:
                 content = encode(label, path, request.form)

@@ -13,7 +13,7 @@ from monai.inferers import Inferer, SimpleInferer, SlidingWindowInferer
 from monai.transforms import Activationsd, AsDiscreted, Compose, EnsureTyped, Invertd
 from torch import Tensor, nn
 
-from tasks.compute.failures import BadInputError, BundleFaultError, NotFiniteError
+from tasks.compute.failures import BundleFaultError, NotFiniteError, UnreadableError
 from tasks.compute.inference.arrangement import Arrangement
 from tasks.compute.inference.decide import label_map
 from tasks.compute.inference.grid import Grid, Labels, resample_labels
@@ -78,7 +78,7 @@ class Predictor:
         """Return the preprocessed image, shape (channel, i, j, k), a MetaTensor on the CPU.
 
         Raises:
-            BadInputError: If the file cannot be read as an image.
+            UnreadableError: If the file cannot be read as an image.
         """
         data: Any = image[0] if len(image) == 1 else list(image)
 
@@ -88,7 +88,7 @@ class Predictor:
         try:
             tensor: Tensor = self._cache.get(image, make)[self._key]
         except (OSError, EOFError, RuntimeError) as error:
-            raise BadInputError("The image cannot be read or prepared; the host's log says why") from error
+            raise UnreadableError("The image cannot be read or prepared; the host's log says why") from error
         return tensor
 
     def answer(self, network: nn.Module, image: Tensor, *, between: Callable[[], None] | None = None) -> Tensor:

@@ -16,7 +16,7 @@ from configs.errors import HostDiedError, NotFoundError
 from configs.specs.batch import BatchResult, BatchSpec
 from configs.states import JobStatus
 from configs.wire.host import Failed, HostCommand, HostMessage, HostRequest, Load, Loaded, Predict, Prediction, Ready
-from infra.adapters.catalog.tables import Dataset, Experiment, Label
+from infra.adapters.catalog.tables import Dataset, Experiment, Image, Label
 from infra.adapters.compute.base import CageLevel
 from infra.wiring import Parts
 from tasks.batch.predict import finish_batch, predict_batch
@@ -81,7 +81,7 @@ class ServingHost:
         if self._hosts.predicted == self._hosts.dies_at:
             return
         if self._hosts.predicted == self._hosts.unreadable:
-            self._said.put(Failed(id=command.id, code="bad_input", message="The image cannot be read"))
+            self._said.put(Failed(id=command.id, code="unreadable", message="The image cannot be read"))
             return
         path = self._hosts.folder / command.name
         nib.save(nib.Nifti1Image(np.ones(SHAPE, dtype=np.uint8), np.diag([-1.0, -1, 1, 1])), path)
@@ -176,6 +176,17 @@ def test_an_image_that_cannot_be_read_is_left_out_and_counted(parts: Parts, worl
     hosts.unreadable = 2
     result = _attempt(parts, _ask(parts, world))
     assert (result.predicted, result.left_out) == (2, 1)
+
+
+def test_an_image_that_the_bundle_cannot_read_twice_is_skipped_with_the_reason(
+    parts: Parts, world: World, hosts: ServingHosts
+) -> None:
+    for _ in range(2):
+        hosts.predicted, hosts.unreadable = 0, 2
+        _attempt(parts, _ask(parts, world))
+    with parts.catalog.read() as session:
+        reasons = [image.skipped_reason for image in session.scalars(select(Image).order_by(Image.id))]
+    assert reasons == ["", "unreadable: The image cannot be read", ""]
 
 
 def test_a_prediction_in_the_store_is_no_label(parts: Parts, world: World, hosts: ServingHosts, tmp_path: Path) -> None:

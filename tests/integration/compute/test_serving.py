@@ -154,7 +154,7 @@ def test_what_cannot_be_read_or_loaded_is_answered_and_the_host_goes_on(talk: Ta
     talk.host.send(Predict(id="x", version="fine", image=[str(folder / "broken.nii.gz")], name="x.nii.gz"))
     (failed,) = talk.until(1)
     assert isinstance(failed, Failed)
-    assert (failed.id, failed.code) == ("x", "bad_input")
+    assert (failed.id, failed.code) == ("x", "unreadable")
     talk.ask("fine", background=True)
     (answer,) = talk.until(1)
     assert isinstance(answer, Prediction)

@@ -3,7 +3,7 @@
 import pytest
 from pydicom.dataset import Dataset
 
-from configs.errors import DamagedImageError, InvalidRequestError, NoVolumeError, StoreError
+from configs.errors import DamagedImageError, InvalidRequestError, NoVolumeError, StoreError, UnreadableError
 from infra.adapters.catalog.tables import Dataset as DatasetRow
 from infra.adapters.catalog.tables import Image
 from infra.adapters.images.folder import FolderStore
@@ -49,6 +49,20 @@ def test_the_third_failure_in_a_row_skips(parts: Parts, world: World) -> None:
 
     image = _image(parts, world)
     assert (image.open, image.skipped_reason, image.skipped_by) == (False, "unreadable: no pixels", "system")
+
+
+def test_what_a_bundle_cannot_read_twice_is_skipped_if_it_reads_others(parts: Parts, world: World) -> None:
+    said = UnreadableError("The image cannot be read or prepared")
+    for _ in range(3):
+        poison.unprepared(parts, _image(parts, world), said, reads_others=False)
+        assert _image(parts, world).open
+    poison.succeeded(parts, world.images[0])
+
+    poison.unprepared(parts, _image(parts, world), said, reads_others=True)
+    assert _image(parts, world).open
+    poison.unprepared(parts, _image(parts, world), said, reads_others=True)
+
+    assert _image(parts, world).skipped_reason == f"unreadable: {said}"
 
 
 def test_what_is_no_volume_is_skipped_at_once(parts: Parts, world: World) -> None:
