@@ -3,6 +3,8 @@
 # make test     every test that needs no accelerator; offline
 # make demo     the whole loop on sample data, on this machine
 # make bench    the speeds that the README names, measured here
+# make sbom     sbom.cdx.json: every package that is installed, as CycloneDX
+# make audit    what the package index's advisories say of them; passes, saying so, where it gives none
 #
 # TORCH=cpu|cuda  which build of PyTorch `setup` installs; cuda where an NVIDIA driver is loaded
 # PROCESSES=2     how many processes `test` runs in; a file of tests stays in one of them
@@ -11,7 +13,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: setup check test demo bench
+.PHONY: setup check test demo bench sbom audit
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -72,3 +74,9 @@ demo: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench $(ONLY) $(if $(PEER),--peer $(PEER))
+
+sbom: $(STAMP)
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --no-validate -o sbom.cdx.json $(BIN)/python
+
+audit: $(STAMP)
+	.ci/audit $(BIN)/pip-audit
