@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from monai.data import list_data_collate
 from monai.inferers import Inferer, SimpleInferer
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from configs.wire.host import HostCommand, Ready, TrainRequest, TrainResult
@@ -85,16 +86,7 @@ class Training:
         self._cases = {side: [case for case in request.cases if case.side == side] for side in ("train", "validate")}
         if not self._cases["train"]:
             raise BadInputError("No case has the side 'train'; there is nothing to learn from")
-        self._pipelines = {
-            side: Pipeline(
-                config,
-                config.find(*names) or "train#preprocessing",
-                channels=self._channels,
-                image_key=image_key,
-                cache=Path(request.cache),
-            )
-            for side, names in (("train", ("train#preprocessing",)), ("validate", ("validate#preprocessing",)))
-        }
+        self._pipelines = {side: self._pipeline(side, image_key) for side in self._cases}
         self._module = Segmenter(
             network,
             self._channels,
@@ -108,10 +100,7 @@ class Training:
             seed=self._seed,
             team=self._team,
         )
-        self._module.optimizer = config.build("optimizer")
-        if self._spec.learning_rate is not None:
-            for group in self._module.optimizer.param_groups:
-                group["lr"] = self._spec.learning_rate
+        self._module.optimizer = self._optimizer()
         self._module.scheduler = config.build("lr_scheduler", "lr_schedule#lr_scheduler")
 
     def run(self) -> None:
@@ -144,6 +133,24 @@ class Training:
             return
         if self._team.leads:
             self._finish(state)
+
+    def _pipeline(self, side: str, image_key: str) -> Pipeline:
+        """Return what prepares the cases of a side; validation as training does where the bundle says nothing."""
+        return Pipeline(
+            self._config,
+            self._config.find(f"{side}#preprocessing") or "train#preprocessing",
+            channels=self._channels,
+            image_key=image_key,
+            cache=Path(self._request.cache),
+        )
+
+    def _optimizer(self) -> Optimizer:
+        """Return the bundle's optimizer, at the learning rate that was asked for."""
+        optimizer: Optimizer = self._config.build("optimizer")
+        if self._spec.learning_rate is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = self._spec.learning_rate
+        return optimizer
 
     def _finish(self, state: TrainingState) -> None:
         """Write the weights, the best ones if there was something to choose by, and say so."""
