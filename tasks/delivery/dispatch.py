@@ -20,14 +20,9 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Parts, Entry], None]
 
 
-def hint_slots(_parts: Parts, _entry: Entry) -> None:
-    """Do nothing: a slot learns of a publication by its next heartbeat, which is two seconds away at most."""
-
-
 HANDLERS: dict[OutboxKind, Handler] = {
     OutboxKind.START_FLOW: start_flow,
     OutboxKind.CANCEL_FLOW: cancel_flow,
-    OutboxKind.SLOT_HINT: hint_slots,
     OutboxKind.TRACKING: track,
     OutboxKind.TRACKING_ELSEWHERE: track_elsewhere,
     OutboxKind.STORE_LABEL: store_label,
@@ -35,7 +30,7 @@ HANDLERS: dict[OutboxKind, Handler] = {
     OutboxKind.ARRIVAL: take_in_arrival,
 }
 # A lane each: an MLflow, or an image store, that is slow to say that it is down holds up no round.
-FLOWS = frozenset({OutboxKind.START_FLOW, OutboxKind.CANCEL_FLOW, OutboxKind.SLOT_HINT})
+FLOWS = frozenset({OutboxKind.START_FLOW, OutboxKind.CANCEL_FLOW})
 RECORDS = frozenset({OutboxKind.TRACKING})
 LABELS = frozenset({OutboxKind.STORE_LABEL})
 # A third one for webhooks, and for what is told to other people's MLflow: nobody waits for a receiver that is slow.

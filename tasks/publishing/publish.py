@@ -145,7 +145,7 @@ def _publish(
         verdict=verdict,
     )
     session.add(publication)
-    outbox.enqueue(session, outbox.OutboxKind.SLOT_HINT, experiment.id, {"sequence": experiment.published_seq})
+    # Slots are not told: each sees the number by its next heartbeat, two seconds away at most.
     outbox.enqueue(session, outbox.OutboxKind.TRACKING, job_id or experiment.id)
     return publication
 

@@ -28,7 +28,6 @@ class OutboxKind(StrEnum):
     CANCEL_FLOW = "cancel_flow"
     TRACKING = "tracking"
     TRACKING_ELSEWHERE = "tracking_elsewhere"
-    SLOT_HINT = "slot_hint"
     WEBHOOK = "webhook"
     ARRIVAL = "arrival"
     STORE_LABEL = "store_label"

@@ -15,7 +15,7 @@ class Outbox(Base):
     __table_args__ = (Index("ix_outbox_due", "done_at", "due_at"),)
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    kind: Mapped[str] = mapped_column(String(32))  # start_flow | cancel_flow | tracking | slot_hint …
+    kind: Mapped[str] = mapped_column(String(32))  # outbox.OutboxKind
     ref: Mapped[str] = mapped_column(String(128), index=True)  # job id, slot id …
     payload: Mapped[dict[str, Any]] = mapped_column(default=dict)
     due_at: Mapped[float] = mapped_column(default=now())
