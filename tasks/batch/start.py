@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from configs.errors import InvalidRequestError, NotFoundError
 from configs.specs.batch import BatchSpec
-from configs.states import TERMINAL, JobStatus
-from infra.adapters.catalog import experiments, outbox
+from configs.states import JobStatus
+from infra.adapters.catalog import experiments, jobs, outbox
 from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, Image, Job, ModelVersion
 from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
@@ -65,8 +65,7 @@ def adopt_batch(parts: Parts, flow_run_id: str, experiment: str, dataset: str, s
         InvalidRequestError: If the experiment has no model yet.
     """
     with parts.catalog.write() as session:
-        mine = select(Attempt.job_id).where(Attempt.flow_run_id == flow_run_id)
-        known = session.scalar(select(Job.id).where(Job.id.in_(mine), Job.status.not_in(TERMINAL)))
+        known = jobs.of_run(session, flow_run_id)
         if known is not None:
             return known
         found = experiment_named(session, experiment)

@@ -40,8 +40,7 @@ def adopt(
         tracked.check(parts, train)
 
     def adopted(session: Session) -> str:
-        mine = select(Attempt.job_id).where(Attempt.flow_run_id == flow_run_id)
-        known = session.scalar(select(Job.id).where(Job.id.in_(mine), Job.status.not_in(TERMINAL)))
+        known = jobs.of_run(session, flow_run_id)
         if known is not None:
             return known
         found = experiment_named(session, experiment)

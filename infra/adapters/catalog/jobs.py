@@ -51,6 +51,12 @@ def attempt(session: Session, job_id: str, n: int) -> Attempt | None:
     return session.get(Attempt, (job_id, n))
 
 
+def of_run(session: Session, flow_run_id: str) -> str | None:
+    """Return the id of the open job that a flow run was started for; None if it is the first time that it asks."""
+    mine = select(Attempt.job_id).where(Attempt.flow_run_id == flow_run_id)
+    return session.scalar(select(Job.id).where(Job.id.in_(mine), Job.status.not_in(TERMINAL)))
+
+
 def open_child(session: Session, job_id: str) -> Job | None:
     """Return the round of this loop that has not ended, if there is one."""
     return session.scalar(select(Job).where(Job.parent_id == job_id, Job.status.not_in(TERMINAL)))
