@@ -10,13 +10,12 @@ from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
 from sqlalchemy import delete, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from infra.adapters.catalog.session import lock
 from infra.adapters.catalog.tables import Device, DeviceClaim
 from infra.adapters.catalog.tables.base import now
+from infra.adapters.catalog.upsert import insert
 from tasks.devices.here import DeviceKind, Found
 
 ClaimKind = Literal["live", "train", "batch"]
@@ -125,9 +124,8 @@ def free_over(session: Session, host: str, dead: Collection[str]) -> int:
 
 def register(session: Session, host: str, found: Sequence[Found]) -> None:
     """Note which devices a host has."""
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
     for device in found:
-        row = insert(Device).values(host=host, kind=device.kind, index=device.number, total=device.total)
+        row = insert(session, Device).values(host=host, kind=device.kind, index=device.number, total=device.total)
         key = [Device.host, Device.kind, Device.index]
         changed = {"total": device.total, "seen_at": now()}
         session.execute(row.on_conflict_do_update(index_elements=key, set_=changed))

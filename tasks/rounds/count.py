@@ -8,8 +8,6 @@ order of commits, and exactly one caller sees a round become due.
 from collections.abc import Sequence
 
 from sqlalchemy import and_, delete, func, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from configs.specs.annotation import AnnotationSpec
@@ -20,6 +18,7 @@ from infra.adapters.catalog import jobs, labels, outbox
 from infra.adapters.catalog.session import lock
 from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, Job, Label, Lease, PendingImage
 from infra.adapters.catalog.tables.base import now
+from infra.adapters.catalog.upsert import insert
 from tasks.labels.checked import CheckedNotice, NoticeKind
 from tasks.labels.choose import OCCUPIES, about, people_s
 from tasks.labels.intake import take_in, take_out
@@ -151,8 +150,7 @@ def open_round_if_due(session: Session, loop: Job, *, at_least: int | None = Non
 
 def add_pending(session: Session, loop: Job, image_id: int) -> None:
     """Count an image towards the loop's next round, once."""
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
-    statement = insert(PendingImage).values(job_id=loop.id, image_id=image_id).on_conflict_do_nothing()
+    statement = insert(session, PendingImage).values(job_id=loop.id, image_id=image_id).on_conflict_do_nothing()
     loop.pending += len(session.execute(statement.returning(PendingImage.image_id)).all())
 
 

@@ -8,12 +8,11 @@ somebody else took the image; a clock that was set back leaves no lease longer t
 from collections.abc import Collection
 
 from sqlalchemy import and_, delete, exists, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from infra.adapters.catalog.tables import Image, Label, Lease
 from infra.adapters.catalog.tables.base import now
+from infra.adapters.catalog.upsert import insert
 from tasks.labels.choose import OCCUPIES
 from tasks.selection.room import has_room, settle_room
 from tasks.selection.said import ANY, annotators_of
@@ -48,9 +47,8 @@ def take(
 
 
 def _insert(session: Session, image: Image, layer: int, holder: str, lease_s: float, names: frozenset[str]) -> bool:
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
     values = {"dataset_id": image.dataset_id, "image_id": image.id, "layer": layer, "holder": holder}
-    lease = insert(Lease).values(**values, names=sorted(names), until=now() + lease_s)
+    lease = insert(session, Lease).values(**values, names=sorted(names), until=now() + lease_s)
     return session.execute(lease.on_conflict_do_nothing().returning(Lease.image_id)).first() is not None
 
 

@@ -1,14 +1,13 @@
 """What a scoring method says of an image, kept while it is true: of the published version, and of an open image."""
 
 from sqlalchemy import exists, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from configs.specs.score import ScoringMethod
 from configs.wire.host import ScoredBy
 from infra.adapters.catalog.tables import Candidate, Experiment, Image, ModelVersion
 from infra.adapters.catalog.tables.base import now
+from infra.adapters.catalog.upsert import insert
 from infra.wiring import Parts
 from tasks.selection.unspoken import is_unspoken
 
@@ -30,9 +29,8 @@ def keep_score(
     image = session.get(Image, image_id)
     if image is None or not (image.open or is_unspoken(session, image, experiment)):
         return True
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
     values = {"dataset_id": image.dataset_id, "score": score, "by": by, "version_id": version_id, "at": now()}
-    row = insert(Candidate).values(experiment_id=experiment.id, image_id=image_id, method=method, **values)
+    row = insert(session, Candidate).values(experiment_id=experiment.id, image_id=image_id, method=method, **values)
     key = [Candidate.experiment_id, Candidate.image_id, Candidate.method]
     session.execute(row.on_conflict_do_update(index_elements=key, set_=values))
     return True

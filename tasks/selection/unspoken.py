@@ -10,13 +10,12 @@ from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from configs.states import LabelState
 from infra.adapters.catalog.session import lock
 from infra.adapters.catalog.tables import Dataset, Experiment, Image, Label, Unspoken, Vocabulary
+from infra.adapters.catalog.upsert import insert
 from tasks.labels.choose import asked_by
 from tasks.selection.said import Said, free_layers, leased_layers, said_of
 
@@ -41,8 +40,7 @@ def ask_in(session: Session, dataset_id: str, experiment: Experiment | None) -> 
     if found is not None or not names:
         return found
     number = session.scalar(lock(session, select(Dataset.label_seq).where(Dataset.id == dataset_id))) or 0
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
-    row = insert(Vocabulary).values(dataset_id=dataset_id, key=_key(names), names=sorted(names), until=number)
+    row = insert(session, Vocabulary).values(dataset_id=dataset_id, key=_key(names), names=sorted(names), until=number)
     session.execute(row.on_conflict_do_nothing())
     return vocabulary_of(session, dataset_id, experiment)
 
@@ -106,8 +104,7 @@ def _add(session: Session, vocabulary: Vocabulary, images: Iterable[Image]) -> N
         for image in images
     ]
     if rows:
-        insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
-        session.execute(insert(Unspoken).on_conflict_do_nothing(), rows)
+        session.execute(insert(session, Unspoken).on_conflict_do_nothing(), rows)
 
 
 def any_left(session: Session, dataset_id: str, experiment: Experiment | None) -> bool:

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 from sqlalchemy import delete, exists, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
 from infra.adapters.catalog.tables import Hook, HookMessage
 from infra.adapters.catalog.tables.base import now
+from infra.adapters.catalog.upsert import insert
 
 
 def get(session: Session, org: str, hook_id: str) -> Hook:
@@ -44,6 +43,5 @@ def received(session: Session, hook_id: str, message_id: str) -> bool:
 def remember(session: Session, hook_id: str, message_id: str, for_s: float) -> bool:
     """Note that a message came; false if it was noted before. What is no longer needed is forgotten."""
     session.execute(delete(HookMessage).where(HookMessage.until <= now()))
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
-    noting = insert(HookMessage).values(hook_id=hook_id, id=message_id, until=now() + for_s)
+    noting = insert(session, HookMessage).values(hook_id=hook_id, id=message_id, until=now() + for_s)
     return session.scalar(noting.on_conflict_do_nothing().returning(HookMessage.id)) is not None

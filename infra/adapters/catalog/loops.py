@@ -4,19 +4,17 @@ A lease that ends later than one would that began now, by far, was made before t
 """
 
 from sqlalchemy import or_
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from infra.adapters.catalog.tables.base import new_id, now
 from infra.adapters.catalog.tables.edge import LoopLease
+from infra.adapters.catalog.upsert import insert
 
 
 def hold(session: Session, name: str, holder: str, lease_s: float) -> bool:
     """Take or renew the lease of the loop *name* for *lease_s* seconds; false while another process has it."""
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
     until = now() + lease_s
-    taking = insert(LoopLease).values(name=name, holder=holder, until=until)
+    taking = insert(session, LoopLease).values(name=name, holder=holder, until=until)
     taking = taking.on_conflict_do_update(
         index_elements=[LoopLease.name],
         set_={"holder": holder, "until": until},
