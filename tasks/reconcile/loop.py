@@ -5,13 +5,14 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from configs.errors import TeachbackError
 from infra.adapters.catalog import loops
+from infra.adapters.catalog.outbox import OutboxKind
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
 from tasks.delivery.dispatch import FLOWS, HOOKS, LABELS, RECORDS, deliver_due
@@ -40,9 +41,10 @@ def run(parts: Parts, stop: threading.Event) -> None:
     """
     lanes = [
         threading.Thread(target=_deliver_flows, args=(parts, stop), name="deliver-flows", daemon=True),
-        threading.Thread(target=_deliver_records, args=(parts, stop), name="deliver-records", daemon=True),
-        threading.Thread(target=_deliver_hooks, args=(parts, stop), name="deliver-hooks", daemon=True),
-        threading.Thread(target=_deliver_labels, args=(parts, stop), name="deliver-labels", daemon=True),
+        *(
+            threading.Thread(target=_deliver, args=(parts, stop, name, kinds), name=f"deliver-{name}", daemon=True)
+            for name, kinds in (("tracking", RECORDS), ("webhooks", HOOKS), ("labels", LABELS))
+        ),
         threading.Thread(target=_keep_up, args=(parts, stop), name="upkeep", daemon=True),
     ]
     for lane in lanes:
@@ -122,27 +124,16 @@ class _Clocks:
 
 
 def _deliver_flows(parts: Parts, stop: threading.Event) -> None:
+    """Deliver as soon as somebody wakes us: a person waits for a round to start, or to end."""
     while not stop.is_set():
         _at_edge("delivery", lambda: deliver_due(parts, FLOWS))
         _awake.wait(IDLE_S)
         _awake.clear()
 
 
-def _deliver_records(parts: Parts, stop: threading.Event) -> None:
+def _deliver(parts: Parts, stop: threading.Event, name: str, kinds: Collection[OutboxKind]) -> None:
     while not stop.is_set():
-        _at_edge("tracking", lambda: deliver_due(parts, RECORDS))
-        stop.wait(RECORDS_IDLE_S)
-
-
-def _deliver_hooks(parts: Parts, stop: threading.Event) -> None:
-    while not stop.is_set():
-        _at_edge("webhooks", lambda: deliver_due(parts, HOOKS))
-        stop.wait(RECORDS_IDLE_S)
-
-
-def _deliver_labels(parts: Parts, stop: threading.Event) -> None:
-    while not stop.is_set():
-        _at_edge("labels", lambda: deliver_due(parts, LABELS))
+        _at_edge(name, partial(deliver_due, parts, kinds))
         stop.wait(RECORDS_IDLE_S)
 
 
