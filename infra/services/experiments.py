@@ -57,6 +57,7 @@ def create(parts: Parts, caller: Caller, request: NewExperiment) -> ExperimentVi
         audit.record(session, caller.org, caller.subject, "experiment.create", row.id, realtime=request.realtime)
         experiment_id = row.id
     wake()
+    # Outside of the unit: starting a server takes seconds, and it reads what the unit wrote.
     _wait(parts, experiment_id, wanted, request.ready_within_s)
     return get(parts, caller, experiment_id)
 

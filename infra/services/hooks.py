@@ -159,6 +159,7 @@ def receive(parts: Parts, hook_id: str, headers: Mapping[str, str], body: bytes,
     if later:
         _put_off(parts, hook, message_id, series)
         return Arrival(done="later", reason="it is looked at next")
+    # Before the message is remembered: done twice it does nothing new, remembered and not done it would be lost.
     arrival = series_arrived(parts, dataset.id, series, f"hook/{hook.id}")
     with parts.catalog.write() as session:
         if catalog.remember(session, hook.id, message_id, REMEMBERED_S):

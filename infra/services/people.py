@@ -121,6 +121,7 @@ def identify(parts: Parts, secret: str) -> Caller:
             found = catalog.valid_key(session, hashed)
     if found is None:
         raise UnauthorizedError("The token or key is not valid, has ended or was revoked: log in again")
+    # Once an hour, not at every request: reading would else become writing, and writers wait for each other.
     if found.used_at is None or time.time() - found.used_at > USED_EVERY_S:
         with parts.catalog.write() as session:
             catalog.note_use(session, found.id)

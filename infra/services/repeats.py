@@ -102,6 +102,7 @@ def keep_answer(parts: Parts, asked: Once, answer: Answered) -> None:
     sealed = parts.vault.seal(asked.org, answer.model_dump_json(), f"repeat/{asked.key}")
     with parts.catalog.write() as session:
         said = {"key_id": sealed.key_id, "sealed": base64.b64encode(sealed.ciphertext).decode()}
+        # There may be no row to lock yet.
         one_by_one(session, f"repeat/{asked.org}/{asked.key}")
         session.execute(delete(IdempotencyKey).where(IdempotencyKey.org == asked.org, IdempotencyKey.until <= now()))
         row = session.get(IdempotencyKey, (asked.org, asked.key))

@@ -23,6 +23,7 @@ def ensure(parts: Parts) -> None:
         InvalidRequestError: If this machine's key file is not the installation's.
     """
     with parts.catalog.write() as session:
+        # Processes that start at once on PostgreSQL would both find none, and the second insert would fail its start.
         one_by_one(session, "vault/test")
         if session.get(VaultValue, _TEST_ID) is None:
             session.add(secrets.sealed(parts.vault, _TEST_ORG, _TEST_VALUE, _TEST_ID))
@@ -60,6 +61,7 @@ def rotate(parts: Parts, caller: Caller) -> int:
     allow(caller, Right.MANAGE_KEYS)
     with parts.catalog.read() as session:
         used = set(session.scalars(select(VaultValue.key_id).distinct()))
+    # The file first: a value sealed with a key that no file has would be lost.
     key_id = parts.vault.rotate(keep=used)
     done = 0
     while True:

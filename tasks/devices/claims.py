@@ -69,11 +69,13 @@ def claim(
         dead: Claims, by id, whose lease ran out and whose process is known to be gone.
     """
     register(session, who.host, found)
+    # All of the host's devices, in one order: which one is the freest must stay true until the claim is written.
     known = lock(session, select(Device).where(Device.host == who.host).order_by(Device.kind, Device.index))
     session.scalars(known).all()
     mine = DeviceClaim.host == who.host
     gone = (DeviceClaim.id.in_(dead), DeviceClaim.lease_until < now())
     session.execute(delete(DeviceClaim).where(mine, *gone))
+    # A process that was started again under its name has lost what it had before.
     session.execute(delete(DeviceClaim).where(DeviceClaim.holder == who.holder))
     claims = session.scalars(select(DeviceClaim).where(mine)).all()
     beside = {device: [each for each in claims if _on(each, device)] for device in found}

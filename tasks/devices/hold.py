@@ -145,6 +145,7 @@ def _wait(
         if not found.training:
             if waited_s >= wait_s:
                 raise NoRoomError(_too_little(need, found))
+            # Counted and not read from a clock: a machine that sleeps has not waited.
             waited_s += RETRY_S
             calls.on_short()
         time.sleep(RETRY_S)

@@ -65,6 +65,7 @@ def people_s(active: Sequence[Label], rules: DatasetSpec) -> list[Label]:
     fitting = [label for label in said if label.approved or rules.train_on == "submitted"]
     if len({label.layer for label in fitting}) < rules.annotators_per_image:
         return []
+    # One label a person, however often they saved.
     newest_of = {label.layer: label for label in sorted(fitting, key=lambda label: label.seq)}
     newest_first = sorted(newest_of.values(), key=lambda label: label.seq, reverse=True)
     if rules.resolve == "reviewer":

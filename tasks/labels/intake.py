@@ -86,6 +86,7 @@ def take_out(session: Session, dataset: Dataset, label: Label, actor: str) -> bo
 
 def append_event(session: Session, dataset: Dataset, label: Label, kind: str, actor: str) -> None:
     """Number what happened; the label has the number of what happened to it last."""
+    # The data set's row is held, so these numbers are the order of commits: a round takes all up to one of them.
     dataset.label_seq += 1
     label.seq = dataset.label_seq
     session.add(LabelEvent(dataset_id=dataset.id, seq=dataset.label_seq, kind=kind, label_id=label.id, actor=actor))

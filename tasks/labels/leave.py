@@ -13,6 +13,7 @@ def hide(session: Session, label_id: str, actor: str) -> None:
     """Take a label out as a `removed` notification does, and mark it deleted. Call it inside a unit."""
     label = session.get_one(Label, label_id)
     dataset, loops = hold(session, label.dataset_id)
+    # Read before the data set was held: a label may have come in, or been taken out, meanwhile.
     session.refresh(label)
     take_out_label(session, dataset, loops, label, actor)
     label.state, label.upload_pending = LabelState.REMOVED, False

@@ -49,6 +49,7 @@ def claim(
     if job.current_attempt != n or job.status not in _CLAIMABLE:
         return False
     attempt = jobs.attempt(session, job_id, n)
+    # Asked in the unit that claims: between two units another training could begin.
     if attempt is not None and attempt.state == AttemptState.QUEUED and not turns.has_turn(session, job):
         turns.wait(session, job, attempt)
         return False
@@ -131,6 +132,7 @@ def lose(session: Session, job_id: str, n: int, reason: str) -> None:
     if job.status in _END_OF:
         _end(session, job, lost, _END_OF[job.status], job.message)
         return
+    # Counted from the last attempt that got further: a long training may be interrupted any number of times.
     idle = _without_progress(session, job_id, n)
     if idle >= WITHOUT_PROGRESS:
         _end(session, job, lost, JobStatus.ERROR, f"{idle} attempts ended without getting further; the last: {reason}")
@@ -186,6 +188,7 @@ def _end(session: Session, job: Job, attempt: Attempt, status: JobStatus, messag
     job.status, job.message = status, message
     if status == JobStatus.PAUSED:
         attempt.error = attempt.error or PAUSED
+    # In the same unit: whoever waits for the turn would else wait for the reconciler.
     turns.pass_on(session, job.experiment_id)
     if job.parent_id is None or status == JobStatus.PAUSED:
         return

@@ -128,6 +128,8 @@ def open_round_if_due(session: Session, loop: Job, *, at_least: int | None = Non
     if loop.status != JobStatus.RUNNING or not due or full or jobs.open_child(session, loop.id) is not None:
         return None
     number = jobs.last_round_no(session, loop.id) + 1
+    # Nothing here is seen by others before the unit ends, and the data set's row keeps all who count apart: one round
+    # opens.
     round_ = Job(
         org=loop.org,
         experiment_id=loop.experiment_id,
@@ -150,6 +152,7 @@ def open_round_if_due(session: Session, loop: Job, *, at_least: int | None = Non
 
 def add_pending(session: Session, loop: Job, image_id: int) -> None:
     """Count an image towards the loop's next round, once."""
+    # `pending` counts rows that were really made, so a label that is updated counts its image once.
     statement = insert(session, PendingImage).values(job_id=loop.id, image_id=image_id).on_conflict_do_nothing()
     loop.pending += len(session.execute(statement.returning(PendingImage.image_id)).all())
 

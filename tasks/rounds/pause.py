@@ -70,6 +70,7 @@ def resume(session: Session, job_id: str, *, round_now: bool = False, spec: dict
         check_spec(session, session.get_one(Experiment, job.experiment_id), RoundSpec.model_validate(spec).train)
         job.spec = spec
     job.status = JobStatus.RESUMING
+    # A new attempt: what still runs of the one before finds itself fenced off.
     job.current_attempt += 1
     session.add(Attempt(job_id=job.id, n=job.current_attempt))
     outbox.enqueue(session, outbox.OutboxKind.START_FLOW, job.id, {"attempt": job.current_attempt})

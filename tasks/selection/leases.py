@@ -48,6 +48,7 @@ def take(
 
 def _insert(session: Session, image: Image, layer: int, holder: str, lease_s: float, names: frozenset[str]) -> bool:
     values = {"dataset_id": image.dataset_id, "image_id": image.id, "layer": layer, "holder": holder}
+    # The primary key decides who was first, whatever both had read before.
     lease = insert(session, Lease).values(**values, names=sorted(names), until=now() + lease_s)
     return session.execute(lease.on_conflict_do_nothing().returning(Lease.image_id)).first() is not None
 

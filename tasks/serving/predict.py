@@ -48,6 +48,7 @@ def predict(
         tried.add(f"{slot.id}:{slot.epoch}")  # one started again since is another
         try:
             return parts.slots.predict(slot.endpoint, slot.token or "", request, timeout_s)
+        # Nothing was begun there, so asking another one predicts once.
         except (UnreachableSlotError, DrainingSlotError):
             continue
     raise _nobody(parts, experiment_id)

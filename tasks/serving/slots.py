@@ -156,6 +156,7 @@ def _want_again(session: Session, slot: Slot) -> None:
     slot.error = ""
     slot.failed_seq = None
     if not slots.is_held(session, slot.id):
+        # A process that holds the old epoch writes nothing more, however late it wakes.
         slot.epoch += 1
         slot.state = SlotState.WANTED
         slot.holder = None

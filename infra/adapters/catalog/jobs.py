@@ -41,6 +41,7 @@ def locked_with_loop(session: Session, job_id: str) -> Job:
     Everybody takes a loop before its rounds: two units never wait for each other.
     """
     parent = session.scalar(select(Job.parent_id).where(Job.id == job_id))
+    # The parent never changes, so it may be read before anything is held.
     if parent is not None:
         locked(session, parent)
     return locked(session, job_id)

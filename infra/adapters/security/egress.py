@@ -82,6 +82,7 @@ class EgressPolicy:
         """Return this policy with the host of an address that an admin registered; it opens no metadata service."""
         host, _port = _host_of(url)
         more = EgressPolicy(loopback=self._loopback, resolve=self._resolve)
+        # The host as it is written, no pattern: what an admin allows is this one and no other.
         more._networks, more._hosts = self._networks, [*self._hosts, _literally(host)]
         return more
 
@@ -165,6 +166,7 @@ def _pools(addresses: Callable[[str, int], list[str]]) -> dict[str, type[HTTPCon
     def pinned(connection: HTTPConnection, connect: Callable[[], socket.socket]) -> socket.socket:
         name, failure = connection.host, None
         for address in addresses(name, connection.port):
+            # The address that was judged, not the name: asked again, the name may lead elsewhere.
             connection.host = address
             try:
                 return connect()

@@ -50,6 +50,7 @@ class Redactor:
 
     def redact(self, text: str) -> str:
         """Return the text with every known secret and everything shaped like one replaced."""
+        # Longest first: one secret may be part of another, and would leave the rest of it readable.
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, HIDDEN)
         for pattern, kept in _PATTERNS:

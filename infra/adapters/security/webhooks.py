@@ -33,6 +33,7 @@ def verified(secrets: Sequence[str], headers: Mapping[str, str], body: bytes) ->
         UnauthorizedError: If it is not, or a header is missing or cannot be read.
     """
     named = {name: headers.get(name, "") for name in (ID, TIMESTAMP, SIGNATURE)}
+    # Bounded before anything is computed: whoever sends it has not shown yet who they are.
     fits = 0 < len(named[ID]) <= MAX_ID_CHARS and len(named[SIGNATURE].split(" ")) <= MAX_SIGNATURES
     if fits and any(_fits(secret, named, body) for secret in secrets):
         return named[ID]

@@ -129,6 +129,7 @@ class SlotClient:
     ) -> httpx.Response:
         body = None if request is None else request.model_dump_json().encode()
         headers = {TOKEN_HEADER: token, "Content-Type": "application/json"}
+        # Connecting fails fast, since another replica may answer; a prediction may take its time.
         timeout = httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)
         try:
             return self._http.request(method, url, content=body, headers=headers, timeout=timeout)

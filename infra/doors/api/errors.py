@@ -48,6 +48,7 @@ CLOUD_STATUS: dict[type[TeachbackError], HTTPStatus] = {
 CLOUD_PREFIX = "/api/v1"
 BAD_ID = "bad_id"
 _SCHEMA_CODE = 1  # what the original gives for an id or a field that cannot be read
+# The error's own text stays inside: it may name images, people or addresses.
 _INTERNAL = "Something failed inside; the server's log has it under this request's id"
 _log = logging.getLogger(__name__)
 

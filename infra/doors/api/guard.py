@@ -77,6 +77,7 @@ class Guard:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
+        # Before routing: a refused Host or Origin is to learn nothing of what there is.
         refusal = self._refusal(scope, seen)
         if refusal is None and _is_upload(scope, seen):
             refusal = await run_sync(self._stranger, seen)

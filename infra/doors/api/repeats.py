@@ -47,6 +47,7 @@ class Repeats:
             error = InvalidRequestError(f"An Idempotency-Key has up to {MAX_KEY_CHARS} characters, not {len(key)}")
             await raised(Request(scope), error)(scope, receive, send)
             return
+        # Read here, within the size that the guard allows, since the key is bound to what was asked.
         body = await _read(receive)
         parts: Parts = self._state.parts
         repeat = Repeat.of_body(key, scope["method"], scope["path"], body)
@@ -67,6 +68,7 @@ class Repeats:
         async def keep(message: Message) -> None:
             said.append(message)
 
+        # A context variable reaches the threads in which routes run, so units note the key without being told.
         with once(asked):
             await self._app(scope, receive, keep)
         if asked.repeated and (known := await self._awaited(asked)) is not None:

@@ -151,6 +151,8 @@ class Engine:
             closed, self._closed = self._closed, True
         if closed:
             return
+        # Killed before the socket is closed: a closed number may be given to another file while the listener reads from
+        # it.
         with self._host:
             self._host.kill()
             self._listener.join(_END_S)  # it hears that the host is gone; then the socket may be closed
@@ -185,6 +187,8 @@ class Engine:
             ended = error
         with self._lock:
             self._ended = ended
+            # Under the lock with `_ended`: whoever asks from now on is told at once, and nobody in between is
+            # forgotten.
             left = list(self._waiting.values())
         for future in left:
             if not future.done():

@@ -104,6 +104,7 @@ class Lanes:
                 self._background.get_nowait()
             except Empty:
                 break
+        # Wakes the worker, which may be waiting for something to do.
         self._background.put(None)
 
     def wait_idle(self, timeout_s: float) -> bool:

@@ -140,6 +140,7 @@ class Models:
             self._hold.become(SlotState.SWAPPING)
             published = self._published()
             new = self._load(published)
+            # Before it serves: in a slot that is another process's by now nothing new may begin.
             self._announce(new)
         except (TeachbackError, OSError) as error:
             self._swap_failed(error)

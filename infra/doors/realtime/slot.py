@@ -93,6 +93,7 @@ class SlotProcess:
             log.info("not claimed")
             return EXIT_DONE
         log.info("claimed", extra={"said": {"epoch": hold.epoch}})
+        # Only now that the slot is ours: before, these files may have been somebody's.
         self._sweep(hold)
         with Heart(hold, self._parts.settings.slot_heartbeat_s, self._wake) as heart:
             try:
@@ -175,6 +176,7 @@ class SlotProcess:
 
     def _drain(self, answers: Answers, hold: Hold, end: _End) -> None:
         """Take nothing new and finish what was accepted."""
+        # First of all: what is let in after the row says draining would have nobody to answer it.
         answers.lanes.close()
         if end is not _End.LOST:
             with suppress(SupersededError, UpstreamError):

@@ -61,6 +61,8 @@ class Versions:
         """End a request; an older version leaves with its last one."""
         with self._lock:
             served.users -= 1
+            # Decided under the lock, done outside of it: dropping talks to the host, and requests must not wait for
+            # that.
             leaves = served.retired and served.users == 0
         if leaves:
             self._forget(served)

@@ -45,6 +45,7 @@ class Front:
 
     def __enter__(self) -> Self:
         lock = lock_home(self._settings.home)
+        # Should the supervisor be killed, its children come to this process, which ends them.
         lifelines.adopt_orphans()
         self._socket, theirs = socket.socketpair()
         try:

@@ -67,6 +67,7 @@ class Running:
         """Start the process in a session of its own, its output at the end of its log."""
         self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > _LOG_BYTES:
+            # Only here, before the process has it open: one that writes would go on writing to the old file.
             self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(

@@ -64,6 +64,7 @@ class Supervisor:
             if status is not None and not running.ready and (failure := self._died(running, status)):
                 return failure
             self._start_if_due(running)
+        # Orphans come to this process, and one that nobody waits for stays in the process table.
         lifelines.reap_orphans({running.process.pid for running in self._running if running.process})
         if not self._up and all(running.ready for running in self._running if running.part.gates):
             self._up = True
