@@ -3,6 +3,7 @@
 A line of the batch's list is written after its file: an attempt goes on where the one before it was lost.
 """
 
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ from tasks.bundles.catalog import bundle_folder
 from tasks.devices.hold import computing
 from tasks.devices.needs import batch_need
 from tasks.images import poison
+from tasks.images.prepare import LocalImage
 from tasks.images.stores import image_of, store_of
 from tasks.images.volume import Volume, read_volume
 from tasks.labels.series import series_headers
@@ -47,6 +49,7 @@ from tasks.serving.answers import encode
 Said = TypeVar("Said", Ready, Loaded, Prediction)
 _VERSION = "version"
 _PROGRESS_EVERY = 10
+log = logging.getLogger(__name__)
 
 
 class CannotWriteError(TeachbackError):
@@ -174,7 +177,7 @@ class _Batch:
                 answer = _expect(heard, Prediction)
                 label = Path(answer.path)
                 content = encode(label, local.path, "nifti")
-                self._write(image, label, content)
+                self._write(image, local, label, content)
         except UnreadableError as error:
             poison.unprepared(self._parts, image, error, reads_others=bool(self.done))
             return False
@@ -182,7 +185,7 @@ class _Batch:
             return False
         return True
 
-    def _write(self, image: Image, label: Path, content: bytes) -> None:
+    def _write(self, image: Image, local: LocalImage, label: Path, content: bytes) -> None:
         name = f"{file_of(image)}.nii.gz"
         target = self.folder / name
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -190,7 +193,9 @@ class _Batch:
         partial.write_bytes(content)
         partial.replace(target)
         if self._spec.write_predictions:
-            _into_store(self._parts, self._store, image, target, read_volume(label), self._labels, self.version)
+            # Its voxels were found to be the image's; where those lie, a bundle has no say.
+            volume = Volume(read_volume(label).array, local.geometry().affine)
+            _into_store(self._parts, self._store, image, target, volume, self._labels, self.version)
         label.unlink()
         line = Line(
             image=image.key, file=name, version=self.version.id, labels={str(i): n for i, n in self._labels.items()}
@@ -231,6 +236,8 @@ def _into_store(
         if headers is not None:
             write_seg(volume, names, headers, seg, label_id=known, author="", origin="AUTOMATIC", model=version.id)
         store.put_label(image.key, LabelToStore(id=known, path=file if headers is None else seg))
+    except InvalidRequestError as error:
+        log.warning("image %s: its prediction is in the folder alone: %s", image.id, error)
     except ConflictError:
         return  # the same version has predicted this image before; floating point need not agree to the last bit
     except ReadOnlyStoreError as error:

@@ -6,14 +6,17 @@ from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
+from uuid import uuid4
 
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom import dcmread
 from sqlalchemy import select
 
 from configs.errors import HostDiedError, NotFoundError
 from configs.specs.batch import BatchResult, BatchSpec
+from configs.specs.dataset import DatasetSpec
 from configs.states import JobStatus
 from configs.wire.host import Failed, HostCommand, HostMessage, HostRequest, Load, Loaded, Predict, Prediction, Ready
 from infra.adapters.catalog.tables import Dataset, Experiment, Image, Label
@@ -22,10 +25,15 @@ from infra.wiring import Parts
 from tasks.batch.predict import finish_batch, predict_batch
 from tasks.batch.start import start_batch
 from tasks.delivery.dispatch import deliver_due
+from tasks.images.geometry import Geometry
+from tasks.images.stores import store_of
 from tasks.images.sync import sync_dataset
 from tasks.labels.imports import import_labels
+from tasks.labels.read import read_label
 from tasks.rounds import work
 from tests.builders import BUNDLE, World, build, job
+from tests.dicom_series import asymmetric, make_series, oblique_affine
+from tests.fixtures_orthanc import Orthanc
 from tests.runs_in_memory import RunsInMemory
 
 NAMES = ("p1/a", "p1/b", "p2/c")
@@ -84,7 +92,8 @@ class ServingHost:
             self._said.put(Failed(id=command.id, code="unreadable", message="The image cannot be read"))
             return
         path = self._hosts.folder / command.name
-        nib.save(nib.Nifti1Image(np.ones(SHAPE, dtype=np.uint8), np.diag([-1.0, -1, 1, 1])), path)
+        image = nib.load(command.image[0])
+        nib.save(nib.Nifti1Image(np.ones(image.shape, dtype=np.uint8), image.affine), path)
         self._said.put(Prediction(id=command.id, version=command.version, path=str(path), seconds=0.1))
 
     def stop(self) -> None:
@@ -199,6 +208,55 @@ def test_a_prediction_in_the_store_is_no_label(parts: Parts, world: World, hosts
     import_labels(parts, world.dataset)
     with parts.catalog.read() as session:
         assert session.scalars(select(Label)).all() == []
+
+
+def test_a_prediction_in_a_pacs_is_one_seg_made_by_a_program(
+    parts: Parts, world: World, hosts: ServingHosts, orthanc: Orthanc, tmp_path: Path
+) -> None:
+    assert hosts
+    series = make_series(asymmetric(), oblique_affine(), patient=uuid4().hex[:12])
+    orthanc.upload(series)
+    spec = DatasetSpec(kind="dicomweb", url=orthanc.dicomweb, filters=f"PatientID={series[0].PatientID}")
+    with parts.catalog.write() as session:
+        session.get_one(Dataset, world.dataset).spec = spec.model_dump(mode="json")
+    sync_dataset(parts, world.dataset)
+    asked = BatchSpec(images=[series[0].SeriesInstanceUID], write_predictions=True)
+
+    first = _attempt(parts, _ask(parts, world, asked))
+    second = _attempt(parts, _ask(parts, world, asked))
+
+    assert (first.predicted, first.left_out, second.predicted, second.left_out) == (1, 0, 1, 0)
+    store = store_of(parts, world.dataset)
+    [stored] = store.labels()
+    assert (stored.image, stored.automatic, stored.ours) == (series[0].SeriesInstanceUID, True, True)
+    path = store.fetch_label(stored.key, tmp_path / "seg")
+    seg = dcmread(path)
+    assert seg.StudyInstanceUID == series[0].StudyInstanceUID
+    assert seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0].AlgorithmName == world.version
+    found = read_label(path, Geometry(asymmetric().shape, oblique_affine()))
+    assert (found.array == 1).all()
+    assert found.names == {1: "liver"}
+    assert import_labels(parts, world.dataset) == 0
+
+
+def test_a_prediction_that_no_seg_can_say_stays_in_the_folder(
+    parts: Parts, world: World, hosts: ServingHosts, orthanc: Orthanc
+) -> None:
+    assert hosts
+    series = make_series(asymmetric(), oblique_affine(), patient=uuid4().hex[:12])
+    orthanc.upload(series[:1] + series[2:])
+    filters = f"PatientID={series[0].PatientID}"
+    spec = DatasetSpec(kind="dicomweb", url=orthanc.dicomweb, filters=filters, on_gap="resample")
+    with parts.catalog.write() as session:
+        session.get_one(Dataset, world.dataset).spec = spec.model_dump(mode="json")
+    sync_dataset(parts, world.dataset)
+
+    result = _attempt(
+        parts, _ask(parts, world, BatchSpec(images=[series[0].SeriesInstanceUID], write_predictions=True))
+    )
+
+    assert (result.predicted, result.left_out) == (1, 0)
+    assert list(store_of(parts, world.dataset).labels()) == []
 
 
 def test_the_batch_has_a_flow_of_its_own_and_ids_alone_as_parameters(
