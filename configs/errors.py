@@ -20,6 +20,7 @@ TeachbackError
 ├── CorruptError           stored bytes do not match their hash               500
 ├── TaskFailedError        a step of a round failed, in a table's words       500
 ├── SupersededError        this attempt is no longer the current one          409
+├── NoRoomError            no device here has the memory that is needed       500
 └── HostError              a bundle host failed                               400
     ├── HostDiedError        it ended without an answer
     ├── BundleError          the bundle's own code failed or does not fit

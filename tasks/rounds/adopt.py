@@ -33,7 +33,7 @@ def adopt(
 
     Raises:
         NotFoundError: If there is no such experiment.
-        EgressError: If the spec names a tracking server that may not be called.
+        InvalidRequestError: If the spec names a tracking server that may not be called.
         ConflictError: If a round or training of it is running; the message names it.
     """
     if train is not None:
