@@ -3,6 +3,7 @@
 from pydantic import BaseModel
 from sqlalchemy import select, update
 
+from configs.failpoints import fail_point
 from configs.states import TERMINAL, AttemptState
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.outbox import Entry
@@ -64,6 +65,7 @@ def _start_attempt(parts: Parts, job_id: str, n: int) -> None:
     run = parts.orchestrator.start(
         BATCH if batch else ROUND, {"job_id": job_id, "attempt": n}, key=f"{job_id}-{n}", name=f"{title}, attempt {n}"
     )
+    fail_point(parts.settings, "run-created")
     with parts.catalog.write() as session:
         session.execute(update(Attempt).where(Attempt.job_id == job_id, Attempt.n == n).values(flow_run_id=run))
 

@@ -106,6 +106,7 @@ def save_label(
         if lost:
             checked = checked.model_copy(update={"quarantine": lost, "warnings": [*checked.warnings, lost]})
         blob = parts.blobs.put_file(file)
+        fail_point(parts.settings, "label-bytes-stored")
         label_id = _id_of(dataset_id, image, blob, params, actor if spec.annotators_per_image > 1 else "")
         written = _written(parts, spec, image, file, geometry, checked, label_id, params)
     notice = _notice(image, label_id, blob, kind, params, checked, written, unchecked=geometry is None and not lost)

@@ -3,6 +3,7 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from configs.failpoints import fail_point
 from configs.specs.annotation import AnnotationSpec
 from configs.states import TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs, outbox
@@ -53,6 +54,7 @@ def finish(parts: Parts, held: Claim, snapshot_sha256: str, evaluation_sha256: s
         outbox.enqueue(session, outbox.OutboxKind.TRACKING, job.id)
 
     parts.catalog.unit(closed)
+    fail_point(parts.settings, "finished")
 
 
 def _result(

@@ -9,6 +9,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError
+from configs.failpoints import fail_point
 from configs.states import Side
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.session import lock
@@ -52,6 +53,7 @@ def gather(parts: Parts, held: Claim) -> str:
     if work.spec.rerun_of is not None:
         return _given(parts, held, work.spec.rerun_of)
     parts.catalog.unit(partial(_close_window, work=work))
+    fail_point(parts.settings, "window-closed")
     with parts.catalog.read() as session:
         job = jobs.get(session, held.job_id)
         windows = [(dataset, _to_seq(session, work, job, dataset)) for dataset, _ in _datasets(session, work)]

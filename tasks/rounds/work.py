@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError, SupersededError
+from configs.failpoints import fail_point
 from configs.specs.round import RoundSpec
 from configs.states import JobStatus
 from configs.wire.host import Case
@@ -68,7 +69,10 @@ def claim(parts: Parts, job_id: str, n: int, *, flow_run_id: str | None = None) 
             attempt.born = began
         return held
 
-    return taken if parts.catalog.unit(claimed) else None
+    if not parts.catalog.unit(claimed):
+        return None
+    fail_point(parts.settings, "claimed")
+    return taken
 
 
 class Lease:
@@ -214,6 +218,7 @@ def mark_step(parts: Parts, held: Claim, step: str, output: str) -> None:
         session.add(StepMark(job_id=held.job_id, step=step, output=output, attempt=held.n))
         attempts.progressed(session, held.job_id, held.n)
 
+    fail_point(parts.settings, f"before-mark-{step}")
     parts.catalog.unit(marked)
 
 

@@ -1,0 +1,1 @@
+"""Faults in full counts: `make soak [HOURS=…]`; tests/crash runs a few of each."""
