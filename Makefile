@@ -17,6 +17,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
+SBOM := $(VENV)/sbom
 TORCH ?= $(if $(wildcard /proc/driver/nvidia/version),cuda,cpu)
 PROCESSES ?= 2
 STAMP := $(VENV)/installed-for-$(TORCH)
@@ -75,8 +76,10 @@ demo: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench $(ONLY) $(if $(PEER),--peer $(PEER))
 
+# In an environment of its own: it brings a grammar that jsonschema, once it finds it, parses at each import of Prefect.
 sbom: $(STAMP)
-	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --no-validate -o sbom.cdx.json $(BIN)/python
+	@[ -x $(SBOM)/bin/cyclonedx-py ] || { $(BIN)/python -m venv $(SBOM) && $(SBOM)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt cyclonedx-bom; }
+	$(SBOM)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --no-validate -o sbom.cdx.json $(BIN)/python
 
 audit: $(STAMP)
 	.ci/audit $(BIN)/pip-audit
