@@ -93,6 +93,7 @@ def create(parts: Parts, caller: Caller, request: NewDataset) -> Dataset:
     allow(caller, Right.MANAGE_DATASETS)
     spec = _spec(parts, caller, request)
     credentials = credentials_of(request.username, request.password, request.token)
+    # Before any row: a data set that nothing stands behind would be listed and asked for ever.
     probe(parts, spec, credentials)
     row = Dataset(
         id=new_id(),
@@ -203,6 +204,7 @@ def remove(parts: Parts, caller: Caller, dataset_id: str) -> Dataset:
         audit.record(session, caller.org, caller.subject, "dataset.delete", dataset_id)
 
     parts.catalog.unit(hidden)
+    # After the unit: files that are gone cannot be rolled back.
     forget_dataset(parts, dataset_id)
     return row
 

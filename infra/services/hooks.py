@@ -109,6 +109,7 @@ def rotate(parts: Parts, caller: Caller, hook_id: str) -> NewHook:
         row.previous_secret_id, row.previous_until = row.secret_id, session.scalar(select(now() + CHANGE_OVER_S))
         row.secret_id = _seal(parts, session, caller.org, secret)
         session.flush()
+        # Of three secrets the oldest goes: whoever rotates twice in a day wants the first one gone.
         session.execute(delete(VaultValue).where(VaultValue.id == older))
         audit.record(session, caller.org, caller.subject, "hook.rotate", hook_id)
     return NewHook(row, secret)

@@ -276,6 +276,7 @@ def _start(
 ) -> str:
 
     def started(session: Session) -> tuple[str, bool]:
+        # Noted with the job itself: should the first answer be lost with its process, the id is known all the same.
         known = recall(session, caller.org, asked.repeat)
         if known is not None:
             return known, False

@@ -63,6 +63,7 @@ def notify(parts: Parts, caller: Caller, dataset_id: str, notices: Sequence[Noti
     with parts.catalog.read() as session:
         datasets.get(session, caller.org, dataset_id)
     look_again(parts, dataset_id, {notice.image for notice in notices})
+    # Read and compared before the unit, which does SQL and nothing else.
     checked = check_notices(parts, dataset_id, list(notices))
 
     def counted(session: Session) -> int:

@@ -47,6 +47,7 @@ class Blobs:
             InvalidRequestError: If it is no regular file.
         """
         try:
+            # A bundle host may have put a link or a pipe there: no link is followed, and a pipe is not waited for.
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else type(error).__name__
@@ -132,15 +133,18 @@ class Blobs:
                     digest.update(chunk)
                     file.write(chunk)
                 file.flush()
+                # Before it has its name: nobody, ourselves included, ever opens a blob to write.
                 os.fchmod(file.fileno(), 0o400)
                 os.fsync(file.fileno())
             sha256 = digest.hexdigest()
             target = self._place(sha256)
             target.parent.mkdir(exist_ok=True)
+            # Shared with other puts, never with a sweep: that one looks how old a blob is and removes it in one go.
             with self._lock(fcntl.LOCK_SH):
                 partial.rename(target)  # over an equal file, or over a corrupt one
         finally:
             partial.unlink(missing_ok=True)
+        # Both: the blob's name is in the one, and the one's, where it is new, in the other.
         for changed in (target.parent, folder):
             sync_folder(changed)
         return sha256

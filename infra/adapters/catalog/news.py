@@ -45,6 +45,7 @@ def install(units: sessionmaker[Session]) -> None:
 
 
 def _tell(session: Session, _context: object, _instances: object) -> None:
+    # A question in the middle of a flush would begin another flush.
     with session.no_autoflush:
         news = [each for row in [*session.new, *session.dirty] for each in _read(session, row)]
         for org in {each.org for each in news}:

@@ -37,6 +37,7 @@ class Disk:
     def is_full(self) -> bool:
         """Tell whether less is free; looks at most once a second."""
         now = time.monotonic()
+        # Asked at every message, of which a training sends many.
         if now - self._looked_at < _LOOK_EVERY_S:
             return False
         self._looked_at = now

@@ -79,6 +79,7 @@ def wrap(argv: Sequence[str], *, seen: Sequence[Bind], environment: Mapping[str,
     for name, value in environment.items():
         command += ["--setenv", name, value]
     command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 (a private one, inside)
+    # After /proc itself, in which they are covered by themselves, read-only.
     for name in _OF_THE_KERNEL:
         command += ["--ro-bind-try", f"/proc/{name}", f"/proc/{name}"]
     for bind in seen:

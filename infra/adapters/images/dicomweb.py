@@ -106,6 +106,7 @@ class DicomWebStore:
         except ValueError:
             msg = "The DICOMweb address or the filters cannot be read: give http(s)://host/root and key=value&key=value"
             raise InvalidRequestError(msg) from None
+        # Storing goes through it, too: a SEG of ours has the same UIDs each time, so that twice makes one.
         self._client.set_http_retry_params(retry=True, max_attempts=3, wait_exponential_multiplier=200)
 
     @property
@@ -157,6 +158,7 @@ class DicomWebStore:
         folder.mkdir(parents=True)
         hashes = self._save_series(series, folder)
         promised = series.get("NumberOfSeriesRelatedInstances")
+        # A stream that ends early ends well for HTTP; and fewer slices would be another volume.
         if not hashes or (promised is not None and len(hashes) < int(promised)):
             msg = f"The DICOMweb server sent {len(hashes)} of {promised} instances of the series: ask again"
             raise DamagedImageError(msg)

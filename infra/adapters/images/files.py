@@ -30,6 +30,7 @@ def copy_hashed(source: Path, target: Path) -> str:
     digest = hashlib.sha256()
     target.parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as reading, target.open("xb") as writing:
+        # Of the open file, not of its name: the name may lead to another file by now.
         before = os.fstat(reading.fileno())
         while chunk := reading.read(_CHUNK_BYTES):
             digest.update(chunk)
@@ -53,6 +54,7 @@ def write_hashed(pieces: Iterable[bytes], target: Path) -> str:
 
 def create_exclusively(source: Path, target: Path) -> bool:
     """Make `target` a durable copy of `source`, whole or not at all; answer False, changing nothing, if it exists."""
+    # Their names have to be synced, too, each in the folder above it.
     missing = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.parent / f".{uuid.uuid4().hex}.tmp"
@@ -62,6 +64,7 @@ def create_exclusively(source: Path, target: Path) -> bool:
             writing.flush()
             os.fsync(writing.fileno())
         try:
+            # A link fails where the name is taken; a rename would replace what is there.
             os.link(partial, target)
         except FileExistsError:
             return False

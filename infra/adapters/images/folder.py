@@ -165,6 +165,8 @@ class FolderStore:
         while waiting:
             folder = waiting.pop()
             found: dict[str, tuple[Entry, str]] = {}
+            # One look at each file, from the folder's own list: on a network file system each further one is a round
+            # trip.
             for entry in self._scan(folder):
                 if entry.is_dir(follow_symlinks=False):
                     if folder / entry.name not in {_THEIRS, _OURS.parent}:

@@ -75,6 +75,7 @@ class Web:
             answer = self._session.get(
                 f"{self._root}/{path}", headers={"Accept": accept}, timeout=(CONNECT_S, READ_S), stream=True
             )
+            # What a proxy says while its server starts again; any other refusal would be repeated for nothing.
             if answer.status_code not in _PASSING or attempt == _TRIES - 1:
                 break
             answer.close()

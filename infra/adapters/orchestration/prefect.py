@@ -65,6 +65,7 @@ class PrefectOrchestrator:
                 found = client.read_deployment_by_name(deployment)
             except ObjectNotFound:
                 raise NotFoundError("deployment", deployment) from None
+            # Asked again after an answer that was lost, Prefect gives the same run for the same key.
             run = client.create_flow_run_from_deployment(
                 found.id, parameters=dict(parameters), idempotency_key=key, tags=tags, name=name or None
             )
@@ -101,6 +102,7 @@ class PrefectOrchestrator:
             if not run.state.terminal:
                 asked = run.state == RunState.CANCELLING
                 final = StateType.CANCELLED if asked else StateType.CRASHED
+                # Forced past Prefect's own rules, which wait for a process that is gone.
                 _set_state(client, flow_run_id, State(type=final, message=reason), force=True)
 
     def table(

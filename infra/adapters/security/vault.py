@@ -71,6 +71,7 @@ class Vault:
     def seal(self, org: str, plaintext: str, row_id: str) -> Sealed:
         """Encrypt a value for one row of one organisation."""
         ring = self._load()
+        # Drawn for each value: with GCM two values under one nonce give both away.
         nonce = secrets.token_bytes(_NONCE_BYTES)
         cipher = AESGCM(_decode(ring.keys[ring.newest]))
         return Sealed(
@@ -148,6 +149,7 @@ def _create(path: Path, ring: _Ring) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     waiting = _write_aside(path, ring)
     try:
+        # A link and no rename: of two processes that start at once, the second must not replace the first one's keys.
         os.link(waiting, path)
     except FileExistsError:
         return

@@ -58,6 +58,7 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
     app.add_exception_handler(UnauthorizedError, session.not_logged_in)
     for router in (login.router, jobs.router, prefect.router, mlflow.router):
         app.include_router(router)
+    # Added first, so it is inside of the guard: what the guard refuses is neither kept nor repeated.
     app.add_middleware(Repeats, state=app.state)
     app.add_middleware(Guard, hosts=hosts_of(parts.settings), meter=app.state.meter, state=app.state)
     return app

@@ -58,6 +58,7 @@ def log_in(
         return _page(following, "This key is not valid, or was revoked.", HTTPStatus.UNAUTHORIZED)
     except HTTPException as error:
         return _page(following, str(error.detail), error.status_code)
+    # Only to a page of ours: a link to the login could else lead on to anywhere.
     reply = RedirectResponse(_inside(following), HTTPStatus.SEE_OTHER)
     reply.set_cookie(
         SESSION_COOKIE,

@@ -80,6 +80,7 @@ async def api(path: str, request: Request, parts: PartsDep, _visitor: VisitorDep
     """Hand on what is allowed."""
     to = upstream(parts.settings)
     check(request.method, path)
+    # Job variables choose the command that the worker runs: an engineer's key would be as good as a shell.
     if request.method == "POST" and (run := _RUN_FROM_FORM.fullmatch(path.strip("/"))):
         await _check_job_variables(request, to, run["deployment"])
     return await forward(request, to, f"/api/{path}")

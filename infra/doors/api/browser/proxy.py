@@ -58,6 +58,7 @@ class Upstream:
 @asynccontextmanager
 async def opened(app: FastAPI) -> AsyncIterator[None]:
     """Keep the client that all requests share while the block runs."""
+    # No proxy of the environment: it would be shown what these servers ask of their clients.
     async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
         app.state.proxy = client
         yield

@@ -63,6 +63,7 @@ def admin_key_file(home: Path) -> Path:
 
 def write_private(path: Path, text: str) -> None:
     """Write *text* whole or not at all, readable by this user alone."""
+    # Opened with its mode, not changed to it: there is no moment in which others may read it.
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:

@@ -17,6 +17,7 @@ def lock_home(home: Path) -> int:
     home.chmod(0o700)
     descriptor = os.open(home / "up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        # A lock and no file with a process's number: that number may be another process's after a crash.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         pid = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
