@@ -88,8 +88,11 @@ def status(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as
         found.slots,
         none="No realtime slot.",
     )
-    health = found.health
     terminal().print()
+    _show_health(found.health)
+
+
+def _show_health(health: _Health) -> None:
     lines(
         [
             ("Prefect answers", health.orchestrator),
