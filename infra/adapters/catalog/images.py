@@ -25,7 +25,12 @@ def by_key(session: Session, dataset_id: str, key: str) -> Image:
     Raises:
         NotFoundError: If the data set has no such image.
     """
-    image = session.scalar(select(Image).where(Image.dataset_id == dataset_id, Image.key == key))
+    image = find(session, dataset_id, key)
     if image is None:
         raise NotFoundError("image", key)
     return image
+
+
+def find(session: Session, dataset_id: str, key: str) -> Image | None:
+    """Return one image by the id that callers use; None if the data set has no such image."""
+    return session.scalar(select(Image).where(Image.dataset_id == dataset_id, Image.key == key))

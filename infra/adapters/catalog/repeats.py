@@ -48,6 +48,22 @@ def once(request: Once) -> Iterator[None]:
         _current.reset(token)
 
 
+@contextmanager
+def undone_if_lost() -> Iterator[None]:
+    """Have the request's key noted again if the unit in the block is lost after its own end, with those it waited for.
+
+    Raises: what the block raises.
+    """
+    request = _current.get()
+    before = request.noted if request is not None else False
+    try:
+        yield
+    except BaseException:
+        if request is not None:
+            request.noted = before
+        raise
+
+
 def install(units: sessionmaker[Session]) -> None:
     """Have every unit of this factory note its request's key."""
     event.listen(units, "before_flush", _note)

@@ -1,10 +1,11 @@
 """Transactions: `read()` for questions, `write()` for one unit.
 
-A unit does SQL and nothing else: no network, no file, no sleep. On SQLite a unit takes the write lock at its
-beginning (`BEGIN IMMEDIATE`), so it is alone; threads of one process queue at a lock of ours first, which is fairer
-than SQLite's own sleep-and-retry. On PostgreSQL a unit runs READ COMMITTED and locks its rows (`lock`) in the order
-dataset, job (ascending id), experiment, slot. Constraints lock rows in an order of their own, so two units can still
-wait for each other: PostgreSQL ends one of them, and `unit` runs it again.
+A unit does SQL and nothing else: no network, no file, no sleep. On SQLite a unit has the write lock from its beginning
+(`BEGIN IMMEDIATE`), so it is alone; threads of one process take turns in a transaction that is committed for all of
+them (`groups`), which is fairer than SQLite's own sleep-and-retry, and asks the disk once. On PostgreSQL a unit runs
+READ COMMITTED and locks its rows (`lock`) in the order dataset, job (ascending id), experiment, slot. Constraints lock
+rows in an order of their own, so two units can still wait for each other: PostgreSQL ends one of them, and `unit` runs
+it again.
 """
 
 import random
@@ -13,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
 from typing import Any, TypeVar
 
 from alembic import command
@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from infra.adapters.catalog import news, repeats, texts
+from infra.adapters.catalog.groups import Groups
 
 _Row = TypeVar("_Row", bound=tuple[Any, ...])
 _Found = TypeVar("_Found")
@@ -39,7 +40,6 @@ class Catalog:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._writers = Lock()
         self._reader = _engine(self.url.render_as_string(hide_password=False), self.is_sqlite, begin="BEGIN")
         self._writer = (
             _engine(self.url.render_as_string(hide_password=False), is_sqlite=True, begin="BEGIN IMMEDIATE")
@@ -48,6 +48,7 @@ class Catalog:
         )
         self._read_session = sessionmaker(self._reader, expire_on_commit=False)
         self._write_session = sessionmaker(self._writer, expire_on_commit=False)
+        self._groups = Groups(self._writer)
         news.install(self._write_session)
         repeats.install(self._write_session)
 
@@ -64,8 +65,10 @@ class Catalog:
             with self._write_session.begin() as session:
                 yield session
             return
-        with self._writers, self._write_session.begin() as session:
-            yield session
+        with repeats.undone_if_lost(), self._groups.turn() as connection:
+            session = self._write_session(bind=connection, join_transaction_mode="create_savepoint")
+            with session, session.begin():
+                yield session
 
     def unit(self, work: Callable[[Session], _Found]) -> _Found:
         """Run *work* as one unit and return what it returns.
