@@ -18,7 +18,7 @@ from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
 from tasks.selection import back
 from tasks.selection import skip as skipping
-from tasks.selection.leases import touch_lease
+from tasks.selection.leases import is_due, touch_lease
 from tasks.selection.next_image import next_image
 
 _log = logging.getLogger(__name__)
@@ -171,9 +171,13 @@ def fetch(parts: Parts, caller: Caller, dataset_id: str, key: str, *, client_id:
 
 
 def touch(parts: Parts, caller: Caller, dataset_id: str, image_id: int, client_id: str = "") -> None:
-    """Keep the caller's lease of an image that they work on alive."""
+    """Keep the caller's lease of an image that they work on alive; at most one write in half a minute."""
+    holder, lease_s = holder_of(caller, client_id), parts.settings.image_lease_s
+    with parts.catalog.read() as session:
+        if not is_due(session, dataset_id, image_id, holder, lease_s):
+            return
     with parts.catalog.write() as session:
-        touch_lease(session, dataset_id, image_id, holder_of(caller, client_id), parts.settings.image_lease_s)
+        touch_lease(session, dataset_id, image_id, holder, lease_s)
 
 
 def reason_sent_back(parts: Parts, caller: Caller, image: Image, client_id: str = "") -> str:

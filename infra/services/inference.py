@@ -65,10 +65,11 @@ def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) ->
             raise InvalidRequestError(no_model_yet(session, experiment))
         dataset_id = asked.dataset_id or _dataset(catalog.uses(session, [experiment.id])[experiment.id])
         dataset_catalog.get(session, caller.org, dataset_id)
-    # An image that came to the store a moment ago is known only after another look.
-    look_again(parts, dataset_id, [asked.image])
-    with parts.catalog.read() as session:
-        image = image_catalog.by_key(session, dataset_id, asked.image)
+        image = image_catalog.find(session, dataset_id, asked.image)
+    if image is None:
+        look_again(parts, dataset_id, [asked.image])
+        with parts.catalog.read() as session:
+            image = image_catalog.by_key(session, dataset_id, asked.image)
     images.touch(parts, caller, dataset_id, image.id, asked.client_id)
     give_up = time.monotonic() + WAIT_S
     while True:

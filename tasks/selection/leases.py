@@ -19,6 +19,7 @@ from tasks.selection.said import ANY, annotators_of
 from tasks.selection.unspoken import settle_unspoken
 
 LEASE_S = 3600.0
+TOUCHED_EVERY_S = 30.0
 
 
 def take(
@@ -57,6 +58,16 @@ def touch_lease(session: Session, dataset_id: str, image_id: int, holder: str, l
     """Extend the holder's lease of an image that they work on; others' leases are left alone."""
     mine = and_(Lease.dataset_id == dataset_id, Lease.image_id == image_id, Lease.holder == holder)
     session.execute(update(Lease).where(mine).values(until=now() + lease_s))
+
+
+def is_due(session: Session, dataset_id: str, image_id: int, holder: str, lease_s: float) -> bool:
+    """Say whether the holder has a lease of this image that is worth a write: not extended within half a minute.
+
+    Whoever waits for a prediction would wait for the write, too, and for all writes before it.
+    """
+    mine = and_(Lease.dataset_id == dataset_id, Lease.image_id == image_id, Lease.holder == holder)
+    worth = Lease.until < now() + lease_s - min(TOUCHED_EVERY_S, lease_s / 4)
+    return session.scalar(select(Lease.image_id).where(mine, worth)) is not None
 
 
 def end_leases(session: Session, image: Image) -> None:

@@ -6,7 +6,7 @@ from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Image, Lease
 from infra.adapters.catalog.tables.base import now
 from tasks.rounds.count import notify
-from tasks.selection.leases import LEASE_S, touch_lease
+from tasks.selection.leases import LEASE_S, is_due, touch_lease
 from tasks.selection.next_image import next_image
 from tests.builders import World, build, notice
 
@@ -46,6 +46,19 @@ def test_a_request_about_the_image_extends_its_holders_lease_and_nobody_elses(ca
     left = _left_s(catalog)
     assert left[mine] > 0.99 * HOURS
     assert left[other] < 0.11 * HOURS
+
+
+def test_a_lease_is_written_again_half_a_minute_later_and_only_for_its_holder(catalog: Catalog) -> None:
+    world = build(catalog, images=1)
+    image = _next(catalog, world, "ann")
+
+    def due(holder: str) -> bool:
+        with catalog.read() as session:
+            return is_due(session, world.dataset, image, holder, LEASE_S)
+
+    assert not due("ann")
+    _clock_goes(catalog, 31)
+    assert (due("ann"), due("bob")) == (True, False)
 
 
 def test_who_asks_for_more_than_they_may_have_gives_back_what_they_touched_longest_ago(catalog: Catalog) -> None:
