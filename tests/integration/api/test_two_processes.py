@@ -5,14 +5,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import func, select
 
 from configs.settings import Settings
+from infra.adapters.catalog.session import Catalog
+from infra.adapters.catalog.tables import Dataset, HookMessage, Outbox
+from infra.adapters.catalog.tables.base import new_id
+from infra.adapters.security.webhooks import signed
 from infra.services import people
 from infra.services.callers import Role
 from infra.wiring import Parts
@@ -59,7 +65,7 @@ def _start(home: Path, catalog_url: str, port: int) -> "subprocess.Popen[bytes]"
         )
 
 
-def test_two_processes_are_one_installation(two: list[httpx.Client], folder: Path) -> None:
+def test_two_processes_are_one_installation(two: list[httpx.Client], folder: Path, postgresql_url: str) -> None:
     first, second = two
     base = f"/api/v1/orgs/{ORG}"
 
@@ -98,3 +104,41 @@ def test_two_processes_are_one_installation(two: list[httpx.Client], folder: Pat
     login = first.post("/api/v1/login", json={"ngc_api_key": first.headers["Authorization"].removeprefix("Bearer ")})
     token = {"Authorization": f"Bearer {login.json()['token']}"}
     assert second.get(f"{base}/datasets/{dataset}", headers=token).status_code == 200
+
+    _a_cookie_of_one_is_good_at_the_other_until_the_logout_at_either(two, f"/jobs/{loop}")
+    _a_message_that_comes_to_both_at_once_is_taken_in_once(two, Catalog(postgresql_url))
+
+
+def _a_cookie_of_one_is_good_at_the_other_until_the_logout_at_either(two: list[httpx.Client], page: str) -> None:
+    key = two[0].headers["Authorization"].removeprefix("Bearer ")
+    first, second = (httpx.Client(base_url=api.base_url, timeout=60, trust_env=False) for api in two)
+    with first, second:
+        assert first.post("/login", data={"key": key}).status_code == 303
+        cookie = dict(first.cookies)
+        second.cookies.update(cookie)
+        assert second.get(page).status_code == 200
+        assert second.post("/logout").status_code == 303
+        first.cookies.update(cookie)
+        assert first.get(page).status_code == 401
+
+
+def _a_message_that_comes_to_both_at_once_is_taken_in_once(two: list[httpx.Client], catalog: Catalog) -> None:
+    with catalog.write() as session:
+        pacs = Dataset(id=new_id(), org=ORG, name="pacs", spec={"kind": "dicomweb", "url": "http://127.0.0.1:9/"})
+        session.add(pacs)
+    hook = two[0].post("/api/teachback/v1/hooks", json={"dataset": pacs.id}).json()
+    body = b'{"data": {"series": "1.2.3"}}'
+    headers = {**signed([hook["secret"]], "one", body, datetime.now(UTC)), "Prefer": "respond-async"}
+
+    def tell(api: httpx.Client) -> tuple[int, str]:
+        reply = api.post(hook["path"], content=body, headers=headers)
+        return reply.status_code, reply.json()["reason"]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(tell, two * 4))
+    assert {status for status, _ in answers} == {202}
+    assert [tell(api) for api in two] == [(202, "this message came before")] * 2
+    with catalog.read() as session:
+        assert session.scalar(select(func.count()).where(Outbox.kind == "arrival")) == 1
+        assert session.scalar(select(func.count()).select_from(HookMessage)) == 1
+    catalog.close()
