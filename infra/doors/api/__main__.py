@@ -6,6 +6,7 @@ import sys
 import uvicorn
 
 from configs.settings import Settings
+from infra.adapters.cache.scratch import use_scratch
 from infra.adapters.security.redact import guard
 from infra.doors.api.app import create_app
 from infra.wiring import open_parts
@@ -20,6 +21,7 @@ def main() -> None:
     for noisy in ("httpx", "httpcore", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     parts = open_parts(settings)
+    use_scratch(settings.home / "work" / "tmp")
     guard(logging.getLogger().handlers, parts.redactor)
     try:
         uvicorn.run(

@@ -8,6 +8,7 @@ from threading import Event
 
 from configs.errors import UpstreamError
 from configs.settings import Settings
+from infra.adapters.cache.scratch import use_scratch
 from infra.doors.realtime.logs import log_to_file
 from infra.doors.realtime.slot import EXIT_FAILED, SlotProcess
 from infra.wiring import open_parts
@@ -20,6 +21,7 @@ def main() -> int:
     slot_id: str = arguments.parse_args().slot
     settings = Settings()
     parts = open_parts(settings)
+    use_scratch(settings.home / "work" / "tmp")
     log_to_file(settings.home / "logs", slot_id, parts.redactor)
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
