@@ -55,8 +55,9 @@ def release(parts: Parts, label_id: str, names: Mapping[int, str], actor: str) -
 
     annotated = row.annotated
     if names:
-        # Of the names that nobody gave, it speaks about those that it marks.
-        marked = [here.known[value] for value in checked.values]
+        # Of the names that nobody gave, it speaks about those that it marks. Where no experiment learns from here any
+        # more there are none: then its values mean what was said, and nothing else.
+        marked = [here.known[value] for value in checked.values if value in here.known]
         annotated = sorted({*names.values(), *(row.annotated or before.values()), *marked})
 
     def released(session: Session) -> None:

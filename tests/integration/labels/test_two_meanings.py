@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from infra.adapters.catalog.tables import Experiment, ExperimentDataset, ModelVersion
-from infra.adapters.catalog.tables.base import new_id
+from infra.adapters.catalog.tables.base import new_id, now
 from tasks.labels.release import release
 from tasks.labels.save import LabelParams, save_label
 from tests.integration.labels.conftest import LABELS, Clinic, label_file
@@ -37,6 +38,19 @@ def test_it_waits_until_somebody_says_what_its_values_mean(folder: Clinic, tmp_p
     release(folder.parts, saved.label_id, {1: "liver", 2: "spleen"}, "ann")
     [row] = folder.rows()
     assert (row.state, row.names) == ("active", {"1": "liver", "2": "spleen"})
+
+
+@pytest.mark.usefixtures("version")
+def test_it_is_released_by_name_when_both_experiments_are_gone(folder: Clinic, tmp_path: Path) -> None:
+    mask = label_file(tmp_path / "a.nii.gz")
+    saved = save_label(folder.parts, folder.dataset, folder.image, mask, LabelParams(), "ann")
+    with folder.parts.catalog.write() as session:
+        session.execute(update(Experiment).values(deleted_at=now()))
+
+    release(folder.parts, saved.label_id, {1: "liver", 2: "spleen"}, "ann")
+
+    [row] = folder.rows()
+    assert (row.state, row.annotated) == ("active", ["liver", "spleen"])
 
 
 @pytest.mark.usefixtures("version")
