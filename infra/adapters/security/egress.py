@@ -125,10 +125,12 @@ class _GuardedAdapter(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make urllib3's pools, with connections of ours."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _pools(self._policy.addresses)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        """Refuse an address that is none of ours to call before anything of it is looked up; raises as `check`."""
         _host_of(request.url or "")
         return super().send(request, *args, **kwargs)
 
