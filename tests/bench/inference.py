@@ -11,7 +11,7 @@ from typing import TypeVar
 import httpx
 import torch
 
-from tests.bench import unet
+from tests.bench import peer, unet
 from tests.bench.bare import Bare, dice, naive
 from tests.bench.frame import Bench, Row, at_least, at_most, percentile, reported
 from tests.bench.served import Served, serving
@@ -35,6 +35,9 @@ def rows(bench: Bench) -> Iterator[Row]:
         yield from _again(bench, served, client)
         yield from _beside(bench, served, client)
         yield from _two(bench, served)
+        images = served.images
+    if bench.peer is not None:
+        yield from peer.rows(bench, bench.peer, images, bench.folder / "weights.safetensors")
 
 
 def _forward(bench: Bench, bare: Bare, network: torch.nn.Module) -> Iterator[Row]:

@@ -11,21 +11,31 @@ from pathlib import Path
 from typing import IO
 
 import httpx
+from sqlalchemy import delete
 
 from configs.settings import Settings
-from infra.adapters.catalog.tables import Bundle, Dataset, Experiment, ExperimentDataset, ModelVersion, Organisation
+from configs.states import SlotState
+from infra.adapters.catalog.tables import (
+    Bundle,
+    Dataset,
+    Experiment,
+    ExperimentDataset,
+    ModelVersion,
+    Organisation,
+    Outbox,
+    Slot,
+)
 from infra.services import people
 from infra.services.callers import Role
 from infra.wiring import Parts, open_parts
 from tasks.images.sync import sync_dataset
 from tasks.publishing.publish import publish_by_person
-from tasks.serving.slots import wait_ready, want
+from tasks.serving.slots import want
 from tests.bench import unet
 from tests.processes import end, free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 ORG, BUNDLE = "clinic", "b" * 64
-_UP_S = 180.0
 _CALL_S = 120.0
 
 
@@ -106,10 +116,12 @@ def serving(folder: Path, images: int) -> Iterator[Served]:
         made = people.create_key(parts, people.operator(ORG), name="the bench", role=Role.ANNOTATOR)
         with parts.catalog.write() as session:
             slot = want(session, session.get_one(Experiment, experiment), 0).id
+            session.execute(delete(Outbox))  # no Prefect is to start it
         said = stack.enter_context((folder / "processes.log").open("wb"))
-        _start(stack, parts, said, "infra.doors.api")
-        _start(stack, parts, said, "infra.doors.realtime", "--slot", slot)
-        wait_ready(parts, slot, _UP_S)
+        processes = [
+            _start(stack, parts, said, "infra.doors.realtime", "--slot", slot),
+            _start(stack, parts, said, "infra.doors.api"),
+        ]
         served = Served(
             parts=parts,
             address=f"http://127.0.0.1:{settings.port}",
@@ -120,7 +132,9 @@ def serving(folder: Path, images: int) -> Iterator[Served]:
             images=pictures,
             log=settings.home / "logs" / f"slot-{slot}.jsonl",
         )
-        wait_until(lambda: _up(served), "the API", steps=900)
+        wait_until(lambda: _has_ended(processes) or _up(served, slot), "the API and the slot", steps=3000)
+        if _has_ended(processes):
+            raise ValueError(f"The API or the slot ended at once: {(folder / 'processes.log').read_text()[-300:]}")
         yield served
 
 
@@ -151,7 +165,7 @@ def _fill(parts: Parts, images: Path) -> tuple[str, str]:
     return dataset.id, experiment.id
 
 
-def _start(stack: ExitStack, parts: Parts, said: IO[bytes], module: str, *arguments: str) -> None:
+def _start(stack: ExitStack, parts: Parts, said: IO[bytes], module: str, *arguments: str) -> "subprocess.Popen[bytes]":
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         env=parts.settings.child_environment(),
@@ -162,9 +176,17 @@ def _start(stack: ExitStack, parts: Parts, said: IO[bytes], module: str, *argume
         start_new_session=True,
     )
     stack.callback(end, process)
+    return process
 
 
-def _up(served: Served) -> bool:
+def _has_ended(processes: "list[subprocess.Popen[bytes]]") -> bool:
+    return any(process.poll() is not None for process in processes)
+
+
+def _up(served: Served, slot: str) -> bool:
+    with served.parts.catalog.read() as session:
+        if session.get_one(Slot, slot).state != SlotState.READY:
+            return False
     try:
         with served.client() as client:
             return client.get("/experiments").is_success
