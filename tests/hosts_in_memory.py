@@ -1,116 +1,70 @@
-"""Bundle hosts in memory, for tests of what we do with their answers rather than of bundles."""
+"""Bundle hosts that are no processes: a test says what they answer."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-from safetensors.numpy import save_file
-
-from configs.wire.host import (
-    CaseResult,
-    EvaluateRequest,
-    HostCommand,
-    HostMessage,
-    HostRequest,
-    Progress,
-    TrainRequest,
-    TrainResult,
-)
+from configs.wire.host import HostCommand, HostMessage, HostRequest
 from infra.adapters.compute.base import CageLevel
+from infra.wiring import Parts
 
-PerLabel = dict[str, float | None]
+
+class HostInMemory:
+    """One host; what a test does not expect of it is an error."""
+
+    pid = 0
+
+    def messages(self) -> Iterator[HostMessage]:
+        """Say what there is to say."""
+        raise NotImplementedError
+
+    def send(self, command: HostCommand) -> None:
+        """Take a command."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Be asked to end."""
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        """Be ended."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End."""
 
 
-@dataclass
 class HostsInMemory:
-    """Trains nothing and scores as the test says.
+    """Starts such hosts."""
 
-    Attributes:
-        score: Returns a version's score on a case by label name; both are ids. None = nothing but background.
-        meanwhile: Called once while the next evaluation runs.
-        asked: What each evaluation asked: version → cases.
-    """
+    level: CageLevel = "limits"
 
-    score: Callable[[str, str], PerLabel | None] = lambda _version, _case: {"liver": 0.5}
-    meanwhile: Callable[[], None] | None = None
-    asked: list[dict[str, list[str]]] = field(default_factory=list)
-    trained: list[TrainRequest] = field(default_factory=list)
-
-    @property
-    def level(self) -> CageLevel:
-        return "limits"
+    def host(self, request: HostRequest, work: Path) -> HostInMemory:
+        """Return the host that is started on a request."""
+        raise NotImplementedError
 
     def start(
         self,
         request: HostRequest,
         *,
-        work: Path,  # noqa: ARG002 - the Protocol's
-        bundle: Path,  # noqa: ARG002 - the Protocol's
-        readable: Sequence[Path] = (),  # noqa: ARG002 - the Protocol's
-        writable: Sequence[Path] = (),  # noqa: ARG002 - the Protocol's
-        threads: int | None = None,  # noqa: ARG002 - the Protocol's
-    ) -> "HostInMemory":
-        return HostInMemory(self, request)
+        work: Path,
+        bundle: Path,
+        readable: Sequence[Path] = (),
+        writable: Sequence[Path] = (),
+        threads: int | None = None,
+    ) -> HostInMemory:
+        """Start one."""
+        del bundle, readable, writable, threads
+        return self.host(request, work)
 
-    def answers(self, request: HostRequest) -> Iterator[HostMessage]:
-        """Answer a training or an evaluation."""
-        if isinstance(request, TrainRequest):
-            yield from self._train(request)
-        elif isinstance(request, EvaluateRequest):
-            yield from self._evaluate(request)
-
-    def _train(self, request: TrainRequest) -> Iterator[HostMessage]:
-        self.trained.append(request)
-        path = Path(request.out) / "weights.safetensors"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"weight": np.array([len(self.trained)], np.float32)}, path)
-        yield Progress(epoch=0, max_epoch=1, step=1, max_step=1)
-        yield TrainResult(weights=str(path), epoch=1, steps=1, train_s=0.1)
-
-    def _evaluate(self, request: EvaluateRequest) -> Iterator[HostMessage]:
-        every = [case.id for case in request.cases]
-        asked = request.asked if request.asked is not None else dict.fromkeys(request.versions, every)
-        self.asked.append(asked)
-        happens, self.meanwhile = self.meanwhile, None
-        if happens is not None:
-            happens()
-        for version, cases in asked.items():
-            for case in cases:
-                yield _result(version, case, self.score(version, case))
-
-
-class HostInMemory:
-    """One host of `HostsInMemory`."""
-
-    pid = 0
-
-    def __init__(self, hosts: HostsInMemory, request: HostRequest) -> None:
-        self._hosts, self._request = hosts, request
-
-    def messages(self) -> Iterator[HostMessage]:
-        yield from self._hosts.answers(self._request)
-
-    def send(self, command: HostCommand) -> None: ...
-
-    def stop(self) -> None: ...
-
-    def kill(self) -> None: ...
-
-    def __enter__(self) -> Self:
+    def put_into(self, parts: Parts) -> Self:
+        """Have these parts start hosts here."""
+        parts.__dict__["hosts"] = self  # where the property keeps what it opened
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-def _result(version: str, case: str, score: PerLabel | None) -> CaseResult:
-    per_label: PerLabel = {"liver": 0.0} if score is None else score
-    found = [value for value in per_label.values() if value is not None]
-    mean = sum(found) / len(found) if found else None
-    return CaseResult(
-        case=case, version=version, per_label=per_label, mean=mean, empty=score is None, finite=True, metric="mean_dice"
-    )

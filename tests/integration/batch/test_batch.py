@@ -1,11 +1,9 @@
 """A batch of predictions: written whole, gone on with after a loss, and no label to learn from."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
-from types import TracebackType
-from typing import Self
 from uuid import uuid4
 
 import nibabel as nib
@@ -20,7 +18,6 @@ from configs.specs.dataset import DatasetSpec
 from configs.states import JobStatus
 from configs.wire.host import Failed, HostCommand, HostMessage, HostRequest, Load, Loaded, Predict, Prediction, Ready
 from infra.adapters.catalog.tables import Dataset, Experiment, Image, Label
-from infra.adapters.compute.base import CageLevel
 from infra.wiring import Parts
 from tasks.batch.predict import finish_batch, predict_batch
 from tasks.batch.start import start_batch
@@ -34,41 +31,29 @@ from tasks.rounds import work
 from tests.builders import BUNDLE, World, build, job
 from tests.dicom_series import asymmetric, make_series, oblique_affine
 from tests.fixtures_orthanc import Orthanc
+from tests.hosts_in_memory import HostInMemory, HostsInMemory
 from tests.runs_in_memory import RunsInMemory
 
 NAMES = ("p1/a", "p1/b", "p2/c")
 SHAPE = (3, 4, 5)
 
 
-class ServingHosts:
+class ServingHosts(HostsInMemory):
     """Starts hosts that answer each prediction with ones; *dies_at* ends a host at that prediction."""
-
-    level: CageLevel = "limits"
 
     def __init__(self, folder: Path, *, dies_at: int | None = None, unreadable: int | None = None) -> None:
         self.folder, self.dies_at, self.unreadable = folder, dies_at, unreadable
         self.predicted = 0
 
-    def start(
-        self,
-        request: HostRequest,
-        *,
-        work: Path,
-        bundle: Path,
-        readable: Sequence[Path] = (),
-        writable: Sequence[Path] = (),
-        threads: int | None = None,
-    ) -> "ServingHost":
+    def host(self, request: HostRequest, work: Path) -> "ServingHost":
         """Start one."""
-        del request, bundle, readable, writable, threads
+        del request
         (work / "in").mkdir(parents=True)
         return ServingHost(self)
 
 
-class ServingHost:
+class ServingHost(HostInMemory):
     """One of them."""
-
-    pid = 0
 
     def __init__(self, hosts: ServingHosts) -> None:
         self._hosts = hosts
@@ -96,18 +81,7 @@ class ServingHost:
         nib.save(nib.Nifti1Image(np.ones(image.shape, dtype=np.uint8), image.affine), path)
         self._said.put(Prediction(id=command.id, version=command.version, path=str(path), seconds=0.1))
 
-    def stop(self) -> None:
-        raise NotImplementedError
-
     def kill(self) -> None:
-        return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
         return
 
 
@@ -132,9 +106,7 @@ def world(parts: Parts, tmp_path: Path) -> World:
 @pytest.fixture
 def hosts(parts: Parts, tmp_path: Path) -> ServingHosts:
     (tmp_path / "out").mkdir()
-    hosts = ServingHosts(tmp_path / "out")
-    parts.__dict__["hosts"] = hosts  # where the property keeps what it opened
-    return hosts
+    return ServingHosts(tmp_path / "out").put_into(parts)
 
 
 def _ask(parts: Parts, world: World, spec: BatchSpec | None = None) -> str:

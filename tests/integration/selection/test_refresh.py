@@ -1,9 +1,7 @@
 """Scores are refreshed in order of use, in shards, go on after a kill, and end when a newer model is out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import nibabel as nib
 import numpy as np
@@ -11,9 +9,8 @@ import pytest
 from sqlalchemy import select
 
 from configs.errors import BundleError, HostDiedError
-from configs.wire.host import Failed, HostCommand, HostMessage, HostRequest, ImageScore, Ready, ScoreRequest
+from configs.wire.host import Failed, HostMessage, HostRequest, ImageScore, Ready, ScoreRequest
 from infra.adapters.catalog.tables import Candidate, Dataset, Experiment, Image, ModelVersion
-from infra.adapters.compute.base import CageLevel
 from infra.wiring import Parts
 from tasks.images.sync import sync_dataset
 from tasks.rounds.count import notify
@@ -22,45 +19,33 @@ from tasks.selection.next_image import next_image
 from tasks.selection.refresh import refresh_experiment, refresh_scores
 from tasks.selection.scores import keep_score
 from tests.builders import BUNDLE, World, add_version, build, notice, second_experiment
+from tests.hosts_in_memory import HostInMemory, HostsInMemory
 
 NAMES = ("a", "b", "c", "d", "e")
 
 
-class ToldHosts:
+class ToldHosts(HostsInMemory):
     """Starts bundle hosts that score each image by its place in the request, and do what is said in between.
 
     Args:
         between: Called before each score with the number of scores so far; may raise what ends the host.
     """
 
-    level: CageLevel = "limits"
-
     def __init__(self, between: Callable[[int], HostMessage | None] = lambda _: None) -> None:
         self.between = between
         self.requests: list[ScoreRequest] = []
         self.scored = 0
 
-    def start(
-        self,
-        request: HostRequest,
-        *,
-        work: Path,
-        bundle: Path,
-        readable: Sequence[Path] = (),
-        writable: Sequence[Path] = (),
-        threads: int | None = None,
-    ) -> "ToldHost":
+    def host(self, request: HostRequest, work: Path) -> "ToldHost":
         """Start one."""
-        del work, bundle, readable, writable, threads
+        del work
         assert isinstance(request, ScoreRequest)
         self.requests.append(request)
         return ToldHost(self, request)
 
 
-class ToldHost:
+class ToldHost(HostInMemory):
     """One of them."""
-
-    pid = 0
 
     def __init__(self, hosts: ToldHosts, request: ScoreRequest) -> None:
         self._hosts, self._request = hosts, request
@@ -71,23 +56,6 @@ class ToldHost:
             said = self._hosts.between(self._hosts.scored)
             self._hosts.scored += 1
             yield said or ImageScore(image=case.id, score=1 / self._hosts.scored, by="flips")
-
-    def send(self, command: HostCommand) -> None:
-        raise NotImplementedError
-
-    def stop(self) -> None:
-        raise NotImplementedError
-
-    def kill(self) -> None:
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return
 
 
 @pytest.fixture
@@ -110,9 +78,7 @@ def world(parts: Parts, tmp_path: Path) -> World:
 
 
 def _hosts(parts: Parts, between: Callable[[int], HostMessage | None] = lambda _: None) -> ToldHosts:
-    hosts = ToldHosts(between)
-    parts.__dict__["hosts"] = hosts  # where the property keeps what it opened
-    return hosts
+    return ToldHosts(between).put_into(parts)
 
 
 def _asked(hosts: ToldHosts) -> list[list[int]]:
