@@ -82,6 +82,11 @@ class Settings(BaseSettings):
         description="Socket of the process that bundle hosts are forked from; default: in the home folder, which `up`"
         " starts; off: every host starts cold.",
     )
+    warm_flows: str = Field(
+        default="",
+        description="Socket of the process that flow runs are forked from; default: in the home folder, which `up`"
+        " starts; off: every run starts cold.",
+    )
 
     testing: bool = False
     failpoint: str = Field(
@@ -128,6 +133,13 @@ class Settings(BaseSettings):
         if self.warm_host == "off":
             return None
         return Path(self.warm_host).absolute() if self.warm_host else self.home / "run" / "warm.sock"
+
+    @property
+    def flows_socket(self) -> Path | None:
+        """Where the process listens that flow runs are forked from; None: every run is started."""
+        if self.warm_flows == "off":
+            return None
+        return Path(self.warm_flows).absolute() if self.warm_flows else self.home / "run" / "flows.sock"
 
     @property
     def single_machine(self) -> bool:

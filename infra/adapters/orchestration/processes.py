@@ -52,8 +52,13 @@ def worker_command(pool: str) -> list[str]:
     return [sys.executable, "-m", "prefect", "worker", "start", "--type", "process", "--pool", pool]
 
 
+def warm_command(address: Path) -> list[str]:
+    """Return the command of the process that flow runs are forked from, in a worker's environment."""
+    return [sys.executable, "-m", "infra.adapters.orchestration.warm", str(address)]
+
+
 def worker_environment(
-    base: Mapping[str, str], *, home: Path, url: str, auth: str | None, root: Path
+    base: Mapping[str, str], *, home: Path, url: str, auth: str | None, root: Path, warm: Path | None = None
 ) -> dict[str, str]:
     """Return the environment of a worker, which its flow runs inherit.
 
@@ -63,6 +68,7 @@ def worker_environment(
         url: Prefect's API.
         auth: `user:password`, when the server asks for it.
         root: The checkout: the deployments' pull step goes there, and flows import from there.
+        warm: The socket of the process that flow runs are forked from; None = each is started.
     """
     python = str(Path(sys.executable).parent)
     return {
@@ -71,6 +77,7 @@ def worker_environment(
         "PATH": os.pathsep.join(filter(None, [python, base.get("PATH", "")])),  # `python` in a job's command is ours
         "PYTHONPATH": os.pathsep.join(filter(None, [str(root), base.get("PYTHONPATH", "")])),
         "TEACHBACK_ROOT": str(root),
+        "TEACHBACK_WARM_FLOWS": str(warm) if warm else "off",
         "PREFECT_WORKER_QUERY_SECONDS": str(POLL_S),
         "PREFECT_WORKER_CANCELLATION_POLL_SECONDS": "2",
         "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",

@@ -50,7 +50,12 @@ def worker(
 def _environment(settings: Settings) -> dict[str, str]:
     auth = settings.prefect_auth.get_secret_value() if settings.prefect_auth else None
     return prefect.worker_environment(
-        settings.child_environment(), home=settings.home, url=settings.prefect_api_url, auth=auth, root=ROOT
+        settings.child_environment(),
+        home=settings.home,
+        url=settings.prefect_api_url,
+        auth=auth,
+        root=ROOT,
+        warm=settings.flows_socket,
     )
 
 

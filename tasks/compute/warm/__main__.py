@@ -13,11 +13,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from configs.wire.listen import listen
 from tasks.compute import confine, lean
 from tasks.compute.answer import HANDLERS
 from tasks.compute.warm import title
 from tasks.compute.warm.child import cage_works
-from tasks.compute.warm.listener import listen
 from tasks.compute.warm.server import Server
 
 # A bundle names these in its configuration; MONAI itself imports them when first used.

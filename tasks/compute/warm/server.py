@@ -13,10 +13,10 @@ from typing import Literal
 from pydantic import BaseModel
 
 from configs.wire.framing import frame, read_frame
+from configs.wire.listen import is_ours
 from configs.wire.warm import Ended, Refused, Start, Started
 from tasks.compute.cage.enter import CAGED
 from tasks.compute.warm import child
-from tasks.compute.warm.listener import is_ours
 
 _PATIENCE_S = 2.0
 _DESCRIPTORS = 2

@@ -73,7 +73,19 @@ def parts_of(settings: Settings, ports: Ports) -> list[Part]:
             answers=f"{api_address(settings.host, ports.api)}/api/v1/health/readiness",
         ),
     ]
-    return [*parts, *_warm(settings, after=tuple(part.name for part in parts if part.gates))]
+    after = tuple(part.name for part in parts if part.gates)
+    return [*parts, *_warm_flows(settings, worker_environment, after=after), *_warm(settings, after=after)]
+
+
+def _warm_flows(settings: Settings, environment: dict[str, str], *, after: tuple[str, ...]) -> list[Part]:
+    """Return the process that flow runs are forked from, unless the settings name another or none.
+
+    It stops with the workers, whose flow runs have been asked to end by then: what is left ends with it.
+    """
+    if settings.flows_socket is None or settings.warm_flows:
+        return []
+    command = prefect.warm_command(settings.flows_socket)
+    return [Part("warm-flows", command, environment, needs=after, gates=False, stops=1, grace_s=2.0)]
 
 
 def _warm(settings: Settings, *, after: tuple[str, ...]) -> list[Part]:
@@ -128,5 +140,10 @@ def _worker(pool: str, environment: dict[str, str]) -> Part:
 def _worker_environment(settings: Settings, environment: dict[str, str]) -> dict[str, str]:
     auth = settings.prefect_auth.get_secret_value() if settings.prefect_auth else None
     return prefect.worker_environment(
-        environment, home=settings.home, url=settings.prefect_api_url, auth=auth, root=ROOT
+        environment,
+        home=settings.home,
+        url=settings.prefect_api_url,
+        auth=auth,
+        root=ROOT,
+        warm=settings.flows_socket,
     )

@@ -24,6 +24,21 @@ def test_the_warm_host_comes_last_holds_up_nothing_and_gets_nothing_of_ours(
     assert set(warm.environment) == {"PATH", "LANG", "PYTHONPATH"}
 
 
+def test_flow_runs_are_forked_in_a_workers_environment_that_stops_with_the_workers(tmp_path: Path) -> None:
+    found = {part.name: part for part in parts_of(Settings(home=tmp_path), PORTS)}
+    warm, worker = found["warm-flows"], found["worker-rounds"]
+    assert str(tmp_path / "run" / "flows.sock") in warm.command
+    assert warm.environment == worker.environment
+    assert worker.environment["TEACHBACK_WARM_FLOWS"] == str(tmp_path / "run" / "flows.sock")
+    assert (warm.gates, warm.stops) == (False, worker.stops)
+
+
+def test_without_warm_flows_workers_start_each_run(tmp_path: Path) -> None:
+    found = {part.name: part for part in parts_of(Settings(home=tmp_path, warm_flows="off"), PORTS)}
+    assert "warm-flows" not in found
+    assert found["worker-rounds"].environment["TEACHBACK_WARM_FLOWS"] == "off"
+
+
 @pytest.mark.parametrize("elsewhere", ["off", "/another/warm.sock"])
 def test_a_warm_host_that_is_named_or_not_wanted_is_not_started(tmp_path: Path, elsewhere: str) -> None:
     assert "warm-host" not in {part.name for part in parts_of(Settings(home=tmp_path, warm_host=elsewhere), PORTS)}

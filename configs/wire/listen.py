@@ -1,10 +1,10 @@
-"""The warm process's socket: in a folder of this user alone, spoken to by this user alone."""
+"""A socket of ours on this machine: in a folder of this user alone, spoken to by this user alone."""
 
 import os
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 _PEER = struct.Struct("3i")  # pid, uid, gid: ucred in unix(7)
@@ -13,7 +13,11 @@ _BACKLOG = 64
 
 @contextmanager
 def listen(address: Path) -> Iterator[socket.socket]:
-    """Listen at *address* until the block ends; what an ended process left there is replaced."""
+    """Listen at *address* until the block ends; what an ended process left there is replaced.
+
+    A process that was forked within the block may leave it, too: the socket stays its parent's.
+    """
+    owner = os.getpid()
     address.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     address.parent.chmod(0o700)
     address.unlink(missing_ok=True)
@@ -27,8 +31,8 @@ def listen(address: Path) -> Iterator[socket.socket]:
     finally:
         listener.close()
         os.close(folder)
-        with suppress(FileNotFoundError):
-            address.unlink()
+        if os.getpid() == owner:
+            address.unlink(missing_ok=True)
 
 
 def is_ours(connection: socket.socket) -> bool:
