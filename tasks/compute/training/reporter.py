@@ -94,7 +94,9 @@ class Reporter(Callback):  # type: ignore[misc]  # Lightning's types are not rea
     ) -> None:
         """Give dropout a seed of this step, so that a resumed run repeats it."""
         if isinstance(pl_module, Segmenter):
-            torch.manual_seed((pl_module.seed * 1_000_003 + self.state.steps) * self._team.ranks + self._team.rank)
+            _seed(
+                (pl_module.seed * 1_000_003 + self.state.steps) * self._team.ranks + self._team.rank, pl_module.device
+            )
 
     def on_train_batch_end(
         self,
@@ -212,6 +214,14 @@ class Reporter(Callback):  # type: ignore[misc]  # Lightning's types are not rea
             return _LEAVE
         enough = self._bounds.steps is not None and self.state.steps >= self._bounds.steps
         return _ENOUGH if enough or self.state.seconds >= self._bounds.seconds else _GO_ON
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Seed the generators that a step on *device* draws from: on a processor one, not those of every accelerator."""
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def fill(state: TrainingState, module: LightningModule) -> None:

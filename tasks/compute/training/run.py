@@ -53,7 +53,9 @@ def train(request: TrainRequest, control: Speaker, commands: "SimpleQueue[HostCo
     """
     take_place(team)
     bundle = Bundle(Path(request.bundle))
-    config = bundle.training(check_overrides(request.spec.overrides, bundle.training_keys()))
+    overrides = request.spec.overrides
+    # What a bundle may be told is worked out for those who tell it something: it takes as long as a step.
+    config = bundle.training(check_overrides(overrides, bundle.training_keys()) if overrides else None)
     tier, reason = tier_of(config)
     if config is None or tier != "A":
         raise BundleFaultError(f"This bundle cannot be fine-tuned here (tier {tier}): {reason}")
