@@ -15,6 +15,9 @@ from tests.bench.frame import Bench, Result, Row, machine, markdown, plain, rows
 TOPICS = {
     "inference": "tests.bench.inference",
     "catalog": "tests.bench.catalog",
+    "labels": "tests.bench.labels",
+    "rounds": "tests.bench.rounds",
+    "installation": "tests.bench.installation",
 }
 REPEATS = 3
 

@@ -132,7 +132,7 @@ class _Clinic:
     def warm(self) -> bool:
         """Say whether every process that is forked from is there."""
         run = self.installation.home / "run"
-        return all((run / name).exists() for name in ("warm.sock",))
+        return all((run / name).exists() for name in ("warm.sock", "flows.sock"))
 
     def round(self) -> Timeline:
         """Label every volume anew and wait until the round that this makes due has ended."""
