@@ -10,17 +10,10 @@ def server_command(port: int, *, home: Path) -> list[str]:
 
     It answers only to its own loopback names, so that no page of a browser here reaches it by another.
     """
-    folder = home / "mlflow"
     names = f"127.0.0.1,127.0.0.1:{port},localhost,localhost:{port}"
-    options = {
-        "--host": "127.0.0.1",
-        "--port": str(port),
-        "--workers": "1",
-        "--backend-store-uri": f"sqlite:///{folder / 'mlflow.db'}",
-        "--artifacts-destination": str(folder / "artifacts"),
-        "--allowed-hosts": names,
-    }
-    return [sys.executable, "-m", "mlflow", "server", *(part for option in options.items() for part in option)]
+    options = {"--host": "127.0.0.1", "--port": str(port), "--home": str(home / "mlflow"), "--allowed-hosts": names}
+    module = "infra.adapters.tracking"
+    return [sys.executable, "-m", module, *(part for option in options.items() for part in option)]
 
 
 def server_environment(base: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """`/metrics` and `/logs`: for the operator, with an admin key."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
 
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
@@ -9,10 +10,12 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from pydantic import BaseModel
 
 from infra.doors.api.deps import CallerDep, PartsDep
+from infra.doors.api.errors import answers
 from infra.services import installation
 from infra.services.installation import Numbers
 
-router = APIRouter(tags=["monitoring"])
+_REFUSALS = answers(False, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+router = APIRouter(tags=["monitoring"], responses=_REFUSALS)
 _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 180)
 
 

@@ -1,0 +1,118 @@
+"""From `teachback up` to the first answer, and what the parts hold while nobody asks anything."""
+
+import os
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from infra.doors.cli.supervisor.lifelines import marked
+from tests.bench.frame import Bench, Row, at_most
+from tests.fixtures_installation import ROOT
+from tests.processes import free_port
+
+READY_S = 15.0
+ALL_MB, OURS_MB = 1600.0, 600.0
+_MB = 10**6
+_WAIT_S = 300.0
+_QUIET_S = 3.0
+_QUIET_SHARE = 0.15  # of one core, over _QUIET_S: Prefect's services and the workers' polling go on for ever
+# Words of a command line → the part it belongs to; the first that fits.
+_PARTS = (
+    ("infra.doors.cli.supervisor", "supervisor"),
+    ("infra.doors.api", "API"),
+    ("tasks.compute.warm", "warm host"),
+    ("mlflow", "MLflow"),
+    ("server", "Prefect"),
+    ("worker", "workers"),
+    ("up", "front"),
+)
+_PAGES = frozenset({"Prefect", "MLflow"})
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    """Start on a fresh home, wait until it is idle, add up, stop."""
+    ready, held = [], []
+    for repeat in range(bench.repeats):
+        with _up(bench.folder / str(repeat)) as (front, seconds):
+            ready.append(seconds)
+            _settle(front)
+            held.append(_memory(_family(front, bench.folder / str(repeat))))
+    middle = {part: sorted(each.get(part, 0.0) for each in held)[len(held) // 2] for part in _names(held)}
+    parts = ", ".join(f"{part} {size:.0f}" for part, size in sorted(middle.items(), key=lambda found: -found[1]))
+    yield at_most("`up` to ready, on a new home", READY_S, "s", ready)
+    yield at_most("idle memory of all parts (PSS)", ALL_MB, "MB", [sum(each.values()) for each in held], parts)
+    ours = [sum(size for part, size in each.items() if part not in _PAGES) for each in held]
+    yield at_most("idle memory without the servers behind Prefect's and MLflow's pages", OURS_MB, "MB", ours)
+
+
+@contextmanager
+def _up(home: Path) -> Iterator[tuple[psutil.Process, float]]:
+    """Run `teachback up`, and give its process and the seconds that it took until it was ready."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    command = [Path(sys.executable).parent / "teachback", "up", "--home", str(home), "--port", str(free_port())]
+    began = time.perf_counter()
+    with (home.parent / f"{home.name}.log").open("wb") as errors:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+        )
+    try:
+        assert process.stdout is not None
+        said = process.stdout.readline()  # one line, when it is ready; nothing, when it could not start
+        if b"ready at" not in said:
+            raise RuntimeError(f"`teachback up` did not start; see {errors.name}")
+        yield psutil.Process(process.pid), time.perf_counter() - began
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+        process.kill()
+
+
+def _settle(front: psutil.Process) -> None:
+    """Wait until the parts that come after readiness are there, and the processors rest."""
+    deadline = time.monotonic() + _WAIT_S
+    while time.monotonic() < deadline:
+        before = _seconds(front)
+        time.sleep(_QUIET_S)
+        if _seconds(front) - before < _QUIET_SHARE * _QUIET_S:
+            return
+
+
+def _seconds(front: psutil.Process) -> float:
+    spent = 0.0
+    for process in [front, *front.children(recursive=True)]:
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            spent += times.user + times.system
+    return spent
+
+
+def _family(front: psutil.Process, home: Path) -> list[psutil.Process]:
+    found = {process.pid: process for process in [front, *front.children(recursive=True), *marked(home)]}
+    return [process for pid, process in found.items() if pid != os.getpid()]
+
+
+def _memory(processes: Sequence[psutil.Process]) -> dict[str, float]:
+    """Return each part's proportional set size in MB: pages that several processes share are counted once in all."""
+    found: dict[str, float] = defaultdict(float)
+    for process in processes:
+        with suppress(psutil.Error):
+            found[_part(process.cmdline())] += process.memory_full_info().pss / _MB
+    return dict(found)
+
+
+def _part(command: Sequence[str]) -> str:
+    said = " ".join(command)
+    return next(
+        (part for word, part in _PARTS if f" {word}" in said or word in command), command[0] if command else "?"
+    )
+
+
+def _names(held: Sequence[dict[str, float]]) -> set[str]:
+    return {part for each in held for part in each}
