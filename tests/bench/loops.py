@@ -115,7 +115,7 @@ class Cached(Dataset[Any]):
 def main(cases: list[Case], folder: Path) -> Measured:
     """Train both ways."""
     heard, request = Heard(), _request(cases, folder)
-    ours.Segmenter = Timed  # type: ignore[misc]  # the same, watched
+    ours.Segmenter = Timed  # type: ignore[attr-defined]  # the same, watched
     ours.train(request, heard, SimpleQueue(), Team(), 0)
     plain = Plain(Bundle(SAMPLE))
     loader = DataLoader(

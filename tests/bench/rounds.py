@@ -208,7 +208,7 @@ class _Clinic:
         with self.catalog.read() as session:
             row, attempt = session.get_one(Job, job), session.get_one(Attempt, (job, 1))
             made = select(Outbox.done_at).where(Outbox.kind == OutboxKind.START_FLOW, Outbox.ref == job)
-            marks = dict(session.execute(select(StepMark.step, StepMark.at).where(StepMark.job_id == job)).all())
+            marks = {mark.step: mark.at for mark in session.scalars(select(StepMark).where(StepMark.job_id == job))}
             published = session.scalars(select(Publication.at).where(Publication.job_id == job)).one()
             run_made = session.scalars(made).one()
         states = self._prefect_states(attempt.flow_run_id or "")
