@@ -18,6 +18,7 @@ TeachbackError
 │   ├── OrchestratorError    Prefect
 │   └── TrackingError        MLflow
 ├── CorruptError           stored bytes do not match their hash               500
+├── StorageFullError       this host's disk has no room left                  507
 ├── TaskFailedError        a step of a round failed, in a table's words       500
 ├── SupersededError        this attempt is no longer the current one          409
 ├── NoRoomError            no device here has the memory that is needed       500
@@ -32,6 +33,7 @@ The numbers are what the doors answer; nothing below a door knows them.
 Messages say what was asked for, what was found, and what to do.
 """
 
+import errno
 from collections.abc import Collection
 from difflib import get_close_matches
 
@@ -137,6 +139,19 @@ class TrackingError(UpstreamError):
 
 class CorruptError(TeachbackError):
     """Bytes in our own store do not match the hash that names them."""
+
+
+class StorageFullError(TeachbackError):
+    """This host's disk has no room for what is to be kept."""
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Say whether an error of the operating system or of a database means that a disk has no room."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    beneath = getattr(error, "orig", None)  # what SQLAlchemy was told by the database
+    said = getattr(beneath, "sqlite_errorname", None), getattr(beneath, "sqlstate", None)
+    return isinstance(error, StorageFullError) or said[0] == "SQLITE_FULL" or said[1] == "53100"
 
 
 class SupersededError(TeachbackError):

@@ -148,6 +148,6 @@ def _unpack(source: Path, target: Path, size: int) -> None:
         with gzip.open(source) as packed, target.open("xb") as plain:
             while size > 0 and (chunk := packed.read(min(size, _CHUNK_BYTES))):
                 size -= plain.write(chunk)
-    except (OSError, EOFError, zlib.error) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:  # no other OSError: a full disk is not the image's fault
         msg = f"The image's file cannot be unpacked ({type(error).__name__}): store it again"
         raise InvalidRequestError(msg) from None

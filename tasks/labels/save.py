@@ -16,7 +16,7 @@ from uuid import NAMESPACE_URL, uuid5
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from configs.errors import ConflictError, InvalidRequestError, NotFoundError, StoreError
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError, StorageFullError, StoreError
 from configs.failpoints import fail_point
 from configs.specs.dataset import DatasetSpec
 from configs.states import LabelState
@@ -148,7 +148,7 @@ def grid_of(parts: Parts, dataset_id: str, image: Image) -> tuple[Geometry | Non
     """Return the image's grid; without one, why there will be none: empty = the store may give it later."""
     try:
         return image_of(parts, store_of(parts, dataset_id), image).geometry(), ""
-    except StoreError:
+    except (StoreError, StorageFullError):
         return None, ""
     except (NotFoundError, ConflictError, InvalidRequestError):
         return None, "The image is no longer in its store as it was listed, so the label cannot be compared with it."

@@ -62,7 +62,8 @@ def check(parts: Parts, dataset: str, ledger: Ledger) -> Found:
         if parts.catalog.is_sqlite:
             said = session.scalar(text("PRAGMA integrity_check"))
             miscounted += [] if said == "ok" else [f"SQLite: {said}"]
-    known = {row.store_key: (row, key) for row, key in rows}
+    # A label that waited for its store was acknowledged under an id of ours.
+    known = {name: (row, key) for row, key in rows for name in (row.store_key, f"home/{row.id}")}
     lost = [label for label, told in ledger.acknowledged.items() if not _kept(parts, known.get(label), told)]
     contents = Counter((row.image_id, row.blob) for row, _ in rows)
     doubled = [f"image {image}, twice the same bytes" for (image, _), count in contents.items() if count > 1]

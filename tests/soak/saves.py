@@ -44,7 +44,7 @@ class Annotators:
 
     def __init__(self, place: Place, *, people: int, shape: Shape, images: int, contents: int | None = None) -> None:
         self.ledger = Ledger()
-        self.sent = 0
+        self.in_flight = 0
         self.refused: list[str] = []
         self.api: Api | None = None
         self._place = place
@@ -52,6 +52,7 @@ class Annotators:
         self._images = images
         self._contents = contents
         self._numbers = count()
+        self._masks: dict[int, tuple[Path, str]] = {}
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._work, args=(each,)) for each in range(people)]
 
@@ -71,16 +72,23 @@ class Annotators:
         chance, path = Random(person), self._place.temporary / f"mask-{person}.nii"
         while not self._stop.is_set():
             number = next(self._numbers)
-            seed = number if self._contents is None else number % self._contents
-            sha256 = write_mask(path, self._shape, seed)
-            image = image_key(number if self._contents is not None else chance.randrange(self._images))
-            self._save(image, path, sha256)
+            if self._contents is None:
+                self._save(image_key(chance.randrange(self._images)), path, write_mask(path, self._shape, number))
+            else:
+                self._save(image_key(number % self._images), *self._mask(number % self._contents))
+
+    def _mask(self, seed: int) -> tuple[Path, str]:
+        """Return one of the few large masks, written when it is first needed."""
+        if seed not in self._masks:
+            path = self._place.temporary / f"large-{seed}.nii"
+            self._masks[seed] = path, write_mask(path, self._shape, seed)
+        return self._masks[seed]
 
     def _save(self, image: str, path: Path, sha256: str) -> None:
         for tried in count():
             api = self.api
             assert api is not None
-            self.sent += 1
+            self.in_flight += 1
             try:
                 with self._place.client(api.address) as http, path.open("rb") as file:
                     reply = http.put(
@@ -91,6 +99,8 @@ class Annotators:
             except httpx.TransportError:
                 time.sleep(0.02)
                 continue
+            finally:
+                self.in_flight -= 1
             if reply.status_code != httpx.codes.OK:
                 self.refused.append(f"{reply.status_code}: {reply.text[:200]}")
                 return
@@ -105,8 +115,7 @@ def kills_at_random(folder: Path, *, kills: int, images: int, shape: Shape = SMA
     longest_s = 0.4 if shape == SMALL else 4.0
 
     def wait(annotators: Annotators, _api: Api) -> None:
-        before = annotators.sent
-        wait_until(lambda: annotators.sent > before, "a save to begin", steps=6000, step_s=0.01)
+        wait_until(lambda: annotators.in_flight > 0, "a save to begin", steps=30_000, step_s=0.01)
         time.sleep(chance.uniform(0, longest_s))
 
     return _killed(folder, kills, images, shape, people, wait, lambda _: {}, contents)

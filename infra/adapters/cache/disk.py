@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 from configs.durable import sync_file, sync_folder
+from configs.errors import StorageFullError, is_full
 from infra.adapters.cache.locks import locked, try_lock
 
 Kind = Literal["raw", "tensor", "prediction"]
@@ -105,6 +106,27 @@ class DiskCache:
         return True
 
     def _fill(self, entry: Path, fill: Callable[[Path], None]) -> int:
+        """Fill an entry; where the disk is full, once more after everything that nobody uses was given up for it."""
+        try:
+            return self._fill_once(entry, fill)
+        except OSError as error:
+            if not is_full(error):
+                raise
+        self._make_room(entry)
+        try:
+            return self._fill_once(entry, fill)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            raise StorageFullError("This host's cache has no room on its disk: free some, or move the cache") from None
+
+    def _make_room(self, keep: Path) -> None:
+        with locked(self._folder / "evict.lock"):
+            for _, _, entry in sorted(self._entries()):
+                if entry != keep:
+                    self._evict_one(entry)
+
+    def _fill_once(self, entry: Path, fill: Callable[[Path], None]) -> int:
         partial = entry.parent / f".{entry.name}.{uuid.uuid4().hex}"
         partial.mkdir(parents=True)
         try:

@@ -22,6 +22,7 @@ from configs.errors import (
     NotFoundError,
     ReadOnlyStoreError,
     StoreError,
+    is_full,
 )
 from configs.specs.dataset import OnGap
 from infra.adapters.images.base import FetchedImage, LabelToStore, StoredImage, StoredLabel
@@ -288,6 +289,8 @@ def _translated(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if doing == "read" and is_full(error):
+            raise  # the folder is fine: there is no room for its copy
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
         msg = f"Could not {doing} the data set's folder ({reason}): check that it is mounted and its permissions"
         if doing == "write" and error.errno in _READ_ONLY:

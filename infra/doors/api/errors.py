@@ -19,10 +19,12 @@ from configs.errors import (
     HostError,
     InvalidRequestError,
     NotFoundError,
+    StorageFullError,
     SupersededError,
     TeachbackError,
     UnauthorizedError,
     UpstreamError,
+    is_full,
 )
 from infra.adapters.catalog.repeats import RepeatedKeyError
 
@@ -35,6 +37,7 @@ STATUS: dict[type[TeachbackError], HTTPStatus] = {
     BusyError: HTTPStatus.SERVICE_UNAVAILABLE,
     UpstreamError: HTTPStatus.BAD_GATEWAY,
     CorruptError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    StorageFullError: HTTPStatus.INSUFFICIENT_STORAGE,
     SupersededError: HTTPStatus.CONFLICT,
     HostError: HTTPStatus.BAD_REQUEST,
     TeachbackError: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -50,6 +53,7 @@ BAD_ID = "bad_id"
 _SCHEMA_CODE = 1  # what the original gives for an id or a field that cannot be read
 # The error's own text stays inside: it may name images, people or addresses.
 _INTERNAL = "Something failed inside; the server's log has it under this request's id"
+_FULL = "The server's disk is full, and nothing of this request was kept: free some room there, then send it again"
 _log = logging.getLogger(__name__)
 
 
@@ -128,11 +132,16 @@ def _refused_spec(request: Request, error: Exception) -> JSONResponse:
 def _framework(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
+    if is_full(error.__cause__):  # FastAPI calls a body that it cannot put down the caller's mistake
+        return answer(request.url.path, HTTPStatus.INSUFFICIENT_STORAGE, _FULL)
     headers = dict(error.headers) if error.headers else None
     return answer(request.url.path, error.status_code, str(error.detail), headers=headers)
 
 
 def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    if is_full(error):
+        _log.error("the disk is full: %s", type(error).__name__)
+        return answer(request.url.path, HTTPStatus.INSUFFICIENT_STORAGE, _FULL)
     _log.error("unforeseen %s", type(error).__name__, exc_info=error)
     return answer(request.url.path, HTTPStatus.INTERNAL_SERVER_ERROR, _INTERNAL)
 
