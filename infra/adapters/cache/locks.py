@@ -35,7 +35,7 @@ def _lock(path: Path, operation: int) -> int | None:
             return handle
     except BlockingIOError:
         pass
-    except BaseException:
+    except BaseException:  # it goes on up, an interrupt too; the lock would be held as long as the file is open
         os.close(handle)
         raise
     os.close(handle)

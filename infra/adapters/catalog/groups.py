@@ -64,12 +64,12 @@ class Groups:
         self._wait()
         try:
             group = self._group = self._group or self._begin()
-        except BaseException:
+        except BaseException:  # it goes on up; those who wait must not wait for this thread
             self._pass_on()
             raise
         try:
             yield group.connection
-        except BaseException as error:
+        except BaseException as error:  # it goes on up; the group may go on without this unit
             self._leave(group, error)
             raise
         self._leave(group, None)
@@ -99,7 +99,7 @@ class Groups:
         connection = self._engine.connect()
         try:
             connection.begin()
-        except BaseException:
+        except BaseException:  # it goes on up; the connection would be lost to the pool
             connection.close()
             raise
         return _Group(connection)

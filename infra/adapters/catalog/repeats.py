@@ -58,7 +58,7 @@ def undone_if_lost() -> Iterator[None]:
     before = request.noted if request is not None else False
     try:
         yield
-    except BaseException:
+    except BaseException:  # it goes on up; whatever it is, nothing of the unit is there
         if request is not None:
             request.noted = before
         raise

@@ -106,7 +106,7 @@ class ProcessHosts:
                 child = self._forked(request, start, theirs.fileno(), log.fileno()) or self._started(
                     start, theirs.fileno(), log.fileno()
                 )
-        except BaseException:
+        except BaseException:  # it goes on up; nobody else knows this end of the socket
             ours.close()
             raise
         disk = Disk(work / "tmp", self._keep_free_mib * 2**20)

@@ -103,7 +103,7 @@ class Answers:
         self.lanes.enter()
         try:
             return Ticket(request, self._versions.bind(), time.monotonic())
-        except BaseException:
+        except BaseException:  # it goes on up; the place in the lane must not stay taken
             self.lanes.leave()
             raise
 
@@ -155,7 +155,7 @@ class Answers:
         said["background"] = ticket.request.background
         try:
             answer = self._do(ticket)
-        except Exception as error:
+        except Exception as error:  # it goes on up; whatever it is, the log has one line of each request
             log.warning("prediction failed", extra={"said": {**said, "error": type(error).__name__}})
             raise
         log.info("predicted", extra={"said": {**said, "cached": answer.cached, "seconds": round(answer.seconds, 4)}})
@@ -194,7 +194,7 @@ class Answers:
             return flight.join(background=request.background)
         try:
             found = self._predict(served, image, request, flight)
-        except BaseException as error:
+        except BaseException as error:  # it goes on up, here and to everybody who waits for the same
             self._forget(key)  # first: whoever comes after the failure tries anew
             flight.landed.set_exception(error)
             raise
