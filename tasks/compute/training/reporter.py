@@ -119,6 +119,10 @@ class Reporter(Callback):  # type: ignore[misc]  # Lightning's types are not rea
         if not last:  # else the epoch ends first
             self._end_if_asked(trainer, pl_module)
 
+    def on_validation_batch_end(self, *_: Any) -> None:
+        """Let live requests through between two cases."""
+        give_way()
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep a checkpoint; by now the epoch has been validated."""
         self.state.epoch, self.state.drawn = self.state.epoch + 1, 0
