@@ -37,6 +37,7 @@ def start_batch(
         raise InvalidRequestError("A base experiment cannot run jobs: create an experiment that names it as its base.")
     dataset = _dataset(session, experiment, spec.dataset_id)
     _check_images(session, dataset, spec.images)
+    # Names and `published` mean something else tomorrow: an attempt that goes on must go on with the same.
     fixed = spec.model_copy(update={"dataset_id": dataset.id, "version_id": _version(session, experiment, spec)})
     job = Job(
         org=experiment.org,

@@ -114,6 +114,7 @@ def _send(parts: Parts, url: str, keys: list[str], told: Told) -> int | str:
     body = told.cloud_event()
     headers = {"Content-Type": "application/cloudevents+json", **signed(keys, told.id, body, datetime.now(UTC))}
     try:
+        # No redirect: what is signed for one receiver is none of another's. The answer's body is not read.
         with (
             parts.egress.trusting(url).session() as session,
             session.post(

@@ -76,6 +76,7 @@ def align(grid: Geometry, onto: Geometry) -> Placement:
     )
     origin = np.rint(to_index[:3, 3])
     last = np.array(grid.shape) - 1
+    # Both maps are affine, so they are furthest apart at a corner: eight points speak for all voxels.
     corners = np.array(np.meshgrid(*([0, size] for size in last))).reshape(3, 8)
     exact, rounded = to_index[:3, :3] @ corners + to_index[:3, 3:], steps @ corners + origin[:, None]
     single = np.array(grid.shape)[np.abs(steps).argmax(axis=1)] == 1
@@ -122,6 +123,7 @@ def place(array: NDArray[Any], grid: Geometry, onto: Geometry) -> NDArray[Any]:
     if (low < high).all():
         inner = turned[tuple(slice(a, b) for a, b in zip(low - starts, high - starts, strict=True))]
         result[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = inner
+    # Said, not cut off: the author would find their label smaller than they drew it.
     if np.count_nonzero(result) != np.count_nonzero(array):
         raise MismatchError("The label marks voxels outside the image: save it on the image's grid")
     return result

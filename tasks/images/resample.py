@@ -36,6 +36,7 @@ def on_regular_grid(stack: Stack, values: NDArray[Any], most_bytes: int = MOST_B
     count = max(2, int(np.rint(heights[-1] / stack.step_mm)) + 1)
     wanted = np.linspace(0, heights[-1], count)
     lateral = lateral_mm(slices)
+    # Rounded positions: a shift by a tenth of a millimetre would blur every plane and put nothing right.
     if np.abs(lateral).max() <= SPACING_MM:
         lateral = np.zeros_like(lateral)
     shifts = lateral / (between_columns, between_rows)  # in voxels, along i and j
@@ -52,6 +53,7 @@ def on_regular_grid(stack: Stack, values: NDArray[Any], most_bytes: int = MOST_B
         for source, weight in ((above - 1, 1 - share), (above, share)):
             if weight > 0:
                 plane += weight * _shifted(values[source], shifts[source] - low, shape, float(fill))
+        # Rounded, since a cast cuts off: half of all values would lose nearly one.
         result[index] = np.rint(plane) if whole else plane
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = row * between_columns, column * between_rows

@@ -61,6 +61,7 @@ def stack_of(planes: Sequence[Slice], on_gap: OnGap = "refuse") -> Stack:
     if len(slices) == 1:
         raise NoVolumeError(FOUR_D, f"it has {len(planes)} images of one plane; only volumes can be annotated")
     gaps = np.diff([plane.height_mm for plane in slices])
+    # The lower middle and no mean: one missing slice must not move what is called usual.
     usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])
     faults = (*_doubled(places), *_gaps(slices, gaps, usual), *_drift(slices))
     if faults and on_gap == "refuse":
@@ -92,6 +93,7 @@ def _places(planes: Sequence[Slice]) -> list[list[Slice]]:
             places[-1].append(plane)
         else:
             places.append([plane])
+    # Sorting by height is stable only for equal heights, and these may differ by hundredths.
     order = {id(plane): number for number, plane in enumerate(planes)}
     return [sorted(place, key=lambda plane: order[id(plane)]) for place in places]
 
@@ -102,6 +104,7 @@ def _refuse_several_volumes(places: Sequence[Sequence[Slice]]) -> None:
         return
     times = {plane.time for place in places for plane in place}
     doubled = sum(len(place) > 1 for place in places)
+    # A few doubled slices are a fault of a store; half of them, or several times, are a second volume.
     if len(times) > 1 or 2 * doubled > len(places):
         raise NoVolumeError(FOUR_D, f"it holds {most} volumes at the same {len(places)} positions; split the series")
 
@@ -120,6 +123,7 @@ def _gaps(slices: Sequence[Slice], gaps: NDArray[np.float64], usual: float) -> l
     ]
     if wrong:
         return [f"gaps other than the usual {usual:.2f} mm between slices {_several(wrong)}"]
+    # Gaps that are each within bounds may add up: the last slice of many would lie a slice away from its place.
     regular = np.linspace(0, float(gaps.sum()), len(slices))
     off = np.abs(np.concatenate([[0.0], np.cumsum(gaps)]) - regular)
     worst = int(off.argmax())
@@ -132,6 +136,7 @@ def _drift(slices: Sequence[Slice]) -> list[str]:
     heights = np.array([plane.height_mm for plane in slices]) - slices[0].height_mm
     lateral = lateral_mm(slices)
     drift = lateral[-1] / heights[-1]
+    # Both: over a short stack, rounded positions alone make an angle of this size.
     if np.linalg.norm(drift) > TILT and np.linalg.norm(lateral[-1]) > _ROUNDED_MM:
         angle = float(np.degrees(np.arctan(np.linalg.norm(drift))))
         first, last = slices[0].name, slices[-1].name

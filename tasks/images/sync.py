@@ -72,12 +72,14 @@ def _sync(parts: Parts, dataset_id: str, until: float) -> SyncReport:
     for batch in _batches(store.images()):
         if added and time.monotonic() > until:
             return SyncReport(images=len(seen), added=added, changed=changed, gone=0, complete=False)
+        # Between units: headers are asked for over the network.
         examined = examine(store, _unknown(parts, dataset_id, batch))
         with parts.catalog.write() as session:
             new, different = _take_in(parts, session, org, dataset_id, batch, examined)
         seen.update(image.key for image in batch)
         added, changed = added + new, changed + different
     with parts.catalog.write() as session:
+        # Only after a whole listing: what a listing that broke off did not name may well be there.
         gone = _close_gone(session, dataset_id, seen)
         session.execute(update(Dataset).where(Dataset.id == dataset_id).values(synced_at=now()))
     return SyncReport(images=len(seen), added=added, changed=changed, gone=gone)

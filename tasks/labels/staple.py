@@ -98,6 +98,7 @@ def _derive(parts: Parts, dataset_id: str, found: Sequence[Label], names: Mappin
         image = images.get(session, found[0].image_id)
     grid = image_of(parts, store_of(parts, dataset_id), image).geometry()
     mapped = [_mapped(parts, label, grid, names) for label in found]
+    # Of a name that one of them left out, silence is no vote for background.
     spoken = [name for name in mapped[0].annotated if all(name in one.annotated for one in mapped)]
     array = staple([one.array for one in mapped])
     kept = [index for index, name in names.items() if name in spoken]
@@ -123,6 +124,7 @@ def _mapped(parts: Parts, label: Label, grid: Geometry, names: Mapping[int, str]
 def _keep(parts: Parts, found: Sequence[Label], names: Mapping[int, str], spoken: list[str], blob: str) -> None:
     new = derived_id(found, names)
     with parts.catalog.write() as session:
+        # Two rounds may derive it at once; its id follows from what it is made of, so the second finds the first.
         if session.get(Label, new) is not None:
             return
         newest = max(found, key=lambda label: label.seq)

@@ -78,6 +78,7 @@ class Reconciler:
 
     def step(self) -> bool:
         """Run every check once, if this process holds the lease; a check that fails keeps no other from running."""
+        # Asked in every pass, also where another process holds the lease: a sleep in between must not be missed.
         trusted = self._clocks.leases_count()
         if not _at_edge("lease", self._hold):
             return False

@@ -24,6 +24,7 @@ def replace_head(network: nn.Module, example: Tensor, *, old: int, new: int) -> 
         for name, module in network.named_modules()
         if isinstance(module, (*_CONVOLUTIONS, nn.Linear)) and _outputs(module) == old
     ]
+    # By running it and not by its names: what runs last need not be registered last.
     channels = _answer(network, example)
     for hook in hooks:
         hook.remove()

@@ -106,6 +106,7 @@ def build_network(
     count = bundle.metadata.prediction.num_channels or max(own, default=0) + 1
     channels = match(own, labels or own, count=count, exclusive=is_exclusive(config, bundle))
     given = channels.rebuilt and config.give_outputs(len(channels.names))
+    # Before anything is made: weights that are drawn have to be the same in training, serving and evaluation.
     torch.manual_seed(seed if bundle.metadata.seed is None else bundle.metadata.seed)
     network = config.build("network", "network_def")
     if not isinstance(network, nn.Module):
@@ -115,6 +116,7 @@ def build_network(
         load_state(network, base, but_head=given)
     if channels.rebuilt and not given:
         replace_head(network, probe(bundle, config).to(device()), old=count, new=len(channels.names))
+    # After the head: a version's weights are those of the network as it is for these labels.
     if weights is not None:
         load_state(network, weights)
     return network.to(device()), channels

@@ -61,6 +61,7 @@ class TensorCache:
     def _remember(self, key: str, item: Item) -> None:
         self._memory[key] = dict(item)
         self._held += _size(item)
+        # The newest stays, however large: it is about to be used.
         while self._held > _MEMORY_BYTES and len(self._memory) > 1:
             _, oldest = self._memory.popitem(last=False)
             self._held -= _size(oldest)
@@ -84,6 +85,7 @@ class TensorCache:
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
+        # In the same folder, where giving it its name is one step; several ranks may write the same item.
         handle, name = tempfile.mkstemp(dir=path.parent, prefix="tmp-")
         with os.fdopen(handle, "wb") as file:
             torch.save(packed, file)

@@ -62,6 +62,7 @@ def judge(
     case: Case, version: str, network: nn.Module, compare: Comparison, labels: dict[int, str], metric: KeyMetric
 ) -> CaseResult:
     """Return one version's score on one case, for the labels that its annotator drew."""
+    # What was not drawn may be there all the same: a prediction of it is neither right nor wrong.
     drawn = {i: name for i, name in labels.items() if i and (case.annotated is None or name in case.annotated)}
     try:
         predicted, reference = compare(network, case)
@@ -105,6 +106,7 @@ def _on_validation(
         image_key=bundle.metadata.image_key,
         cache=cache,
     )
+    # A table: training targets are channels, results speak of the experiment's indices.
     back = torch.zeros(256, dtype=torch.uint8)
     for label, target in channels.channel_of().items():
         back[target] = label

@@ -53,6 +53,7 @@ def disagreement(passes: Iterable[Tensor], *, exclusive: bool) -> tuple[Tensor, 
     for logits in passes:
         chance = torch.softmax(logits, 0) if exclusive else torch.sigmoid(logits)
         own = _entropy(chance, exclusive=exclusive)
+        # Sums and no list: eight volumes of probabilities would not fit beside the network.
         total = chance if total is None else total + chance
         within = own if within is None else within + own
         count += 1
