@@ -228,7 +228,7 @@ class _Clinic:
         """Return when a run entered each of its states."""
         found = self.installation.environment("prefect", "worker", "rounds")
         user, _, word = found["PREFECT_API_AUTH_STRING"].partition(":")
-        with httpx.Client(base_url=found["PREFECT_API_URL"], auth=(user, word), timeout=30) as prefect:
+        with httpx.Client(base_url=found["PREFECT_API_URL"], auth=(user, word), timeout=120) as prefect:
             reply = prefect.get("/flow_run_states/", params={"flow_run_id": run})
             states = TypeAdapter(list[_PrefectState]).validate_json(reply.raise_for_status().content)
         return {state.type: state.timestamp.timestamp() for state in reversed(states)}
