@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from statistics import median
 from threading import Event
 from typing import TypeVar
@@ -20,6 +21,7 @@ from tests.processes import wait_until
 IMAGES = 60
 PAIRS = 3
 CALLS_BESIDE = 6
+AHEAD = 3
 _MS = 1000.0
 _T = TypeVar("_T")
 
@@ -45,8 +47,8 @@ def _forward(bench: Bench, bare: Bare, network: torch.nn.Module) -> Iterator[Row
     for repeat in range(bench.repeats):
         image, truth = unet.volume(2000 + repeat)
         prepared = unet.scaled(image)
-        plain, plain_s = _timed(lambda prepared=prepared: naive(network, prepared))
-        best, best_s = _timed(lambda prepared=prepared: bare.forward(prepared))
+        plain, plain_s = _timed(partial(naive, network, prepared))
+        best, best_s = _timed(partial(bare.forward, prepared))
         faster.append(plain_s / best_s)
         change.append(abs(dice(best, truth) - dice(plain, truth)))
     note = f"best here: {bare.best}, windows together"
@@ -71,7 +73,7 @@ def _fresh(bench: Bench, bare: Bare, served: Served, client: httpx.Client) -> It
 def _pair(bare: Bare, served: Served, client: httpx.Client) -> tuple[float, float, float]:
     """Return the seconds of a call, of the bare work on the same image, and of the network therein."""
     name = served.unseen()
-    _, call_s = _timed(lambda: served.infer(client, name))
+    _, call_s = _timed(partial(served.infer, client, name))
     alone = bare.run(served.images / f"{name}.nii.gz")
     return call_s, alone.prepare_s + alone.network_s, alone.network_s
 
@@ -81,13 +83,19 @@ def _again(bench: Bench, served: Served, client: httpx.Client) -> Iterator[Row]:
     for _ in range(bench.repeats):
         name = served.unseen()
         served.infer(client, name)
-        again.append(median(_timed(lambda name=name: served.infer(client, name))[1] for _ in range(PAIRS)) * _MS)
-        before = len(served.predicted())
-        given = served.next_image(client)
-        wait_until(lambda before=before: len(served.predicted()) >= before + 3, "predictions ahead")
-        ahead.append(_timed(lambda given=given: served.infer(client, given))[1] * _MS)
+        again.append(median(_timed(partial(served.infer, client, name))[1] for _ in range(PAIRS)) * _MS)
+        given = _ahead(served, client)
+        ahead.append(_timed(partial(served.infer, client, given))[1] * _MS)
     yield at_most("repeated prediction, transfer included", 100, "ms", again)
     yield at_most("prediction of an image that `nextimage` gave, transfer included", 100, "ms", ahead)
+
+
+def _ahead(served: Served, client: httpx.Client) -> str:
+    """Have an image handed out; returns its id once it and the two after it are predicted."""
+    before = len(served.predicted())
+    given = served.next_image(client)
+    wait_until(lambda: len(served.predicted()) >= before + AHEAD, "predictions ahead")
+    return given
 
 
 def _beside(bench: Bench, served: Served, client: httpx.Client) -> Iterator[Row]:
@@ -116,7 +124,7 @@ def _beside(bench: Bench, served: Served, client: httpx.Client) -> Iterator[Row]
 
 
 def _other(served: Served, client: httpx.Client) -> float:
-    return _timed(lambda: client.get(f"/experiments/{served.experiment}").raise_for_status())[1]
+    return _timed(partial(client.get, f"/experiments/{served.experiment}"))[1]
 
 
 def _two(bench: Bench, served: Served) -> Iterator[Row]:
@@ -136,7 +144,7 @@ def _two(bench: Bench, served: Served) -> Iterator[Row]:
 
 def _alone(served: Served) -> float:
     with served.client() as client:
-        return _timed(lambda: served.infer(client, served.unseen()))[1]
+        return _timed(partial(served.infer, client, served.unseen()))[1]
 
 
 def _timed(work: Callable[[], _T]) -> tuple[_T, float]:

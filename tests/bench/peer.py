@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,16 +75,17 @@ def _serving(peer: Path, folder: Path, images: Path, weights: Path) -> Iterator[
     environment = {**os.environ, "PATH": f"{peer / 'bin'}:{os.environ['PATH']}", "MLFLOW_ALLOW_FILE_STORE": "true"}
     python, port = peer / "bin" / "python", free_port()
     folder.mkdir()
-    _run([python, "-m", "monailabel.main", "apps", "-d", "-n", "radiology", "-o", folder], environment)
+    making = [str(python), "-m", "monailabel.main", "apps", "-d", "-n", "radiology", "-o", str(folder)]
+    subprocess.run(making, env=environment, check=True, capture_output=True)
     app = folder / "radiology"
     (app / "model").mkdir(exist_ok=True)
     torch.save(load_file(weights), app / "model" / f"{_MODEL}.pt")
     asked = {"models": _MODEL, "use_pretrained_model": "false", "skip_scoring": "true", "skip_strategies": "true"}
     told = [word for name, value in asked.items() for word in ("--conf", name, value)]
-    command = [python, "-m", "monailabel.main", "start_server", "-a", app, "-s", images, "-i", "127.0.0.1"]
+    command = [str(python), "-m", "monailabel.main", "start_server", "-a", str(app), "-s", str(images)]
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            [*command, "-p", str(port), *told],
+            [*command, "-i", "127.0.0.1", "-p", str(port), *told],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -106,7 +107,3 @@ def _up(client: httpx.Client) -> bool:
         return client.get("/info/").is_success
     except httpx.TransportError:
         return False
-
-
-def _run(command: list[str | Path], environment: Mapping[str, str]) -> None:
-    subprocess.run(command, env=environment, check=True, capture_output=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 import httpx
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from configs.settings import Settings
 from configs.states import SlotState
@@ -20,6 +20,7 @@ from infra.adapters.catalog.tables import (
     Dataset,
     Experiment,
     ExperimentDataset,
+    Image,
     ModelVersion,
     Organisation,
     Outbox,
@@ -49,7 +50,8 @@ class Served:
         key: An annotator's.
         dataset, experiment: Ids.
         bundle: Its folder.
-        images: The data set's folder; `image(n)` names the n-th image.
+        images: The data set's folder.
+        ids: The catalog's number of each image.
         log: The slot's log, a JSON object per line.
     """
 
@@ -60,6 +62,7 @@ class Served:
     experiment: str
     bundle: Path
     images: Path
+    ids: dict[str, int]
     log: Path
     _fresh: Iterator[int] = field(default_factory=count, repr=False)
 
@@ -73,8 +76,9 @@ class Served:
         )
 
     def unseen(self) -> str:
-        """Return the id of an image that nobody has asked for."""
-        return image_name(next(self._fresh))
+        """Return the id of an image that was predicted for nobody, ahead neither."""
+        seen = {line["image"] for line in self.predicted()}
+        return next(name for name in map(image_name, self._fresh) if self.ids[name] not in seen)
 
     def infer(self, client: httpx.Client, image: str) -> bytes:
         """Have an image segmented; returns the NRRD file."""
@@ -92,6 +96,8 @@ class Served:
 
     def predicted(self) -> list[dict[str, object]]:
         """Return what the slot logged of its predictions, oldest first."""
+        if not self.log.exists():
+            return []
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
         return [line for line in lines if line.get("event") == "predicted"]
 
@@ -130,6 +136,7 @@ def serving(folder: Path, images: int) -> Iterator[Served]:
             experiment=experiment,
             bundle=settings.home / "bundles" / BUNDLE,
             images=pictures,
+            ids=_ids(parts, dataset),
             log=settings.home / "logs" / f"slot-{slot}.jsonl",
         )
         wait_until(lambda: _has_ended(processes) or _up(served, slot), "the API and the slot", steps=3000)
@@ -163,6 +170,11 @@ def _fill(parts: Parts, images: Path) -> tuple[str, str]:
         publish_by_person(session, experiment.id, version.id, expected=None, actor="bench", reason="bench")
     sync_dataset(parts, dataset.id)
     return dataset.id, experiment.id
+
+
+def _ids(parts: Parts, dataset: str) -> dict[str, int]:
+    with parts.catalog.read() as session:
+        return dict(session.execute(select(Image.key, Image.id).where(Image.dataset_id == dataset)).tuples().all())
 
 
 def _start(stack: ExitStack, parts: Parts, said: IO[bytes], module: str, *arguments: str) -> "subprocess.Popen[bytes]":
