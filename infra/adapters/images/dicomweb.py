@@ -132,8 +132,7 @@ class DicomWebStore:
 
     def labels(self, seen: Collection[str] = ()) -> Iterator[StoredLabel]:
         """List the SEG series that speak about a series; only those that were not seen cost a request each."""
-        narrowed = {key: value for key, value in self._filters.items() if key not in {"Modality", "00080060"}}
-        for series in self._series({**narrowed, "Modality": "SEG"}):
+        for series in self._segs():
             mark = self._mark(series)
             if mark in seen:
                 continue
@@ -144,8 +143,7 @@ class DicomWebStore:
 
     def label_keys(self) -> set[str]:
         """Return the SEG series' UIDs."""
-        narrowed = {key: value for key, value in self._filters.items() if key not in {"Modality", "00080060"}}
-        return {str(series.SeriesInstanceUID) for series in self._series({**narrowed, "Modality": "SEG"})}
+        return {str(series.SeriesInstanceUID) for series in self._segs()}
 
     def image(self, key: str) -> StoredImage:
         """Return the series as it is now."""
@@ -253,6 +251,11 @@ class DicomWebStore:
                 return  # the server knows no offset and gave everything the first time
             yield from (found for found in page if found.get("SeriesInstanceUID") and found.get("StudyInstanceUID"))
             offset, before = offset + len(page), first
+
+    def _segs(self) -> Iterator[Dataset]:
+        """Search the SEG series of what is listed, whichever modality the images are asked for by."""
+        narrowed = {key: value for key, value in self._filters.items() if key not in {"Modality", "00080060"}}
+        return self._series({**narrowed, "Modality": "SEG"})
 
     def _search(self, filters: dict[str, str], offset: int) -> list[Dataset]:
         asked = [
