@@ -1,6 +1,7 @@
 """Fixtures that every folder of tests may ask for; each topic's are in a module of their own."""
 
 pytest_plugins = [
+    "tests.division",
     "tests.fixtures_catalog",
     "tests.fixtures_installation",
     "tests.fixtures_orthanc",

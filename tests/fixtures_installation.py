@@ -1,6 +1,6 @@
 """A whole installation as a person starts it: `teachback up` on a temporary home, with short leases.
 
-Once per session, since starting it takes as long as a test. When the session ends, none of its processes may be left.
+One per session, since a start costs fifty seconds of a processor. When it ends, no process may be left.
 """
 
 import os
@@ -16,9 +16,11 @@ import psutil
 import pytest
 
 from infra.adapters.catalog.session import Catalog
-from tests.processes import end, free_port, wait_until
+from tests.processes import end, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
+UP = (str(Path(sys.executable).parent / "teachback"), "up")
+READY = "is ready at "
 KEY_FILE = "admin.key"
 ORG = "local"
 # Short, so that what was killed is missed soon; long enough for two busy cores.
@@ -85,48 +87,87 @@ def command(process: psutil.Process) -> list[str]:
         return []
 
 
+class House:
+    """A home whose `teachback up` starts when somebody needs it, and again when a test has ended it.
+
+    Args:
+        home: The home folder; its parent gets what `up` says.
+        settings: What the environment adds.
+    """
+
+    def __init__(self, home: Path, settings: Mapping[str, str] = SHORT) -> None:
+        self.home = home
+        self.process: subprocess.Popen[bytes] | None = None
+        self._settings = settings
+        self._said = home.parent / "up.out"
+
+    def running(self) -> Installation:
+        """Return the installation, ready; its ports and key are those of its first start."""
+        if self.process is None or self.process.poll() is not None:
+            self.process = self._start()
+        process, log = self.process, self.home.parent / "up.log"
+        wait_until(
+            lambda: process.poll() is not None or READY in self._said.read_text(),
+            f"`teachback up` to be ready (log: {log}, {self.home / 'logs'})",
+        )
+        assert process.poll() is None, log.read_text()
+        (said,) = [line for line in self._said.read_text().splitlines() if READY in line]
+        return Installation(self.home, said.rpartition(" ")[2], (self.home / KEY_FILE).read_text().strip())
+
+    def stop(self) -> None:
+        """End it in order, and with force where that takes too long."""
+        if self.process is not None:
+            process = self.process
+            if process.poll() is None:
+                process.terminate()
+            ended(lambda: process.poll() is not None)
+            end(process)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        with (self.home.parent / "up.log").open("ab") as errors, self._said.open("wb") as output:
+            return subprocess.Popen(
+                [*UP, "--home", str(self.home), "--port", "0"],
+                env={**os.environ, **self._settings},
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+            )
+
+
 @pytest.fixture(scope="session")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A running installation; at the session's end it is stopped, and nothing of it may live on."""
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The session's one home; when the session ends it is stopped, and nothing of it may live on."""
     home = tmp_path_factory.mktemp("installation") / "home"
-    with running_installation(home) as running:
-        yield running
+    made = House(home)
+    try:
+        yield made
+    finally:
+        made.stop()
     left = [command(process) for process in of_home(home)]
     assert left == []
+
+
+@pytest.fixture
+def installation(house: House) -> Installation:
+    """The session's installation, running."""
+    return house.running()
 
 
 @contextmanager
 def running_installation(home: Path, settings: Mapping[str, str] = SHORT) -> Iterator[Installation]:
     """Run `teachback up` on *home* until the block ends."""
-    port = free_port()
-    log, said = home.parent / "up.log", home.parent / "up.out"
-    with log.open("wb") as errors, said.open("wb") as output:
-        process = subprocess.Popen(
-            [Path(sys.executable).parent / "teachback", "up", "--home", str(home), "--port", str(port)],
-            env={**os.environ, **settings},
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-            start_new_session=True,
-        )
+    made = House(home, settings)
     try:
-        wait_until(
-            lambda: process.poll() is not None or "is ready at" in said.read_text(),
-            f"`teachback up` to be ready (log: {log}, {home / 'logs'})",
-            steps=1500,
-        )
-        assert process.poll() is None, log.read_text()
-        yield Installation(home, f"http://127.0.0.1:{port}", (home / KEY_FILE).read_text().strip())
+        yield made.running()
     finally:
-        process.terminate()
-        ended(lambda: process.poll() is not None)
-        end(process)
+        made.stop()
 
 
 def ended(condition: Callable[[], bool]) -> None:
     """Wait until what was told to stop has stopped."""
-    wait_until(condition, "`teachback up` to stop everything", steps=900)
+    wait_until(condition, "`teachback up` to stop everything")
 
 
 def _names(process: psutil.Process, home: str) -> bool:

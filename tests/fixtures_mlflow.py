@@ -42,7 +42,7 @@ def running_mlflow(home: Path, port: int, *, last: signal.Signals = signal.SIGTE
         )
     uri = server_url(port)
     try:
-        wait_until(lambda: _answers(f"{uri}/health"), f"MLflow to answer (log: {home / 'server.log'})", steps=1200)
+        wait_until(lambda: _answers(f"{uri}/health"), f"MLflow to answer (log: {home / 'server.log'})")
         yield uri
     finally:
         end(process, last)

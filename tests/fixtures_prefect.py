@@ -1,6 +1,7 @@
 """A real Prefect server in a temporary home, once per test session, and process workers for it."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ class PrefectServer:
         try:
             yield process
         finally:
-            end(process)
+            end(process, signal.SIGKILL)  # told to end, it would wait for its runs
             self._forget_runs()
 
     def _forget_runs(self) -> None:
@@ -86,13 +87,11 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
     process = _start(server_command(port), environment, home, home / "server.log")
     server = PrefectServer(api_url(port), SecretStr(_AUTH), home)
     try:
-        wait_until(
-            lambda: _answers(f"{server.url}/health"), f"Prefect to answer (log: {home / 'server.log'})", steps=1200
-        )
+        wait_until(lambda: _answers(f"{server.url}/health"), f"Prefect to answer (log: {home / 'server.log'})")
         ensure_pools(server.url, server.auth)
         yield server
     finally:
-        end(process)
+        end(process, signal.SIGKILL)
 
 
 def _start(command: list[str], environment: dict[str, str], folder: Path, log: Path) -> "subprocess.Popen[bytes]":

@@ -18,8 +18,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], bool], what: str, *, steps: int = 600, step_s: float = 0.1) -> None:
-    """Ask *condition* up to *steps* times; fail naming *what* when it never holds."""
+def wait_until(condition: Callable[[], bool], what: str, *, steps: int = 3000, step_s: float = 0.1) -> None:
+    """Ask *condition* up to *steps* times, by default for as long as a busy machine may need; fail naming *what*."""
     for _ in range(steps):
         if condition():
             return

@@ -192,7 +192,7 @@ def test_its_processes_end_with_it_wherever_they_hide(tmp_path: Path, warm: Path
     bundle = bundle_with(tmp_path, f"MARK = {mark!r}\n{FORKS_ON}")
     with pytest.raises(HostDiedError, match="status 3") as died:
         examine(ProcessHosts(warm=warm), bundle, tmp_path / "work")
-    wait_until(lambda: not _running(mark), "the end of what it started", steps=50)
+    wait_until(lambda: not _running(mark), "the end of what it started")
     assert _code(died.value) == "host_died"
 
 

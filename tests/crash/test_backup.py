@@ -83,6 +83,6 @@ def _is_served(ward: Ward, published: str) -> None:
         answers.append(ward.infer())
         return answers[-1].is_success
 
-    wait_until(served, "the restored model to be served", steps=600)
+    wait_until(served, "the restored model to be served")
     # The round that goes on there may have published another one by now.
     assert answers[-1].headers[VERSION_HEADER] in {published, ward.models()["published_version"]}

@@ -65,7 +65,7 @@ def _ended_once(ward: Ward, job: str, *, attempts: int) -> None:
     (version,) = [version for version in models["versions"] if version["job_id"] == job]
     assert [publication["version_id"] for publication in models["publications"]].count(version["id"]) == 1
     assert models["published_version"] == version["id"]
-    wait_until(lambda: ward.slot()["serving_seq"] == models["published_seq"], "the new version to be served", steps=300)
+    wait_until(lambda: ward.slot()["serving_seq"] == models["published_seq"], "the new version to be served")
     assert _epochs(ward, job) == EPOCHS
 
 

@@ -21,7 +21,7 @@ def test_a_round_outlives_the_prefect_server_while_labels_and_inference_do_not_n
     assert answered.status_code == 201, answered.text
     assert answered.headers["X-Teachback-Version"] == ward.models()["published_version"]
     answer(save_label(ward.client, ward.dataset, ward.truth, 1), 200)
-    wait_until(lambda: bool(_others(ward, server.pid)), "another Prefect server", steps=1200)
+    wait_until(lambda: bool(_others(ward, server.pid)), "another Prefect server")
 
     round_ = ward.wait_for_end(job)
     assert round_["status"] == "Done", round_

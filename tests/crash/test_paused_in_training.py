@@ -15,7 +15,7 @@ def test_a_round_that_is_paused_in_training_goes_on_at_the_very_step(ward: Ward)
     path = f"{CLOUD}/experiments/{ward.experiment}/jobs/{job}"
 
     assert answer(ward.client.post(f"{path}:pause"), 200)["message"] == f"Job {job} is Pausing"
-    wait_until(lambda: ward.round(job)["status"] == "Paused", "the round to be paused", steps=600)
+    wait_until(lambda: ward.round(job)["status"] == "Paused", "the round to be paused")
     assert not host.is_running()
     left_at = ward.last_step(job, 1)
     assert answer(ward.client.post(f"{path}:resume"), 200)["message"] == f"Job {job} is Resuming"

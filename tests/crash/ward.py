@@ -74,12 +74,12 @@ class Ward:
 
     def wait_for_training(self, job: str) -> None:
         """Wait until the round's first attempt has a checkpoint to go on from, its training far from done."""
-        wait_until(lambda: any(self._attempt(job, 1).glob("checkpoints/*.json")), "a checkpoint", steps=900)
+        wait_until(lambda: any(self._attempt(job, 1).glob("checkpoints/*.json")), "a checkpoint")
         assert self.round(job)["status"] == "Running"
 
     def wait_for_end(self, job: str) -> dict[str, Any]:
         """Wait until round and loop have ended; return the round."""
-        wait_until(lambda: self.loop_status(job) not in {"Pending", "Running"}, "the loop to end", steps=900)
+        wait_until(lambda: self.loop_status(job) not in {"Pending", "Running"}, "the loop to end")
         return self.round(job)
 
     def flow(self, job: str) -> psutil.Process:

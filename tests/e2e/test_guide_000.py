@@ -97,7 +97,7 @@ def test_the_guides_calls_teach_a_model_in_two_rounds(installation: Installation
         notify(notebook, hospital.draw(notebook.inference_image_id))
         wait_for_round(notebook, finished)
     assert len(labelled) == 2
-    wait_until(lambda: notebook.job()["status"] == "Done", "the annotation job to be done", steps=100)
+    wait_until(lambda: notebook.job()["status"] == "Done", "the annotation job to be done")
     nothing_identifying_was_written(installation, hospital)
     stop_continual_learning(notebook)
     stop_realtime(notebook)
@@ -236,7 +236,7 @@ def wait_for_round(notebook: Notebook, number: int) -> None:
         assert job["status"] in {"Running", "Done"}, job
         return int(job["result"]["rounds_done"]) >= number
 
-    wait_until(done, f"round {number} to end", steps=600, step_s=0.25)
+    wait_until(done, f"round {number} to end")
 
 
 def stop_continual_learning(notebook: Notebook) -> None:

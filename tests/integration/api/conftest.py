@@ -16,7 +16,6 @@ from httpx import Response
 
 from configs.settings import Settings
 from infra.adapters.catalog.tables import Bundle, Experiment
-from infra.doors.api.app import create_app
 from infra.doors.api.logins import FailedLogins
 from infra.services import people
 from infra.services.callers import Role
@@ -69,12 +68,6 @@ def parts(settings: Settings, runs: RunsInMemory) -> Iterator[Parts]:
     _register_bundle(opened)
     yield opened
     opened.close()
-
-
-@pytest.fixture(scope="session")
-def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    """The application, whose routes take a second to make; `client` gives it each test's own parts."""
-    return create_app(Parts(Settings(home=tmp_path_factory.mktemp("home"))), run_loops=False)
 
 
 @pytest.fixture

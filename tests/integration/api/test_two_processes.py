@@ -39,7 +39,7 @@ def two(postgresql_url: str, tmp_path: Path) -> Iterator[list[httpx.Client]]:
     ports = [free_port(), free_port()]
     started = [_start(home, postgresql_url, port) for port in ports]
     try:
-        wait_until(lambda: all(map(listens, ports)) or _any_ended(started), "both to listen", steps=1800)
+        wait_until(lambda: all(map(listens, ports)) or _any_ended(started), "both to listen")
         assert not _any_ended(started), f"one did not start: see {tmp_path}"
         opened = [client(f"http://127.0.0.1:{port}", secret) for port in ports]
         yield opened

@@ -1,4 +1,7 @@
-"""What people do in Prefect shows in the job: they cancel or delete a run, and its labels train all the same."""
+"""What people do in Prefect shows in the job: they cancel or delete a run, and its labels train all the same.
+
+And a run that dies is followed by the next attempt; with our own times, since no lease has to run out for any of it.
+"""
 
 import os
 import signal
@@ -26,25 +29,33 @@ from tests.processes import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 _FLOW = '''
-"""A round that does nothing but hold its claim, the way every round does."""
+"""A round that does nothing but hold its claim, the way every round does, until it is told to end."""
 
 import time
 
 from prefect import flow
 
+from configs.states import AttemptState, JobStatus
+from infra.adapters.catalog import jobs
+from tasks.rounds import attempts
 from tasks.rounds.tasks import holding, parts
 
 
 @flow(name="continual-learning-round")
 def continual_learning_round(job_id: str, attempt: int = 1) -> None:
-    """Claim, say so, and wait."""
+    """Claim, say so, wait, and end."""
+    home = parts().settings.home
     with holding(job_id, attempt) as work:
         if work is None:
             return
-        (parts().settings.home / f"claimed-{job_id}-{attempt}").touch()
-        while True:
+        (home / f"claimed-{job_id}-{attempt}").touch()
+        while not (home / f"end-{job_id}").exists():
             time.sleep(0.1)
             work[1].check()
+        with parts().catalog.write() as session:
+            job = attempts.fence(session, job_id, attempt)
+            jobs.attempt(session, job_id, attempt).state = AttemptState.ENDED
+            job.status = JobStatus.DONE
 '''
 _ROUND_ONLY = "\n\n  - name: default"
 
@@ -102,7 +113,7 @@ def _claimed_round(parts: Parts, loop_id: str) -> tuple[str, str]:
     with parts.catalog.read() as session:
         found = session.scalars(select(Job).where(Job.parent_id == loop_id, Job.status.not_in(TERMINAL))).one()
         round_id, n = found.id, found.current_attempt
-    wait_until((parts.settings.home / f"claimed-{round_id}-{n}").exists, "the round to be held", steps=3000)
+    wait_until((parts.settings.home / f"claimed-{round_id}-{n}").exists, "the round to be held")
     with parts.catalog.read() as session:
         return round_id, session.get_one(Attempt, (round_id, n)).flow_run_id or ""
 
@@ -117,11 +128,12 @@ def test_a_round_cancelled_in_prefect_is_cancelled_within_seconds_and_its_labels
     wait_until(
         lambda: job(parts.catalog, round_id).status in {JobStatus.CANCELING, JobStatus.CANCELED},
         "the job to show it",
-        steps=600,
     )
-    wait_until(lambda: job(parts.catalog, round_id).status == JobStatus.CANCELED, "the round to end", steps=1200)
+    wait_until(lambda: job(parts.catalog, round_id).status == JobStatus.CANCELED, "the round to end")
     assert job(parts.catalog, round_id).message == "cancelled by a person, in Prefect"
     assert job(parts.catalog, loop_id).status == JobStatus.RUNNING
+    ended = {RunState.CANCELLED, RunState.CRASHED}
+    wait_until(lambda: prefect_server.client().state(run) in ended, "Prefect to say so")
     following, _ = _claimed_round(parts, loop_id)
     assert job(parts.catalog, following).round_no == (job(parts.catalog, round_id).round_no or 0) + 1
 
@@ -134,19 +146,32 @@ def test_a_run_deleted_in_prefect_loses_its_claim_and_the_next_attempt_starts(
         process = psutil.Process(session.get_one(Attempt, (round_id, 1)).pid)
     with prefect_server.http() as client:
         client.delete(f"/flow_runs/{run}").raise_for_status()
-    wait_until(lambda: job(parts.catalog, round_id).current_attempt == 2, "the next attempt", steps=600)
+    wait_until(lambda: job(parts.catalog, round_id).current_attempt == 2, "the next attempt")
     wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "the process to end")
     _, second = _claimed_round(parts, loop_id)
     assert second != run
     assert job(parts.catalog, round_id).status == JobStatus.RUNNING
 
 
-def test_a_run_whose_process_is_killed_is_followed_by_the_next_attempt(
+def test_a_run_whose_process_is_killed_is_followed_by_the_next_attempt_which_ends_the_round(
     parts: Parts, prefect_server: PrefectServer, loop_id: str
 ) -> None:
     round_id, run = _claimed_round(parts, loop_id)
     before = job(parts.catalog, round_id).current_attempt
     with parts.catalog.read() as session:
         os.kill(session.get_one(Attempt, (round_id, before)).pid or 0, signal.SIGKILL)
-    wait_until(lambda: job(parts.catalog, round_id).current_attempt == before + 1, "the next attempt", steps=600)
+    wait_until(lambda: job(parts.catalog, round_id).current_attempt == before + 1, "the next attempt")
     wait_until(lambda: prefect_server.client().state(run) == RunState.CRASHED, "Prefect to say so")
+
+    (parts.settings.home / f"end-{round_id}").touch()
+    wait_until(lambda: job(parts.catalog, round_id).status == JobStatus.DONE, "the next attempt to end")
+    wait_until(lambda: _all_over_in_prefect(parts, round_id), "Prefect to hear of it")
+    assert job(parts.catalog, round_id).current_attempt == before + 1
+
+
+def _all_over_in_prefect(parts: Parts, round_id: str) -> bool:
+    """Say whether Prefect knows that every run of the round is over: one that it believes in holds the pool's place."""
+    with parts.catalog.read() as session:
+        runs = session.scalars(select(Attempt.flow_run_id).where(Attempt.job_id == round_id)).all()
+    states = [parts.orchestrator.state(run) for run in runs if run is not None]
+    return all(state is None or state.terminal for state in states)

@@ -6,12 +6,14 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from configs.settings import Settings
 from infra.adapters.catalog.tables import Job
 from infra.adapters.orchestration.deployments import deploy
 from infra.doors.api.app import create_app
+from infra.doors.api.logins import FailedLogins
 from infra.services import people
 from infra.services.callers import Role
 from infra.wiring import Parts
@@ -46,10 +48,10 @@ def world(parts: Parts) -> World:
 
 
 @pytest.fixture
-def client(parts: Parts, world: World) -> Iterator[TestClient]:
+def client(app: FastAPI, parts: Parts, world: World) -> Iterator[TestClient]:
     """A browser that nobody has logged in with."""
     assert world
-    app = create_app(parts, run_loops=False)
+    app.state.parts, app.state.failed_logins = parts, FailedLogins()
     with TestClient(app, base_url="http://127.0.0.1:8000", follow_redirects=False) as opened:
         yield opened
 

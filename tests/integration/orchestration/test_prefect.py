@@ -108,7 +108,7 @@ def test_a_worker_runs_the_flow_from_the_checkout_with_our_python_and_cancels_it
     client = prefect_server.client()
     with prefect_server.worker("rounds", root, TEACHBACK_TOLD=str(tmp_path)):
         run = client.start("small/default", {"job_id": "d", "wait": True}, key="d-1")
-        wait_until((tmp_path / "d.txt").exists, "the flow to run", steps=900)
+        wait_until((tmp_path / "d.txt").exists, "the flow to run")
         python, folder = (tmp_path / "d.txt").read_text().split()
         assert Path(python).parent == Path(sys.executable).parent
         assert Path(folder) == root

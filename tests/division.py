@@ -1,0 +1,65 @@
+"""Which tests run in one process, and which come first, where `make test` uses several (`--dist loadfile`).
+
+What uses the same servers goes to one process, so that they are started once: a start costs more than most tests.
+What takes longest comes first, so that at the end every process still has something to do.
+"""
+
+from pathlib import PurePosixPath
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+# Longest first. A name is a folder or file below `tests`; where several match, the longest name counts.
+_UNITS = (
+    ("crash", "e2e/test_guide_000.py", "e2e/test_up.py"),  # one installation; `up` ends it, so it comes last
+    (
+        "crash/test_killed_flow.py",
+        "integration/orchestration",
+        "integration/realtime/test_flow.py",
+        "integration/tracking",
+        "integration/delivery/test_tracking.py",
+        "integration/delivery/test_shown.py",
+        "integration/compute/test_serving.py",
+    ),  # one Prefect, one MLflow
+    ("e2e/test_demo.py",),
+    ("contract/test_bundle_hosts.py",),
+    ("contract/test_hostile_bundle.py",),
+    ("contract/test_warm_host.py",),
+    ("integration/realtime/test_slot.py",),
+    ("unit/tasks/compute/training/test_run.py",),
+    ("integration/api/test_two_processes.py",),
+    ("integration/rounds/test_stress.py",),
+)
+_PLACES = {name: (number, place) for number, unit in enumerate(_UNITS) for place, name in enumerate(unit)}
+_REST = (len(_UNITS), 0)
+
+
+class OneProcessPerServer(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
+    """Hands whole units to processes, in the order of the tests that they collected."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        unit, _ = _place(file)
+        return str(unit) if unit < len(_UNITS) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
+    """Take the place of `--dist loadfile`'s own scheduler, which begins with the files of many tests."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return OneProcessPerServer(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the tests, the same in every process."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _place(item.nodeid.partition("::")[0]))
+
+
+def _place(file: str) -> tuple[int, int]:
+    """Return the unit of *file*, a path below the root, and its place there."""
+    path = PurePosixPath(file).relative_to("tests")
+    return next((_PLACES[name] for name in map(str, (path, *path.parents)) if name in _PLACES), _REST)
