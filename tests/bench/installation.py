@@ -27,7 +27,7 @@ _PARTS = (
     ("infra.doors.cli.supervisor", "supervisor"),
     ("infra.doors.api", "API"),
     ("tasks.compute.warm", "warm host"),
-    ("mlflow", "MLflow"),
+    ("infra.adapters.tracking", "MLflow"),
     ("server", "Prefect"),
     ("worker", "workers"),
     ("up", "front"),
@@ -55,7 +55,7 @@ def rows(bench: Bench) -> Iterator[Row]:
 def _up(home: Path) -> Iterator[tuple[psutil.Process, float]]:
     """Run `teachback up`, and give its process and the seconds that it took until it was ready."""
     home.parent.mkdir(parents=True, exist_ok=True)
-    command = [Path(sys.executable).parent / "teachback", "up", "--home", str(home), "--port", str(free_port())]
+    command = [str(Path(sys.executable).parent / "teachback"), "up", "--home", str(home), "--port", str(free_port())]
     began = time.perf_counter()
     with (home.parent / f"{home.name}.log").open("wb") as errors:
         process = subprocess.Popen(

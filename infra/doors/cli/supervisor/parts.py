@@ -47,7 +47,8 @@ def with_embedded(settings: Settings, ports: Ports) -> Settings:
 def parts_of(settings: Settings, ports: Ports) -> list[Part]:
     """Return what this installation has to run itself; what *settings* name by URL runs elsewhere.
 
-    Prefect, MLflow and the catalog start side by side, since each of them takes seconds.
+    Prefect, the catalog and the deployments' imports start side by side, since each takes seconds. MLflow, which
+    nobody waits for, comes when the API answers.
     """
     embedded = with_embedded(settings, ports)
     environment = {**embedded.child_environment(), MARK: str(settings.home)}
@@ -57,13 +58,11 @@ def parts_of(settings: Settings, ports: Ports) -> list[Part]:
         parts.append(_prefect(embedded, ports, environment))
     if not settings.mlflow_tracking_uri:
         parts.append(_mlflow(settings, ports, environment))
-    after_prefect = tuple(part.name for part in parts if part.name == "prefect")
+    starting = [] if settings.prefect_api_url else ["--wait"]
     worker_environment = _worker_environment(embedded, environment)
     parts += [
         Part("catalog", [*python, "infra.doors.cli.prepare"], environment, once=True),
-        Part(
-            "deployments", [*python, "infra.adapters.orchestration"], worker_environment, needs=after_prefect, once=True
-        ),
+        Part("deployments", [*python, "infra.adapters.orchestration", *starting], worker_environment, once=True),
         *(_worker(pool, worker_environment) for pool in POOLS),
         Part(
             "api",
@@ -117,6 +116,7 @@ def _mlflow(settings: Settings, ports: Ports, environment: dict[str, str]) -> Pa
         "mlflow",
         mlflow.server_command(ports.mlflow, home=settings.home),
         mlflow.server_environment(environment) | {MARK: str(settings.home)},
+        needs=("api",),
         answers=f"{mlflow.server_url(ports.mlflow)}/health",
         gates=False,  # what it would be told waits in the outbox
         stops=2,
