@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from infra.adapters.catalog import datasets as catalog
 from infra.adapters.catalog.tables import Dataset, Image
@@ -30,17 +31,18 @@ def summaries(parts: Parts, caller: Caller) -> Sequence[DatasetSummary]:
     allow(caller, Right.READ)
     with parts.catalog.read() as session:
         rows = catalog.listed(session, caller.org)
-        by = (Image.dataset_id, Image.open, Image.skipped_by, Image.skipped_reason)
-        query = select(*by, func.count()).where(Image.dataset_id.in_([row.id for row in rows])).group_by(*by)
-        images, waiting = Counter[str](), Counter[str]()
-        skipped: dict[str, Counter[str]] = {row.id: Counter() for row in rows}
-        for dataset, is_open, skipped_by, reason, count in session.execute(query):
-            if reason:
-                skipped[dataset][_kind(skipped_by, reason)] += count
-                continue
-            images[dataset] += count
-            waiting[dataset] += count if is_open else 0
-    return [DatasetSummary(row, images[row.id], waiting[row.id], dict(skipped[row.id].most_common())) for row in rows]
+        return [_summary(session, row) for row in rows]
+
+
+def _summary(session: Session, row: Dataset) -> DatasetSummary:
+    """Count what is not free: it is less than what is, and an index has it."""
+    by = (Image.skipped_by, Image.skipped_reason)
+    out = select(*by, func.count()).where(Image.dataset_id == row.id, Image.skipped_reason != "").group_by(*by)
+    skipped = Counter[str]()
+    for skipped_by, reason, count in session.execute(out).tuples():
+        skipped[_kind(skipped_by, reason)] += count
+    closed = session.scalar(select(func.count()).where(Image.dataset_id == row.id, Image.open.is_(False))) or 0
+    return DatasetSummary(row, row.images - skipped.total(), row.images - closed, dict(skipped.most_common()))
 
 
 def summary(parts: Parts, caller: Caller, name: str) -> DatasetSummary:

@@ -38,6 +38,12 @@ class ExperimentView:
     jobs: Sequence[Job] = field(default=())
 
 
+SHOWN_JOBS = 1000
+"""Jobs that an experiment shows, the newest; all of them are at its jobs."""
+LISTED_JOBS = 20
+"""The same where experiments are listed."""
+
+
 def create(parts: Parts, caller: Caller, request: NewExperiment) -> ExperimentView:
     """Make an experiment; a realtime one is answered once its servers are ready, or leaves nothing behind.
 
@@ -71,8 +77,7 @@ def get(parts: Parts, caller: Caller, experiment_id: str) -> ExperimentView:
     allow(caller, Right.READ)
     with parts.catalog.read() as session:
         row = catalog.get(session, caller.org, experiment_id)
-        jobs = catalog.jobs(session, caller.org, [row.id])
-        return _views(session, [row], {row.id: jobs})[0]
+        return _views(session, [row], {row.id: catalog.newest_jobs(session, row.id, SHOWN_JOBS)})[0]
 
 
 def find(parts: Parts, caller: Caller, name: str) -> ExperimentView:
@@ -99,9 +104,7 @@ def listed(
     allow(caller, Right.READ)
     with parts.catalog.read() as session:
         found = cut(catalog.listed(session, caller.org, own=own, bases=bases), page, keep=keep)
-        jobs: dict[str, list[Job]] = {}
-        for job in catalog.jobs(session, caller.org, [row.id for row in found.rows]):
-            jobs.setdefault(job.experiment_id, []).append(job)
+        jobs = {row.id: catalog.newest_jobs(session, row.id, LISTED_JOBS) for row in found.rows if not row.base}
         return Cut(_views(session, found.rows, jobs), found.total)
 
 

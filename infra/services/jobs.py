@@ -20,7 +20,7 @@ from infra.adapters.catalog.tables import Attempt, Experiment, Job
 from infra.adapters.catalog.tables.base import now
 from infra.services.archs import actions_of
 from infra.services.callers import Caller, Right, allow, may
-from infra.services.listing import Cut, Page, cut
+from infra.services.listing import Cut, Page
 from infra.services.repeats import Repeat, keep, recall
 from infra.wiring import Parts
 from tasks.batch.start import start_batch
@@ -121,8 +121,11 @@ def listed(parts: Parts, caller: Caller, experiment_id: str | None, page: Page) 
     """
     allow(caller, Right.READ)
     with parts.catalog.read() as session:
-        wanted = None if experiment_id is None else [catalog.get(session, caller.org, experiment_id).id]
-        return cut(catalog.jobs(session, caller.org, wanted), page)
+        wanted = None if experiment_id is None else catalog.get(session, caller.org, experiment_id).id
+        rows, total = catalog.job_page(
+            session, caller.org, wanted, order=page.sort, name=page.name, skip=page.skip, size=page.size
+        )
+        return Cut(rows, total)
 
 
 def cancel(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> Job:

@@ -27,9 +27,12 @@ class Models:
     mlflow_model: str
 
 
+MOST_ROUNDS = 1000
+
+
 @dataclass(frozen=True)
 class Rounds:
-    """An experiment's rounds and trainings, the newest first."""
+    """An experiment's rounds and trainings, the newest first, and of very many the newest alone."""
 
     experiment: Experiment
     jobs: Sequence[Job]
@@ -58,8 +61,7 @@ def rounds(parts: Parts, caller: Caller, experiment: str) -> Rounds:
     allow(caller, Right.READ)
     with parts.catalog.read() as session:
         row = catalog.find(session, caller.org, experiment)
-        trained = [job for job in catalog.jobs(session, caller.org, [row.id]) if job.action == "train"]
-        return Rounds(row, trained)
+        return Rounds(row, catalog.trainings(session, row.id, MOST_ROUNDS))
 
 
 def publish(

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
-
 from configs.specs.score import ScoringMethod
 from infra.adapters.catalog import experiments
 from infra.adapters.catalog.tables import Candidate, Experiment, Image
 from infra.services.callers import Caller, Right, allow
 from infra.wiring import Parts
+from tasks.selection.orders import scored
 from tasks.selection.refresh import method_of
+from tasks.selection.unspoken import vocabulary_of
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,10 @@ def scores(parts: Parts, caller: Caller, experiment: str, method: ScoringMethod 
     with parts.catalog.read() as session:
         found = experiments.find(session, caller.org, experiment)
         chosen = method or method_of(found)
-        query = (
-            select(Candidate, Image)
-            .join(Image, Image.id == Candidate.image_id)
-            .where(Candidate.experiment_id == found.id, Candidate.method == chosen, Image.open.is_(True))
-            .order_by(Candidate.score.desc(), Image.id)
-            .limit(limit)
-        )
-        return Scores(found, chosen, [(candidate, image) for candidate, image in session.execute(query)])
+        uses = experiments.uses(session, [found.id])[found.id]
+        rows: list[tuple[Image, Candidate]] = []
+        for dataset_id in {one for used in uses.values() for one in used}:  # one index each gives the order
+            query = scored(dataset_id, found, chosen, vocabulary_of(session, dataset_id, found))
+            rows += session.execute(query.add_columns(Candidate).limit(limit)).tuples()
+        rows.sort(key=lambda row: (-row[1].score, row[0].id))
+        return Scores(found, chosen, [(candidate, image) for image, candidate in rows[:limit]])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import distinct, func, or_, select
+from sqlalchemy import distinct, func, select
 from sqlalchemy.orm import Session
 
 from configs.specs.annotation import AnnotationSpec
@@ -98,18 +98,21 @@ def alive(parts: Parts) -> bool:
 
 def _counts(session: Session, org: str) -> Counts:
     mine = select(Dataset.id).where(Dataset.org == org, Dataset.deleted_at.is_(None)).scalar_subquery()
-    images = select(func.count()).where(Image.dataset_id.in_(mine))
+    living = (Dataset.org == org, Dataset.deleted_at.is_(None))
+    images = _number(session.scalar(select(func.sum(Dataset.images)).where(*living)))
+    closed = session.scalar(select(func.count()).where(Image.dataset_id.in_(mine), Image.open.is_(False)))
     labels = select(func.count()).where(Label.dataset_id.in_(mine))
-    waits = or_(Label.upload_pending, Label.state == LabelState.PENDING_UPLOAD)
+    uploads = _number(session.scalar(labels.where(Label.upload_pending)))
+    unchecked = labels.where(Label.state == LabelState.PENDING_UPLOAD, ~Label.upload_pending)
     experiments = select(func.count()).where(Experiment.org == org, Experiment.deleted_at.is_(None))
     running = select(func.count()).where(Job.org == org, Job.status.not_in(TERMINAL))
     return Counts(
         datasets=_number(session.scalar(select(func.count()).where(Dataset.id.in_(mine)))),
-        images=_number(session.scalar(images)),
-        images_waiting=_number(session.scalar(images.where(Image.open.is_(True)))),
+        images=images,
+        images_waiting=images - _number(closed),
         labels=_number(session.scalar(labels.where(Label.state == LabelState.ACTIVE))),
         quarantined=_number(session.scalar(labels.where(Label.state == LabelState.QUARANTINED))),
-        pending_uploads=_number(session.scalar(labels.where(waits))),
+        pending_uploads=uploads + _number(session.scalar(unchecked)),
         sent_back=_number(session.scalar(labels.where(Label.state == LabelState.SENT_BACK))),
         experiments=_number(session.scalar(experiments)),
         open_jobs=_number(session.scalar(running)),
@@ -179,9 +182,8 @@ def progress(parts: Parts, caller: Caller, dataset_id: str) -> Progress:
     """
     allow(caller, Right.READ)
     with parts.catalog.read() as session:
-        datasets.get(session, caller.org, dataset_id)
-        total = session.scalar(select(func.count()).where(Image.dataset_id == dataset_id))
+        total = datasets.get(session, caller.org, dataset_id).images
         labelled = select(func.count(distinct(Label.image_id))).where(
             Label.dataset_id == dataset_id, Label.state == LabelState.ACTIVE
         )
-        return Progress(total=_number(total), labelled=_number(session.scalar(labelled)))
+        return Progress(total=total, labelled=_number(session.scalar(labelled)))

@@ -15,9 +15,9 @@ from configs.states import LabelState
 from infra.adapters.catalog import labels
 from infra.adapters.catalog.tables import Dataset, Label, Lease
 
+OCCUPIES = labels.OCCUPIES
 SOURCE_LAYER = -1
 """The layer of labels that were found at the source."""
-OCCUPIES = (LabelState.ACTIVE, LabelState.PENDING_UPLOAD)
 
 
 def rules_of(session: Session, dataset_id: str) -> DatasetSpec:

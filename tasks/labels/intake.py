@@ -2,15 +2,26 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from configs.specs.dataset import DatasetSpec
 from configs.states import LabelState
 from infra.adapters.catalog import labels
-from infra.adapters.catalog.tables import Dataset, Label, LabelEvent, LabelTag
+from infra.adapters.catalog.tables import Base, Dataset, Label, LabelEvent
+from infra.adapters.catalog.tables.base import new_id, now
 from tasks.labels.checked import CheckedNotice
 from tasks.labels.choose import SOURCE_LAYER, layer_of, people_s, spoken_of
+
+_TAG = ("image_id", "tag")
+_POINT_SQLITE = sqlite.insert(Base.metadata.tables["label_tag"])
+_POINT_SQLITE = _POINT_SQLITE.on_conflict_do_update(
+    index_elements=_TAG, set_={"label_id": _POINT_SQLITE.excluded.label_id, "at": now()}
+)
+_POINT_POSTGRESQL = postgresql.insert(Base.metadata.tables["label_tag"])
+_POINT_POSTGRESQL = _POINT_POSTGRESQL.on_conflict_do_update(
+    index_elements=_TAG, set_={"label_id": _POINT_POSTGRESQL.excluded.label_id, "at": now()}
+)
 
 
 @dataclass(frozen=True)
@@ -35,16 +46,15 @@ def take_in(session: Session, dataset: Dataset, notice: CheckedNotice, actor: st
     before = known.state if known is not None else None
     rules = DatasetSpec.model_validate(dataset.spec)
     label = known or Label(
-        dataset_id=dataset.id, image_id=notice.image_id, version=next_version(session, notice.image_id)
+        id=new_id(), dataset_id=dataset.id, image_id=notice.image_id, version=next_version(session, notice.image_id)
     )
     _write(label, notice, actor)
     label.layer = SOURCE_LAYER if notice.imported else layer_of(session, notice.image_id, label.author, _several(rules))
     session.add(label)
-    session.flush()
-    point_tag(session, label, notice.tag)
     if label.state == LabelState.ACTIVE:
         back = before in {LabelState.REMOVED, LabelState.SUPERSEDED}
         activate(session, dataset, label, "restored" if back else notice.kind, actor)
+    point_tag(session, label, notice.tag)
     new = before in {None, LabelState.SENT_BACK, LabelState.QUARANTINED, LabelState.PENDING_UPLOAD}
     return TakenIn(label, counts=new and label.state == LabelState.ACTIVE and not label.imported)
 
@@ -54,16 +64,16 @@ def activate(session: Session, dataset: Dataset, label: Label, kind: str, actor:
     label.state = LabelState.ACTIVE
     append_event(session, dataset, label, kind, actor)
     rules = DatasetSpec.model_validate(dataset.spec)
-    for earlier in labels.replaceable(session, label):
+    others = labels.replaceable(session, label)
+    for earlier in others:
         same = earlier.layer == label.layer or (_several(rules) == 1 and earlier.layer >= 0 <= label.layer)
         if same and earlier.kind == label.kind and not _of_other_names(earlier, label):
             earlier.state = LabelState.SUPERSEDED
-    session.flush()
-    active = labels.active_masks(session, label.image_id)
-    if people_s(active, rules):
-        for found in active:
-            if found.layer == SOURCE_LAYER and not _of_other_names(found, label):
-                found.state = LabelState.SUPERSEDED
+    active = [one for one in (label, *others) if one.state == LabelState.ACTIVE and one.kind == "mask"]
+    sources = [one for one in active if one.layer == SOURCE_LAYER and not _of_other_names(one, label)]
+    if sources and people_s(active, rules):
+        for found in sources:
+            found.state = LabelState.SUPERSEDED
     session.flush()
 
 
@@ -89,17 +99,15 @@ def append_event(session: Session, dataset: Dataset, label: Label, kind: str, ac
     # The data set's row is held, so these numbers are the order of commits: a round takes all up to one of them.
     dataset.label_seq += 1
     label.seq = dataset.label_seq
+    session.flush()  # the event names the label's row
     session.add(LabelEvent(dataset_id=dataset.id, seq=dataset.label_seq, kind=kind, label_id=label.id, actor=actor))
 
 
 def point_tag(session: Session, label: Label, tag: str) -> None:
     """Let a tag of the image point to this label."""
-    row = session.get(LabelTag, (label.image_id, tag))
-    if row is None:
-        session.add(LabelTag(image_id=label.image_id, tag=tag, label_id=label.id))
-    else:
-        row.label_id = label.id
     session.flush()
+    points = _POINT_POSTGRESQL if session.get_bind().dialect.name != "sqlite" else _POINT_SQLITE
+    session.execute(points, {"image_id": label.image_id, "tag": tag, "label_id": label.id})
 
 
 def _comes_back(known: Label, notice: CheckedNotice) -> bool:
@@ -143,5 +151,4 @@ def _several(rules: DatasetSpec) -> int:
 
 def next_version(session: Session, image_id: int) -> int:
     """Return the number of an image's next label."""
-    query = select(func.max(Label.version)).where(Label.image_id == image_id)
-    return (session.scalar(query) or 0) + 1
+    return labels.newest_version(session, image_id) + 1

@@ -7,13 +7,13 @@ order of commits, and exactly one caller sees a round become due.
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from configs.specs.annotation import AnnotationSpec
 from configs.specs.dataset import DatasetSpec
 from configs.specs.round import RoundSpec
-from configs.states import TERMINAL, JobStatus
+from configs.states import TERMINAL, JobStatus, LabelState
 from infra.adapters.catalog import jobs, labels, outbox
 from infra.adapters.catalog.session import lock
 from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, Job, Label, Lease, PendingImage
@@ -38,6 +38,11 @@ __all__ = [
     "take_out_label",
 ]
 
+_NAMES = select(Experiment.labels).where(Experiment.id == bindparam("experiment"))
+_HELD = select(Dataset).where(Dataset.id == bindparam("dataset"))
+_END_LEASE = delete(Lease).where(
+    Lease.dataset_id == bindparam("dataset"), Lease.image_id == bindparam("image"), Lease.holder == bindparam("person")
+)
 _OUT = "No image is left to label"
 
 
@@ -65,11 +70,8 @@ def notify(session: Session, dataset_id: str, notices: list[CheckedNotice], acto
 
 def say_if_out(session: Session, loop: Job) -> None:
     """Say in a loop's message if no image is left to label while too few labels wait for a round; else take it back."""
-    leased = select(Lease.image_id).where(Lease.dataset_id == loop.dataset_id, Lease.until > now()).limit(1)
-    waits = loop.pending > 0 and jobs.open_child(session, loop.id) is None and loop.status not in TERMINAL
-    experiment = session.get(Experiment, loop.experiment_id)
-    left = waits and any_left(session, loop.dataset_id or "", experiment)
-    if waits and not left and session.scalar(leased) is None:
+    waits = loop.pending > 0 and loop.status not in TERMINAL
+    if waits and _is_out(session, loop) and jobs.open_child(session, loop.id) is None:
         loop.message = (
             f"{_OUT}: {loop.pending} labels wait for a round of {loop.round_size}. Resume the job with round_now to"
             " train with them."
@@ -78,9 +80,17 @@ def say_if_out(session: Session, loop: Job) -> None:
         loop.message = ""
 
 
+def _is_out(session: Session, loop: Job) -> bool:
+    """Say whether nobody has an image of the loop's, and nobody could get one."""
+    if any_left(session, loop.dataset_id or "", loop.experiment_id):
+        return False
+    leased = select(Lease.image_id).where(Lease.dataset_id == loop.dataset_id, Lease.until > now()).limit(1)
+    return session.scalar(leased) is None
+
+
 def hold(session: Session, dataset_id: str) -> tuple[Dataset, Sequence[Job]]:
     """Return a data set and the loops that count its labels, their rows held until the unit ends."""
-    dataset = session.scalars(lock(session, select(Dataset).where(Dataset.id == dataset_id))).one()
+    dataset = session.scalars(lock(session, _HELD), {"dataset": dataset_id}).one()
     return dataset, jobs.loops_on(session, dataset_id)
 
 
@@ -95,15 +105,16 @@ def count_image(session: Session, dataset: Dataset, loops: Sequence[Job], image_
         new: Somebody said something new of it: if it is complete by that, it counts where its names are learnt.
     """
     rules = DatasetSpec.model_validate(dataset.spec)
-    active = labels.active_masks(session, image_id)
+    said = labels.occupying(session, image_id)
+    active = [label for label in said if label.state == LabelState.ACTIVE and label.kind == "mask"]
     for loop in loops:
-        names = session.get_one(Experiment, loop.experiment_id).labels
+        names = session.scalars(_NAMES, {"experiment": loop.experiment_id}).one()
         complete = bool(people_s(about(active, names), rules))
         if complete and new:
             add_pending(session, loop, image_id)
         elif not complete:
             _drop_pending(session, loop, image_id)
-    settle_room(session, image_id, rules.annotators_per_image)
+    settle_room(session, image_id, rules.annotators_per_image, said)
 
 
 def take_out_label(session: Session, dataset: Dataset, loops: Sequence[Job], label: Label, actor: str) -> bool:
@@ -122,10 +133,12 @@ def open_round_if_due(session: Session, loop: Job, *, at_least: int | None = Non
         loop: The annotation job.
         at_least: Labels that make it due; default its `round_size`. 1 = "train now".
     """
+    if loop.status != JobStatus.RUNNING or loop.pending < (at_least or loop.round_size or 1):
+        return None
     spec = AnnotationSpec.model_validate(loop.spec)
     due = loop.pending >= (at_least or spec.round_size)
     full = spec.stop_criteria.max_rounds is not None and loop.rounds_done >= spec.stop_criteria.max_rounds
-    if loop.status != JobStatus.RUNNING or not due or full or jobs.open_child(session, loop.id) is not None:
+    if not due or full or jobs.open_child(session, loop.id) is not None:
         return None
     number = jobs.last_round_no(session, loop.id) + 1
     # Nothing here is seen by others before the unit ends, and the data set's row keeps all who count apart: one round
@@ -169,8 +182,8 @@ def _drop_pending(session: Session, loop: Job, image_id: int) -> None:
 
 
 def _end_lease(session: Session, label: Label) -> None:
-    mine = and_(Lease.dataset_id == label.dataset_id, Lease.image_id == label.image_id, Lease.holder == label.author)
-    session.execute(delete(Lease).where(mine))
+    mine = {"dataset": label.dataset_id, "image": label.image_id, "person": label.author}
+    session.execute(_END_LEASE, mine)
 
 
 def count_pending(session: Session, loop_id: str) -> int:

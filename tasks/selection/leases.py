@@ -7,7 +7,7 @@ somebody else took the image; a clock that was set back leaves no lease longer t
 
 from collections.abc import Collection
 
-from sqlalchemy import and_, delete, exists, select, update
+from sqlalchemy import Double, and_, bindparam, delete, exists, select, update
 from sqlalchemy.orm import Session
 
 from infra.adapters.catalog.tables import Image, Label, Lease
@@ -19,6 +19,13 @@ from tasks.selection.said import ANY, annotators_of
 from tasks.selection.unspoken import settle_unspoken
 
 LEASE_S = 3600.0
+_LONGEST = now() + bindparam("lease_s", type_=Double())
+_SHORTEN = (
+    update(Lease).where(Lease.dataset_id == bindparam("dataset"), Lease.until > _LONGEST).values(until=_LONGEST)
+).execution_options(synchronize_session=False)
+_RECLAIM = (
+    delete(Lease).where(Lease.dataset_id == bindparam("dataset"), Lease.until < now()).returning(Lease.image_id)
+).execution_options(synchronize_session=False)
 TOUCHED_EVERY_S = 30.0
 
 
@@ -94,10 +101,8 @@ def reclaim(session: Session, dataset_id: str, lease_s: float = LEASE_S) -> int:
         dataset_id: Whose images.
         lease_s: No lease ends later than this from now: a clock that was set back made those that do.
     """
-    longest = now() + lease_s
-    session.execute(update(Lease).where(Lease.dataset_id == dataset_id, Lease.until > longest).values(until=longest))
-    over = delete(Lease).where(Lease.dataset_id == dataset_id, Lease.until < now()).returning(Lease.image_id)
-    images = session.scalars(over).all()
+    session.execute(_SHORTEN, {"dataset": dataset_id, "lease_s": lease_s})
+    images = session.scalars(_RECLAIM, {"dataset": dataset_id}).all()
     if images:
         reopen(session, images)
     return len(images)

@@ -59,7 +59,7 @@ def orders(
         )
     chosen = strategy or (experiment.strategy if experiment is not None else "random")
     if chosen in SCORED and experiment is not None:
-        yield Order(_scored(dataset_id, experiment, chosen, vocabulary))
+        yield Order(scored(dataset_id, experiment, chosen, vocabulary))
     if chosen == "first":
         yield Order(_free(dataset_id).order_by(Image.key), _unspoken(vocabulary, Unspoken.key), lambda one: one.key)
     yield Order(_free(dataset_id).order_by(Image.shuffle), _unspoken(vocabulary, Unspoken.shuffle))
@@ -77,9 +77,8 @@ def _unspoken(vocabulary: Vocabulary | None, order: InstrumentedAttribute[Any]) 
     return query.where(Unspoken.vocabulary_id == vocabulary.id).order_by(order)
 
 
-def _scored(
-    dataset_id: str, experiment: Experiment, method: str, vocabulary: Vocabulary | None
-) -> Select[tuple[Image]]:
+def scored(dataset_id: str, experiment: Experiment, method: str, vocabulary: Vocabulary | None) -> Select[tuple[Image]]:
+    """Return the query for an experiment's free images with a score, the highest first."""
     mine = and_(Candidate.experiment_id == experiment.id, Candidate.dataset_id == dataset_id)
     query = select(Image).join(Candidate, Candidate.image_id == Image.id).where(mine, Candidate.method == method)
     other = vocabulary.id if vocabulary is not None else None

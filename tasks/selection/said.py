@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from configs.specs.dataset import DatasetSpec
@@ -12,6 +12,9 @@ from tasks.labels.choose import OCCUPIES, SOURCE_LAYER, names_of, speaks
 
 ANY: frozenset[str] = frozenset()
 """Asked in no names: any label says what is asked."""
+
+
+_SPEC = select(Dataset.spec).where(Dataset.id == bindparam("dataset"))
 
 
 class Said(NamedTuple):
@@ -24,7 +27,7 @@ class Said(NamedTuple):
 
 def annotators_of(session: Session, dataset_id: str) -> int:
     """Return how many people's labels complete an image of this data set."""
-    spec = session.scalar(select(Dataset.spec).where(Dataset.id == dataset_id))
+    spec = session.scalar(_SPEC, {"dataset": dataset_id})
     return DatasetSpec.model_validate(spec).annotators_per_image if spec else 1
 
 

@@ -9,7 +9,7 @@ again when its image is to be given. Labels from before a vocabulary was first a
 from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from configs.states import LabelState
@@ -20,6 +20,13 @@ from tasks.labels.choose import asked_by
 from tasks.selection.said import Said, free_layers, leased_layers, said_of
 
 SHARE = 100
+_OF_IMAGE = (
+    select(Vocabulary, Unspoken.image_id)
+    .outerjoin(Unspoken, and_(Unspoken.vocabulary_id == Vocabulary.id, Unspoken.image_id == bindparam("image")))
+    .where(Vocabulary.dataset_id == bindparam("dataset"))
+)
+_FREE = select(Image.id).where(Image.dataset_id == bindparam("dataset"), Image.open.is_(True)).limit(1)
+_NAMED = select(Vocabulary).where(Vocabulary.dataset_id == bindparam("dataset"), Vocabulary.key == bindparam("key"))
 
 
 def vocabulary_of(session: Session, dataset_id: str, experiment: Experiment | None) -> Vocabulary | None:
@@ -27,7 +34,7 @@ def vocabulary_of(session: Session, dataset_id: str, experiment: Experiment | No
     names = asked_by(experiment.labels) if experiment is not None else frozenset[str]()
     if not names:
         return None
-    return session.scalar(select(Vocabulary).where(Vocabulary.dataset_id == dataset_id, Vocabulary.key == _key(names)))
+    return session.scalar(_NAMED, {"dataset": dataset_id, "key": _key(names)})
 
 
 def ask_in(session: Session, dataset_id: str, experiment: Experiment | None) -> Vocabulary | None:
@@ -74,6 +81,18 @@ def settle_unspoken(session: Session, dataset_id: str, image_ids: Collection[int
         _settle(session, vocabularies, image_ids, annotators)
 
 
+def settle_one(session: Session, image: Image, said: Sequence[Said], leased: Collection[int], annotators: int) -> None:
+    """Bring one image's rows up to date with what its labels say and which of its layers are leased."""
+    here = {"dataset": image.dataset_id, "image": image.id}
+    for vocabulary, row in session.execute(_OF_IMAGE, here).tuples().all():
+        free = not image.skipped_reason and _is_free(said, leased, annotators, frozenset(vocabulary.names))
+        if free and row is None:
+            _add(session, vocabulary, [image])
+        elif not free and row is not None:
+            mine = (Unspoken.vocabulary_id == vocabulary.id, Unspoken.image_id == image.id)
+            session.execute(delete(Unspoken).where(*mine))
+
+
 def _settle(session: Session, vocabularies: Iterable[Vocabulary], image_ids: Collection[int], annotators: int) -> None:
     said, leased = said_of(session, image_ids), leased_layers(session, image_ids)
     images = session.scalars(select(Image).where(Image.id.in_(image_ids), Image.skipped_reason == "")).all()
@@ -107,12 +126,11 @@ def _add(session: Session, vocabulary: Vocabulary, images: Iterable[Image]) -> N
         session.execute(insert(session, Unspoken).on_conflict_do_nothing(), rows)
 
 
-def any_left(session: Session, dataset_id: str, experiment: Experiment | None) -> bool:
+def any_left(session: Session, dataset_id: str, experiment_id: str) -> bool:
     """Say whether an image is free for an experiment; while labels are still to be looked at, one may be."""
-    free = select(Image.id).where(Image.dataset_id == dataset_id, Image.open.is_(True)).limit(1)
-    if session.scalar(free) is not None:
+    if session.scalar(_FREE, {"dataset": dataset_id}) is not None:
         return True
-    vocabulary = vocabulary_of(session, dataset_id, experiment)
+    vocabulary = vocabulary_of(session, dataset_id, session.get(Experiment, experiment_id))
     if vocabulary is None:
         return False
     unspoken = select(Unspoken.image_id).where(Unspoken.vocabulary_id == vocabulary.id).limit(1)

@@ -1,8 +1,9 @@
 """Questions about experiments, base experiments and registered bundles."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import bindparam, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
@@ -18,6 +19,13 @@ from infra.adapters.catalog.tables import (
     Publication,
 )
 
+JobOrder = Literal["date-descending", "date-ascending", "name-ascending", "name-descending"]
+_NEWEST_JOBS = (
+    select(Job)
+    .where(Job.experiment_id == bindparam("experiment"), Job.deleted_at.is_(None))
+    .order_by(Job.created_at.desc())
+    .limit(bindparam("most"))
+)
 Uses = dict[str, list[str]]
 
 
@@ -81,12 +89,47 @@ def set_use(session: Session, experiment_id: str, use: str, dataset_ids: Sequenc
     )
 
 
-def jobs(session: Session, org: str, experiment_ids: Sequence[str] | None) -> Sequence[Job]:
-    """Return the jobs of these experiments, or of the whole organisation, the newest first."""
-    query = select(Job).where(Job.org == org, Job.deleted_at.is_(None))
-    if experiment_ids is not None:
-        query = query.where(Job.experiment_id.in_(experiment_ids))
-    return session.scalars(query.order_by(Job.created_at.desc(), Job.id)).all()
+def newest_jobs(session: Session, experiment_id: str, most: int) -> Sequence[Job]:
+    """Return an experiment's jobs, the newest first."""
+    return session.scalars(_NEWEST_JOBS, {"experiment": experiment_id, "most": most}).all()
+
+
+def trainings(session: Session, experiment_id: str, most: int) -> Sequence[Job]:
+    """Return an experiment's rounds and trainings, the newest first."""
+    query = select(Job).where(Job.experiment_id == experiment_id, Job.action == "train", Job.deleted_at.is_(None))
+    return session.scalars(query.order_by(Job.created_at.desc()).limit(most)).all()
+
+
+def job_page(
+    session: Session,
+    org: str,
+    experiment_id: str | None,
+    *,
+    order: JobOrder,
+    name: str | None = None,
+    skip: int = 0,
+    size: int | None = None,
+) -> tuple[Sequence[Job], int]:
+    """Return one page of an experiment's jobs, or of the organisation's, and how many there are on all.
+
+    Args:
+        session: For questions.
+        org: Whose.
+        experiment_id: None = of all experiments.
+        order: Down or up an index.
+        name: Only jobs of this name; with a leading `!` only others.
+        skip: Rows before the page.
+        size: Rows of the page; None = to the end.
+    """
+    mine = [Job.org == org, Job.deleted_at.is_(None)]
+    if experiment_id is not None:
+        mine.append(Job.experiment_id == experiment_id)
+    if name is not None:
+        mine.append(Job.name != name[1:] if name.startswith("!") else Job.name == name)
+    total = session.scalar(select(func.count()).select_from(Job).where(*mine)) or 0
+    column = Job.name if order.startswith("name") else Job.modified_at
+    directed = column.desc() if order.endswith("descending") else column
+    return session.scalars(select(Job).where(*mine).order_by(directed).offset(skip).limit(size)).all(), total
 
 
 def open_jobs(session: Session, experiment_id: str) -> Sequence[Job]:

@@ -2,13 +2,23 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
 from configs.states import TERMINAL, JobStatus
 from infra.adapters.catalog.session import lock
 from infra.adapters.catalog.tables import Attempt, Job, StepMark
+
+_COUNTING = (
+    select(Job)
+    .where(
+        Job.dataset_id == bindparam("dataset"),
+        Job.action == "annotation",
+        Job.status.in_((JobStatus.RUNNING, JobStatus.PAUSED, JobStatus.PAUSING)),
+    )
+    .order_by(Job.id)
+)
 
 
 def get(session: Session, job_id: str) -> Job:
@@ -81,13 +91,7 @@ def trained_to(session: Session, experiment_id: str) -> int:
 
 def loops_on(session: Session, dataset_id: str) -> Sequence[Job]:
     """Return the loops that count this data set's labels, in the order in which units lock them."""
-    counting = (JobStatus.RUNNING, JobStatus.PAUSED, JobStatus.PAUSING)
-    query = (
-        select(Job)
-        .where(Job.dataset_id == dataset_id, Job.action == "annotation", Job.status.in_(counting))
-        .order_by(Job.id)
-    )
-    return session.scalars(lock(session, query)).all()
+    return session.scalars(lock(session, _COUNTING), {"dataset": dataset_id}).all()
 
 
 def step_output(session: Session, job_id: str, step: str) -> str | None:

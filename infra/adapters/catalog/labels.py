@@ -1,24 +1,45 @@
-"""Questions about labels."""
+"""Questions about labels. Those that every notification asks are built once: building costs more than asking."""
 
 from collections.abc import Sequence
 
-from sqlalchemy import Row, and_, or_, select
+from sqlalchemy import Row, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from configs.states import LabelState
 from infra.adapters.catalog.tables import Image, Label
 
+OCCUPIES = (LabelState.ACTIVE, LabelState.PENDING_UPLOAD)
+"""States of labels that say something of their image."""
+_REPLACEABLE = (LabelState.ACTIVE, LabelState.SENT_BACK, LabelState.PENDING_UPLOAD)
+_FIND = select(Label).where(
+    Label.dataset_id == bindparam("dataset"),
+    Label.image_id == bindparam("image"),
+    Label.store_key == bindparam("store_key"),
+    Label.fingerprint == bindparam("fingerprint"),
+)
+_NEWEST_VERSION = select(func.max(Label.version)).where(Label.image_id == bindparam("image"))
+_OTHERS = select(Label).where(
+    Label.image_id == bindparam("image"),
+    Label.id != bindparam("label"),
+    or_(
+        and_(Label.author == bindparam("author"), Label.state == LabelState.QUARANTINED),
+        Label.state.in_(_REPLACEABLE),
+    ),
+)
+_OCCUPYING = (
+    select(Label).where(Label.image_id == bindparam("image"), Label.state.in_(OCCUPIES)).order_by(Label.seq.desc())
+)
+
 
 def find(session: Session, dataset_id: str, image_id: int, store_key: str, fingerprint: str) -> Label | None:
     """Return the label with exactly this content; this is what makes a notification count once."""
-    return session.scalar(
-        select(Label).where(
-            Label.dataset_id == dataset_id,
-            Label.image_id == image_id,
-            Label.store_key == store_key,
-            Label.fingerprint == fingerprint,
-        )
-    )
+    content = {"dataset": dataset_id, "image": image_id, "store_key": store_key, "fingerprint": fingerprint}
+    return session.scalar(_FIND, content)
+
+
+def newest_version(session: Session, image_id: int) -> int:
+    """Return the number of an image's newest label; 0 if it has none."""
+    return session.scalar(_NEWEST_VERSION, {"image": image_id}) or 0
 
 
 def named(session: Session, dataset_id: str, name: str) -> Label | None:
@@ -32,12 +53,13 @@ def named(session: Session, dataset_id: str, name: str) -> Label | None:
 
 def replaceable(session: Session, label: Label) -> Sequence[Label]:
     """Return what a new label of an image may stand in place of: what is active, and what its author has to mend."""
-    mine = and_(Label.author == label.author, Label.state == LabelState.QUARANTINED)
-    states = (LabelState.ACTIVE, LabelState.SENT_BACK, LabelState.PENDING_UPLOAD)
-    query = select(Label).where(
-        Label.image_id == label.image_id, Label.id != label.id, or_(mine, Label.state.in_(states))
-    )
-    return session.scalars(query).all()
+    of_image = {"image": label.image_id, "label": label.id, "author": label.author}
+    return session.scalars(_OTHERS, of_image).all()
+
+
+def occupying(session: Session, image_id: int) -> Sequence[Label]:
+    """Return the labels that say something of an image, active or on their way to its store, newest first."""
+    return session.scalars(_OCCUPYING, {"image": image_id}).all()
 
 
 def active_of(session: Session, image_id: int) -> Sequence[Label]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from sqlalchemy import event, inspect, select
+from sqlalchemy import bindparam, event, inspect, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from configs.states import JobStatus
@@ -27,6 +27,7 @@ EVENTS = (
     "label.removed",
     "dataset.degraded",
 )
+_SUBSCRIBED = select(Hook).where(Hook.org == bindparam("org"), Hook.direction == "out", Hook.deleted_at.is_(None))
 _DECISIONS = ("published", "kept_back", "skipped")
 
 
@@ -49,10 +50,7 @@ def _tell(session: Session, _context: object, _instances: object) -> None:
     with session.no_autoflush:
         news = [each for row in [*session.new, *session.dirty] for each in _read(session, row)]
         for org in {each.org for each in news}:
-            hooks = session.scalars(
-                select(Hook).where(Hook.org == org, Hook.direction == "out", Hook.deleted_at.is_(None))
-            ).all()
-            for hook in hooks:
+            for hook in session.scalars(_SUBSCRIBED, {"org": org}).all():
                 for each in news:
                     if each.org == org and any(fnmatchcase(each.event, str(wanted)) for wanted in hook.events):
                         enqueue(session, OutboxKind.WEBHOOK, hook.id, _message(each))

@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from infra.adapters.catalog import news, repeats, texts
+from infra.adapters.catalog import news, repeats, tallies, texts
 from infra.adapters.catalog.groups import Groups
 
 _Row = TypeVar("_Row", bound=tuple[Any, ...])
@@ -50,6 +50,7 @@ class Catalog:
         self._write_session = sessionmaker(self._writer, expire_on_commit=False)
         self._groups = Groups(self._writer)
         news.install(self._write_session)
+        tallies.install(self._write_session)
         repeats.install(self._write_session)
 
     @contextmanager

@@ -2,11 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from configs.states import LabelState
 from infra.adapters.catalog.tables.base import HASH, ID, NAME, STATE, Base, new_id, now
+
+_SKIPPED = text("skipped_reason != ''")
+_UPLOADS = text("upload_pending")
 
 
 class Dataset(Base):
@@ -22,6 +25,7 @@ class Dataset(Base):
     shown: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what a dialect echoes: type, format, version, logo …
     secret_id: Mapped[str | None] = mapped_column(ForeignKey("vault_value.id"))
     label_seq: Mapped[int] = mapped_column(default=0)
+    images: Mapped[int] = mapped_column(default=0)  # kept by `tallies`
     state: Mapped[str] = mapped_column(STATE, default="ready")  # ready | degraded
     state_reason: Mapped[str] = mapped_column(Text, default="")
     synced_at: Mapped[float | None]
@@ -43,6 +47,7 @@ class Image(Base):
         Index("ix_image_next", "dataset_id", "open", "shuffle"),
         Index("ix_image_first", "dataset_id", "open", "key"),
         Index("ix_image_eval", "dataset_id", "open", "held_out", "shuffle"),
+        Index("ix_image_skipped", "dataset_id", "key", sqlite_where=_SKIPPED, postgresql_where=_SKIPPED),
     )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -77,7 +82,9 @@ class Label(Base):
     __tablename__ = "label"
     __table_args__ = (
         UniqueConstraint("dataset_id", "image_id", "store_key", "fingerprint"),
-        Index("ix_label_active", "dataset_id", "state", "seq"),
+        Index("ix_label_active", "dataset_id", "state", "seq", "image_id"),
+        Index("ix_label_newest", "dataset_id", "created_at"),
+        Index("ix_label_uploads", "dataset_id", sqlite_where=_UPLOADS, postgresql_where=_UPLOADS),
         Index("ix_label_image", "image_id", "state"),
     )
 

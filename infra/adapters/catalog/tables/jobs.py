@@ -29,6 +29,8 @@ class Job(Base):
         Index("uq_job_open_loop", "experiment_id", unique=True, sqlite_where=_OPEN_LOOP, postgresql_where=_OPEN_LOOP),
         Index("uq_job_training", "experiment_id", unique=True, sqlite_where=_TRAINS, postgresql_where=_TRAINS),
         Index("ix_job_experiment", "experiment_id", "created_at"),
+        Index("ix_job_experiment_modified", "experiment_id", "modified_at"),
+        Index("ix_job_org_modified", "org", "modified_at"),
         Index("ix_job_status", "status", "action"),
     )
 

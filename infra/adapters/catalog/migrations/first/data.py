@@ -17,6 +17,7 @@ def _dataset() -> None:
         sa.Column("shown", json(), nullable=False),
         sa.Column("secret_id", sa.String(length=36)),
         sa.Column("label_seq", sa.Integer(), nullable=False),
+        sa.Column("images", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("state_reason", sa.Text(), nullable=False),
         sa.Column("synced_at", sa.Double()),
@@ -54,6 +55,8 @@ def _image() -> None:
     )
     op.create_index("ix_image_eval", "image", ["dataset_id", "open", "held_out", "shuffle"])
     op.create_index("ix_image_first", "image", ["dataset_id", "open", "key"])
+    skipped = sa.text("skipped_reason != ''")
+    op.create_index("ix_image_skipped", "image", ["dataset_id", "key"], sqlite_where=skipped, postgresql_where=skipped)
     op.create_index("ix_image_next", "image", ["dataset_id", "open", "shuffle"])
 
 
@@ -112,7 +115,10 @@ def _label() -> None:
             name="uq_label_dataset_id_image_id_store_key_fingerprint",
         ),
     )
-    op.create_index("ix_label_active", "label", ["dataset_id", "state", "seq"])
+    op.create_index("ix_label_active", "label", ["dataset_id", "state", "seq", "image_id"])
+    op.create_index("ix_label_newest", "label", ["dataset_id", "created_at"])
+    uploads = sa.text("upload_pending")
+    op.create_index("ix_label_uploads", "label", ["dataset_id"], sqlite_where=uploads, postgresql_where=uploads)
     op.create_index("ix_label_image", "label", ["image_id", "state"])
 
 

@@ -52,6 +52,8 @@ def _job() -> None:
 def _job_indexes() -> None:
     op.create_index("ix_job_dataset_id", "job", ["dataset_id"])
     op.create_index("ix_job_experiment", "job", ["experiment_id", "created_at"])
+    op.create_index("ix_job_experiment_modified", "job", ["experiment_id", "modified_at"])
+    op.create_index("ix_job_org_modified", "job", ["org", "modified_at"])
     op.create_index("ix_job_status", "job", ["status", "action"])
     open_ = "status NOT IN ('Canceled', 'Done', 'Error')"
     training = "status IN ('Canceling', 'Pausing', 'Running')"
