@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from infra.adapters.images.base import MOST_BYTES
 from tasks.images.geometry import Affine
@@ -68,5 +67,7 @@ def _shifted(plane: NDArray[Any], shift: NDArray[np.float64], shape: tuple[int, 
     canvas[: plane.shape[0], : plane.shape[1]] = plane
     if not shift.any():
         return canvas
+    from scipy import ndimage  # noqa: PLC0415 - a twelfth of a process's start; only tilted stacks need it
+
     moved = ndimage.shift(canvas, (shift[1], shift[0]), order=1, mode="constant", cval=fill)
     return np.asarray(moved)
