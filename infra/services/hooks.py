@@ -176,7 +176,7 @@ def _authentic(parts: Parts, hook_id: str, headers: Mapping[str, str], body: byt
         sealed = secrets_of(session, hook) if hook is not None and hook.direction == "in" else []
     if hook is None or not sealed:
         raise UnauthorizedError("There is no such webhook, or it was revoked: ask an admin for its address and secret")
-    return hook, verified([parts.vault.open(hook.org, value, row_id) for row_id, value in sealed], headers, body)
+    return hook, verified([secrets.opened(parts.vault, row) for row in sealed], headers, body)
 
 
 def _put_off(parts: Parts, hook: Hook, message_id: str, series: str) -> None:

@@ -12,11 +12,10 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError, UpstreamError
-from infra.adapters.catalog import audit, hooks
+from infra.adapters.catalog import audit, hooks, secrets
 from infra.adapters.catalog.outbox import Entry
 from infra.adapters.catalog.tables import Hook, VaultValue
 from infra.adapters.catalog.tables.base import now
-from infra.adapters.security.vault import Sealed
 from infra.adapters.security.webhooks import signed
 from infra.wiring import Parts
 from tasks.images.arrived import series_arrived
@@ -67,7 +66,7 @@ def deliver(parts: Parts, entry: Entry) -> None:
         if hook is None:
             return
         sealed = secrets_of(session, hook)
-    keys = [parts.vault.open(hook.org, value, row_id) for row_id, value in sealed]
+    keys = [secrets.opened(parts.vault, row) for row in sealed]
     told = Told.model_validate(entry.payload)
     error = _note(parts, hook, _send(parts, hook.url, keys, told))
     if error:
@@ -94,8 +93,8 @@ def take_in_arrival(parts: Parts, entry: Entry) -> None:
     log.info("webhook %s: %s", hook.id, arrival.done)
 
 
-def secrets_of(session: Session, hook: Hook) -> list[tuple[str, Sealed]]:
-    """Return the sealed secrets that are good now, the newest first, each with its row.
+def secrets_of(session: Session, hook: Hook) -> list[VaultValue]:
+    """Return the sealed secrets that are good now, the newest first.
 
     Raises:
         NotFoundError: If there is none.
@@ -106,7 +105,7 @@ def secrets_of(session: Session, hook: Hook) -> list[tuple[str, Sealed]]:
     rows = [row for value_id in good if value_id and (row := session.get(VaultValue, value_id)) is not None]
     if not rows:
         raise NotFoundError("secret of the webhook", hook.id)
-    return [(row.id, Sealed(key_id=row.key_id, ciphertext=row.ciphertext)) for row in rows]
+    return rows
 
 
 def _send(parts: Parts, url: str, keys: list[str], told: Told) -> int | str:

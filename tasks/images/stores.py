@@ -6,10 +6,10 @@ from sqlalchemy.orm import Session
 from configs.errors import AccessError, DamagedImageError, InvalidRequestError, NotFoundError
 from configs.specs.dataset import DatasetSpec
 from infra.adapters.cache.disk import Cache
+from infra.adapters.catalog import secrets
 from infra.adapters.catalog.tables import Dataset, Image, VaultValue
 from infra.adapters.images.base import Credentials, ImageStore
 from infra.adapters.images.open import open_store
-from infra.adapters.security.vault import Sealed
 from infra.wiring import Parts
 from tasks.images import health, poison
 from tasks.images.prepare import LocalImage, local_image
@@ -89,5 +89,4 @@ def _credentials(parts: Parts, session: Session, dataset: Dataset) -> Credential
     value = session.get(VaultValue, dataset.secret_id)
     if value is None:
         raise NotFoundError("vault value", dataset.secret_id)
-    sealed = Sealed(key_id=value.key_id, ciphertext=value.ciphertext)
-    return Credentials.model_validate_json(parts.vault.open(value.org, sealed, value.id))
+    return Credentials.model_validate_json(secrets.opened(parts.vault, value))
