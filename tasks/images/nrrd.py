@@ -7,8 +7,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import SimpleITK
-
 from configs.errors import InvalidRequestError
 from infra.adapters.images.base import MOST_BYTES
 
@@ -26,6 +24,8 @@ def open_nrrd(path: Path, most_bytes: int = MOST_BYTES) -> Any:
     Raises:
         InvalidRequestError: If it cannot be read, refers to other files, or is too large.
     """
+    import SimpleITK  # noqa: PLC0415 - 100 MB in every process that never sees one
+
     encoding, offset = _encoding(path)
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("NrrdImageIO")

@@ -7,7 +7,6 @@ from typing import Any
 
 import nibabel
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from configs.errors import InvalidRequestError, MismatchError
@@ -77,6 +76,7 @@ def read_geometry(path: Path, most_bytes: int = MOST_BYTES) -> Geometry:
     if not path.name.endswith(NRRD):
         image = open_nifti(path, most_bytes)
         return Geometry(_shape(image.shape), _lps(image))
+
     reader = open_nrrd(path, most_bytes)
     _refuse_components(reader.GetNumberOfComponents())
     return Geometry(_shape(reader.GetSize()), _itk_affine(reader))
@@ -119,6 +119,8 @@ def _refuse_components(count: int) -> None:
 
 
 def _read_nrrd(path: Path, most_bytes: int) -> Volume:
+    import SimpleITK  # noqa: PLC0415 - 100 MB in every process that never sees one
+
     reader = open_nrrd(path, most_bytes)
     _refuse_components(reader.GetNumberOfComponents())
     try:
