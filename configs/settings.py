@@ -95,6 +95,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fill_from_home(self) -> Self:
+        # Absolute at once: what we start runs in folders of its own.
         home = self.home.expanduser().absolute()
         filled = {
             "home": home,

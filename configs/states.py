@@ -61,6 +61,7 @@ class Side(StrEnum):
     EVALUATE = "evaluate"
 
 
+# Final for everybody: people, flows and the reconciler may all come late.
 TERMINAL = frozenset({JobStatus.DONE, JobStatus.ERROR, JobStatus.CANCELED})
 # A job of these has its experiment's turn to train.
 TRAINING = frozenset({JobStatus.RUNNING, JobStatus.PAUSING, JobStatus.CANCELING})

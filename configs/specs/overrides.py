@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+# MONAI's ConfigParser calls what `_target_` names, and bundles run what stands under the others.
 _UNSAFE_KEYS = frozenset({"_target_", "_requires_", "_mode_", "imports", "initialize", "run", "finalize"})
 _NEAR = 3
 
@@ -35,6 +36,7 @@ def _near(path: str, known: Collection[str]) -> list[str]:
 
 
 def _executed(text: str) -> bool:
+    # MONAI evaluates `$…` as Python, and takes in another file for `%…`.
     return text.lstrip().startswith(("$", "%"))
 
 

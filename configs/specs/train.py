@@ -24,6 +24,7 @@ _OTHER_NAMES = {
     "mlflow_experiment_name": "experiment_name",
 }
 _VERSION_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+# They name places on the machine that trains, which are ours to choose.
 _REFUSED = frozenset({"bundle_root", "workflow_type", "ckpt_dir", "finetune_model_path"})
 
 

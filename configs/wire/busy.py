@@ -9,6 +9,7 @@ import struct
 import time
 from pathlib import Path
 
+# Short: what a killed slot left must not hold training up; whoever computes for longer says it again.
 LASTS_S = 0.5
 _MOMENT = struct.Struct("<d")
 

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+# More than any message needs, and little enough to be held for a host that announces more than it sends.
 MAX_MESSAGE_BYTES = 2**20
 
 _LENGTH = struct.Struct(">I")
