@@ -9,6 +9,7 @@ from tests.crash.ward import CLOUD, EPOCHS, Ward, answer
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.slow
+WARM = "infra.adapters.orchestration.warm"
 WORKER = ("worker", "start", "--pool", "rounds")
 
 
@@ -44,6 +45,22 @@ def test_a_round_does_not_miss_its_worker_that_is_killed_and_started_again(ward:
     _served_meanwhile(ward, job)
     _ended_once(ward, job, attempts=1)
     wait_until(lambda: bool(ward.installation.processes(*WORKER)), "another worker")
+
+
+def test_a_round_whose_flow_dies_with_the_warm_process_goes_on_from_its_checkpoint(ward: Ward) -> None:
+    job = ward.start_round()
+    ward.wait_for_training(job)
+    forked = ward.installation.processes(WARM)
+    (warm,) = [each for each in forked if each.ppid() not in {other.pid for other in forked}]
+    flow = ward.flow(job)
+
+    warm.kill()
+
+    wait_until(lambda: not flow.is_running(), "the flow to die with it")
+    _served_meanwhile(ward, job)
+    _ended_once(ward, job, attempts=2)
+    assert ward.first_step(job, 2) > 1
+    wait_until(lambda: bool(ward.installation.processes(WARM)), "another warm process")
 
 
 def _served_meanwhile(ward: Ward, job: str) -> None:

@@ -17,7 +17,7 @@ from tests.fixtures_installation import Installation, command
 from tests.processes import wait_until
 
 EPOCHS = 30
-CASES = 4
+CASES = 10  # each round that is started labels another one
 CLOUD = "/api/v1/orgs/local"
 NATIVE = "/api/teachback/v1"
 
@@ -74,7 +74,7 @@ class Ward:
 
     def wait_for_training(self, job: str) -> None:
         """Wait until the round's first attempt has a checkpoint to go on from, its training far from done."""
-        wait_until(lambda: any(self._attempt(job, 1).glob("checkpoints/*.json")), "a checkpoint")
+        wait_until(lambda: any(self._attempt(job, 1).glob("checkpoints/*.json")), "a checkpoint", step_s=0.1)
         assert self.round(job)["status"] == "Running"
 
     def wait_for_end(self, job: str) -> dict[str, Any]:
@@ -95,14 +95,15 @@ class Ward:
 
     def first_step(self, job: str, attempt: int) -> int:
         """Return the number of the first training step that an attempt tells of; counted over all attempts."""
-        return min(self._steps(job, attempt))
+        return min(self.steps(job, attempt))
 
     def last_step(self, job: str, attempt: int) -> int:
         """Return the number of the last training step of an attempt that left well: its checkpoint's."""
         newest = max(self._attempt(job, attempt).glob("checkpoints/*.ckpt"), key=lambda path: int(path.stem))
         return load(newest).steps
 
-    def _steps(self, job: str, attempt: int) -> list[int]:
+    def steps(self, job: str, attempt: int) -> list[int]:
+        """Return the numbers of the training steps that an attempt tells of, in order."""
         lines = (self._attempt(job, attempt) / "events.jsonl").read_text().splitlines()
         return [int(event["step"]) for event in map(json.loads, lines) if event["name"] == "train_loss"]
 
