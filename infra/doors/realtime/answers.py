@@ -205,7 +205,7 @@ class Answers:
     def _keep(self, key: str, content: bytes, origin: Origin) -> None:
         try:
             keep(self._parts, key, content, origin)
-        except OSError as error:  # it was answered: only who asks again waits again
+        except (OSError, TeachbackError) as error:  # it was answered: only who asks again waits again
             log.warning("prediction not kept", extra={"said": {"error": type(error).__name__}})
         finally:
             self._forget(key)

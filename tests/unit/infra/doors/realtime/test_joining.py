@@ -164,6 +164,20 @@ def test_who_joined_is_told_of_the_failure_and_the_next_one_tries_anew(slot: Slo
     assert not again.result(30).cached
 
 
+def test_a_prediction_that_cannot_be_kept_is_answered_all_the_same(slot: Slot) -> None:
+    cache = slot.parts.settings.cache_dir
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / "prediction").write_text("no folder, so nothing can be kept there")
+    live = slot.ask()
+    slot.host.answer(slot.under_way(1))
+    assert live.result(30).content.startswith(b"NRRD")
+
+    wait_until(lambda: not slot.answers._flights, "the attempt to keep it", step_s=0.005)
+    again = slot.ask()
+    slot.host.answer(slot.under_way(2))
+    assert not again.result(30).cached
+
+
 def test_the_uncertainty_of_a_prediction_made_ahead_is_the_images_score(slot: Slot) -> None:
     slot.host.answer(slot.hint())
 
