@@ -3,17 +3,19 @@
 # make test     every test that needs no accelerator; offline
 # make demo     the whole loop on sample data, on this machine
 # make bench    the speeds that the README names, measured here
+# make soak     faults in full counts, for hours: docs/soak.md
 # make sbom     sbom.cdx.json: every package that is installed, as CycloneDX
 # make audit    what the package index's advisories say of them; passes, saying so, where it gives none
 #
 # TORCH=cpu|cuda  which build of PyTorch `setup` installs; cuda where an NVIDIA driver is loaded
 # PROCESSES=2     how many processes `test` runs in; a file of tests stays in one of them
 # ONLY=topic      what `bench` measures, all topics by default; PEER=DIR  an environment with MONAI Label, measured alongside
+# HOURS=1         how long `soak` lets a whole installation work
 # PYTHON=...      interpreter of the new .venv; by default the first of 3.11, 3.12, 3.13 that runs
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: setup check test demo bench sbom audit
+.PHONY: setup check test demo bench soak sbom audit
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -75,6 +77,9 @@ demo: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.bench $(ONLY) $(if $(PEER),--peer $(PEER))
+
+soak: $(STAMP)
+	$(BIN)/python -m tests.soak $(if $(HOURS),--hours $(HOURS))
 
 # In an environment of its own: it brings a grammar that jsonschema, once it finds it, parses at each import of Prefect.
 sbom: $(STAMP)

@@ -5,19 +5,22 @@ A flow that is killed alone, or cancelled by a person: `integration/orchestratio
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from configs.settings import Settings
 from configs.states import JobStatus
-from infra.adapters.catalog.tables import Attempt, Job
+from infra.adapters.catalog.tables import Attempt, Job, Outbox
 from infra.adapters.orchestration.deployments import deploy
 from infra.wiring import Parts
+from tasks.delivery.dispatch import FLOWS, deliver_due
 from tasks.reconcile import loop
 from tasks.rounds.count import notify
 from tests.builders import build, job, notice, start_loop
@@ -59,6 +62,13 @@ def continual_learning_round(job_id: str, attempt: int = 1) -> None:
             jobs.attempt(session, job_id, attempt).state = AttemptState.ENDED
             job.status = JobStatus.DONE
 '''
+
+_DISPATCH = """
+from configs.settings import Settings
+from infra.wiring import open_parts
+from tasks.delivery.dispatch import FLOWS, deliver_due
+deliver_due(open_parts(Settings()), FLOWS)
+"""
 
 
 @pytest.fixture
@@ -122,6 +132,46 @@ def _all_over_in_prefect(parts: Parts, round_id: str) -> bool:
         runs = session.scalars(select(Attempt.flow_run_id).where(Attempt.job_id == round_id)).all()
     states = [parts.orchestrator.state(run) for run in runs if run is not None]
     return all(state is None or state.terminal for state in states)
+
+
+def test_a_dispatcher_killed_before_it_noted_the_run_starts_no_second_one(
+    postgresql_url: str, tmp_path: Path, prefect_server: PrefectServer, root: Path
+) -> None:
+    assert root  # the deployment
+    settings = Settings(
+        home=tmp_path / "home",
+        catalog_url=postgresql_url,
+        prefect_api_url=prefect_server.url,
+        prefect_auth=prefect_server.auth,
+        testing=True,
+        failpoint="run-created",
+    )
+    settings.home.mkdir()
+    parts = Parts(settings)
+    world = build(parts.catalog)
+    running = start_loop(parts.catalog, world, round_size=1, max_rounds=1)
+    with parts.catalog.write() as session:
+        notify(session, world.dataset, [notice(world.images[0])], "ann")
+        job_id = session.scalars(select(Job.id).where(Job.parent_id == running)).one()
+    dying = subprocess.run(
+        [sys.executable, "-c", _DISPATCH], env=settings.child_environment(), cwd=REPOSITORY, check=False
+    )
+    assert dying.returncode == -signal.SIGKILL
+    with parts.catalog.write() as session:
+        assert session.get_one(Attempt, (job_id, 1)).flow_run_id is None
+        session.execute(update(Outbox).values(claimed_until=0.0))  # as when the dead one's claim has run out
+
+    living = Parts(settings.model_copy(update={"failpoint": ""}))
+    assert deliver_due(living, FLOWS) == 1
+
+    with prefect_server.http() as client:
+        asked = {"flow_runs": {"idempotency_key": {"any_": [f"{job_id}-1"]}}}
+        runs = [run["id"] for run in client.post("/flow_runs/filter", json=asked).raise_for_status().json()]
+    with living.catalog.read() as session:
+        assert runs == [session.get_one(Attempt, (job_id, 1)).flow_run_id]
+    living.orchestrator.cancel(runs[0])
+    living.close()
+    parts.close()
 
 
 def test_a_killed_machine_is_followed_by_the_next_attempt_though_prefect_believes_in_the_first(

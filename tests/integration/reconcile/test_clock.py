@@ -20,7 +20,7 @@ from tasks.delivery.dispatch import FLOWS, deliver_due
 from tasks.devices import claims
 from tasks.devices.here import processor
 from tasks.reconcile import attempts, clock
-from tasks.reconcile.loop import Reconciler
+from tasks.reconcile.loop import LEASE_S, Reconciler
 from tasks.rounds import work
 from tasks.rounds.attempts import renew
 from tasks.selection.next_image import next_image
@@ -105,6 +105,15 @@ def test_a_loop_s_lease_of_a_clock_that_was_set_back_is_over(parts: Parts, wall:
         assert loops.hold(session, "reconciler", "another", 15)
         assert loops.is_time(session, "files", 24 * HOUR)
         assert not loops.is_time(session, "files", 24 * HOUR)
+
+
+def test_a_killed_reconciler_is_followed_by_another_when_its_lease_is_over(parts: Parts, wall: Clock) -> None:
+    killed, other = Reconciler(parts), Reconciler(parts)
+    assert killed.step()
+    assert not other.step()
+    wall.jump(LEASE_S + parts.settings.reconcile_s + 1)
+    assert other.step()
+    assert not killed.step()
 
 
 def test_a_dead_attempt_is_missed_although_the_clock_was_set_back(parts: Parts, wall: Clock, round_: Round) -> None:
