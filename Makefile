@@ -69,8 +69,9 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# One thread each: threads that wait for work would take the processors from the other processes.
 test: $(STAMP)
-	$(BIN)/pytest -n $(PROCESSES) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(PROCESSES) --dist loadfile
 
 demo: $(STAMP)
 	$(BIN)/teachback demo
