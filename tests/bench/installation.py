@@ -27,6 +27,7 @@ _PARTS = (
     ("infra.doors.cli.supervisor", "supervisor"),
     ("infra.doors.api", "API"),
     ("tasks.compute.warm", "warm host"),
+    ("infra.adapters.orchestration.warm", "warm flows"),
     ("infra.adapters.tracking", "MLflow"),
     ("server", "Prefect"),
     ("worker", "workers"),
