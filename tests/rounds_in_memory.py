@@ -32,7 +32,7 @@ from tasks.rounds.result import RoundResult
 from tasks.rounds.snapshot import Snapshot
 from tasks.rounds.start import start_annotation, start_train
 from tests.builders import BUNDLE, ORG
-from tests.hosts_in_memory import HostsInMemory
+from tests.training_in_memory import TrainingInMemory
 
 SHAPE = (6, 5, 4)
 
@@ -42,7 +42,7 @@ class Ward:
     """An experiment with one label, `liver`; each image is of a patient of its own."""
 
     parts: Parts
-    hosts: HostsInMemory
+    hosts: TrainingInMemory
     folder: Path
     dataset: str
     experiment: str
@@ -145,7 +145,7 @@ class Ward:
 
 
 def build_ward(
-    parts: Parts, hosts: HostsInMemory, folder: Path, *, train: Sequence[str], evaluation: Sequence[str] = ()
+    parts: Parts, hosts: TrainingInMemory, folder: Path, *, train: Sequence[str], evaluation: Sequence[str] = ()
 ) -> Ward:
     """Make images of these patients and an experiment.
 

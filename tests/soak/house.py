@@ -135,7 +135,7 @@ class Hospital:
     def _draw(self, person: int, turn: int, number: int) -> tuple[Path, str]:
         truth: Any = nib.load(self.folder / "truth" / f"{key(number)}.nii.gz")
         array = np.asarray(truth.dataobj).astype(np.uint8)
-        array.reshape(-1)[:40] = [int(digit) for digit in f"{(turn * PEOPLE + person):040b}"]
+        array.flat[:40] = [int(digit) for digit in f"{(turn * PEOPLE + person):040b}"]
         path = self.folder / f"drawn-{person}.nii"
         nib.save(nib.Nifti1Image(array, truth.affine), path)
         return path, _sha256(path)

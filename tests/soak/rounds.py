@@ -23,9 +23,9 @@ from infra.wiring import Parts
 from tasks.reconcile import attempts
 from tasks.rounds import work
 from tests.fixtures_installation import ROOT
-from tests.hosts_in_memory import HostsInMemory
 from tests.rounds_in_memory import Ward, build_ward
 from tests.runs_in_memory import RunsInMemory
+from tests.training_in_memory import TrainingInMemory
 
 POINTS = (
     "claimed",
@@ -102,20 +102,20 @@ def _open(folder: Path, url: str, point: str = "") -> Ward:
         attempt_lease_s=LEASE_S,
         attempt_renew_s=0.1,
     )
-    parts = Parts(settings, orchestrator=RunsInMemory(), hosts=HostsInMemory())
+    parts = Parts(settings, orchestrator=RunsInMemory(), hosts=TrainingInMemory())
     known = folder / "ward.json"
     if not known.exists():
-        return build_ward(parts, HostsInMemory(), folder, train=[])
+        return build_ward(parts, TrainingInMemory(), folder, train=[])
     told = json.loads(known.read_text())
-    return Ward(parts, HostsInMemory(), folder, told["dataset"], told["experiment"], {})
+    return Ward(parts, TrainingInMemory(), folder, told["dataset"], told["experiment"], {})
 
 
 def _make(folder: Path, url: str, patients: int) -> None:
     settings = Settings(home=folder / "home", catalog_url=url)
     settings.home.mkdir()
-    parts = Parts(settings, orchestrator=RunsInMemory(), hosts=HostsInMemory())
+    parts = Parts(settings, orchestrator=RunsInMemory(), hosts=TrainingInMemory())
     names = [f"t{number}" for number in range(patients)]
-    ward = build_ward(parts, HostsInMemory(), folder, train=names)
+    ward = build_ward(parts, TrainingInMemory(), folder, train=names)
     loop = ward.loop(1, "auto")
     told = {"dataset": ward.dataset, "experiment": ward.experiment, "loop": loop}
     (folder / "ward.json").write_text(json.dumps(told))

@@ -24,10 +24,10 @@ from tasks.publishing.publish import publish_by_person
 from tasks.reconcile.records import Back, aliases_moved
 from tests.builders import ORG
 from tests.fixtures_mlflow import running_mlflow
-from tests.hosts_in_memory import HostsInMemory
 from tests.processes import free_port
 from tests.rounds_in_memory import Ward, build_ward
 from tests.runs_in_memory import RunsInMemory
+from tests.training_in_memory import TrainingInMemory
 
 pytestmark = pytest.mark.slow
 ENGINEER = Caller(org=ORG, subject="eve", name="Eve", role=Role.ENGINEER)
@@ -105,7 +105,7 @@ def ward(sqlite_url: str, tmp_path: Path, port: int, request: pytest.FixtureRequ
     uri = request.getfixturevalue("mlflow_uri") if "mlflow_uri" in request.fixturenames else f"http://127.0.0.1:{port}"
     home = tmp_path / "home"
     home.mkdir()
-    hosts = HostsInMemory()
+    hosts = TrainingInMemory()
     settings = Settings(home=home, catalog_url=sqlite_url, mlflow_tracking_uri=uri)
     parts = Parts(settings, orchestrator=RunsInMemory(), hosts=hosts)
     train = ("t1", "t2", "t3", "t4", "t5", "t6")
