@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from infra.adapters.catalog.session import Catalog
+from infra.adapters.security.tls import authorities
 from tests.processes import end, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,7 +72,7 @@ class Installation:
 def client(address: str, key: str) -> httpx.Client:
     """Return an HTTP client of the API at *address*."""
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.Client(base_url=address, headers=headers, timeout=CALL_S, trust_env=False)
+    return httpx.Client(base_url=address, headers=headers, timeout=CALL_S, trust_env=False, verify=authorities())
 
 
 def of_home(home: Path) -> list[psutil.Process]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from infra.adapters.security.tls import authorities
 from infra.adapters.tracking.processes import server_command, server_environment, server_url
 from tests.processes import end, free_port, wait_until
 
@@ -50,6 +51,6 @@ def running_mlflow(home: Path, port: int, *, last: signal.Signals = signal.SIGTE
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5).is_success
+        return httpx.get(url, timeout=5, verify=authorities()).is_success
     except httpx.HTTPError:
         return False

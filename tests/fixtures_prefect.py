@@ -21,6 +21,7 @@ from infra.adapters.orchestration.processes import (
     worker_command,
     worker_environment,
 )
+from infra.adapters.security.tls import authorities
 from tests.processes import end, free_port, wait_until
 
 _AUTH = "teachback:only-for-this-test-session"
@@ -55,7 +56,7 @@ class PrefectServer:
     def http(self) -> httpx.Client:
         """Return a client of its API that asks again where it is put off."""
         user, word = self.auth.get_secret_value().split(":", 1)
-        return httpx.Client(base_url=self.url, auth=(user, word), timeout=60, transport=_Patient())
+        return httpx.Client(base_url=self.url, auth=(user, word), timeout=60, transport=_Patient(verify=authorities()))
 
     @contextmanager
     def worker(self, pool: str, root: Path, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
@@ -103,6 +104,6 @@ def _start(command: list[str], environment: dict[str, str], folder: Path, log: P
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5).is_success
+        return httpx.get(url, timeout=5, verify=authorities()).is_success
     except httpx.HTTPError:
         return False

@@ -15,6 +15,7 @@ from configs.wire.slot import (
     SlotHealth,
     SlotPredict,
 )
+from infra.adapters.security.tls import authorities
 
 CONNECT_TIMEOUT_S = 2.0
 HINT_TIMEOUT_S = 5.0
@@ -61,7 +62,7 @@ class SlotClient:
     def __init__(self, connections: int = 64) -> None:
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         # The endpoint is loopback or a pod's address: a proxy of the environment must not see it.
-        self._http = httpx.Client(limits=limits, trust_env=False)
+        self._http = httpx.Client(limits=limits, trust_env=False, verify=authorities())
 
     def predict(self, endpoint: str, token: str, request: SlotPredict, timeout_s: float) -> SlotAnswer:
         """Return the label map.

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from configs.errors import ForbiddenError, UpstreamError
+from infra.adapters.security.tls import authorities
 
 _TIMEOUT = httpx.Timeout(60, connect=5)
 _ASKED = ("accept", "accept-encoding", "content-type", "if-none-match", "if-modified-since", "range", "user-agent")
@@ -59,7 +60,7 @@ class Upstream:
 async def opened(app: FastAPI) -> AsyncIterator[None]:
     """Keep the client that all requests share while the block runs."""
     # No proxy of the environment: it would be shown what these servers ask of their clients.
-    async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, verify=authorities()) as client:
         app.state.proxy = client
         yield
 
