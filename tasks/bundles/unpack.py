@@ -1,10 +1,14 @@
 """Unpack a bundle: every member checked, nothing run, named by the hash of its content."""
 
+import errno
 import hashlib
+import lzma
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -16,6 +20,20 @@ MAX_BYTES = 20 * 2**30
 MAX_FILES = 20_000
 MAX_RATIO = 200
 _BLOCK = 2**20
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    ArithmeticError,
+    EOFError,
+    FileExistsError,
+    LookupError,
+    RuntimeError,
+    ValueError,
+)
+_IMPOSSIBLE = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ})
 _MARK = PurePosixPath("configs/metadata.json")
 # Version control and caches are no part of a bundle, and differ from one copy to the next.
 _SKIPPED = frozenset({".git", "__pycache__", ".DS_Store", "__MACOSX"})
@@ -47,7 +65,8 @@ def unpack(source: Path, bundles_dir: Path) -> tuple[str, Path]:
     with tempfile.TemporaryDirectory(dir=bundles_dir, prefix=".unpack-") as scratch:
         top = Path(scratch) / "content"
         top.mkdir()
-        _write_all(source, top)
+        with _readable(source):
+            _write_all(source, top)
         root = _root(top)
         identity = content_hash(root)
         final = bundles_dir / identity
@@ -114,7 +133,7 @@ def _folder_members(source: Path) -> Iterator[Member]:
 
 
 def _zip_members(source: Path) -> Iterator[Member]:
-    with _readable(source), zipfile.ZipFile(source) as archive:
+    with zipfile.ZipFile(source) as archive:
         for info in archive.infolist():
             mode = info.external_attr >> 16
             if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -125,7 +144,7 @@ def _zip_members(source: Path) -> Iterator[Member]:
 
 
 def _tar_members(source: Path) -> Iterator[Member]:
-    with _readable(source), tarfile.open(source) as archive:
+    with tarfile.open(source) as archive:
         for info in archive:
             if info.isdir():
                 continue
@@ -141,8 +160,12 @@ def _readable(source: Path) -> Iterator[None]:
     """Tell of a damaged archive in our words."""
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, FileExistsError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise InvalidRequestError(f"{source.name!r} is damaged, encrypted, or names a file twice") from error
+    except OSError as error:
+        if error.errno not in _IMPOSSIBLE:
+            raise
+        raise InvalidRequestError(f"{source.name!r} has a member whose name or place is none") from error
 
 
 def _checked(name: str) -> PurePosixPath:

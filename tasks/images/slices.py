@@ -1,17 +1,23 @@
 """The planes of a DICOM series, classic or multi-frame, with where each one lies."""
 
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from configs.errors import InvalidRequestError, NoVolumeError
 from infra.adapters.images.base import MOST_BYTES
-from infra.adapters.images.part10 import DAMAGE, read_dicom
+from infra.adapters.images.part10 import DAMAGE, read_dicom, readable
 
+HEADERS = "headers.zip"
+"""Name of the file in which instances are kept without their pixels."""
 PROJECTION = "no position"
 """Kind of what has no place in the patient: radiographs, ultrasound."""
 
@@ -40,13 +46,13 @@ class Slice:
     rescale: Dataset
     time: str
 
-    @property
+    @cached_property
     def normal(self) -> NDArray[np.float64]:
         """Unit vector along which slices ascend."""
         normal = np.cross(*self.orientation)
         return np.asarray(normal / np.linalg.norm(normal))
 
-    @property
+    @cached_property
     def height_mm(self) -> float:
         """Position along the normal."""
         return float(self.position @ self.normal)
@@ -62,13 +68,28 @@ class Slice:
         return float(self.rescale.get("RescaleIntercept", 0) or 0)
 
 
-def read_instances(folder: Path, *, pixels: bool = True, most_bytes: int = MOST_BYTES) -> list[Dataset]:
+def instance_files(folder: Path) -> list[Path]:
+    """Return a folder's instances, in the order in which they are read."""
+    return sorted(folder.glob("*.dcm"))
+
+
+def read_headers(kept: Path) -> list[Dataset]:
+    """Read the instances that were kept without their pixels, in a zip of our own making.
+
+    Raises:
+        InvalidRequestError: If one is no DICOM.
+    """
+    with readable("The headers that were kept cannot be read: fetch the image again"), zipfile.ZipFile(kept) as file:
+        return [pydicom.dcmread(BytesIO(file.read(name))) for name in sorted(file.namelist())]
+
+
+def read_instances(folder: Path, *, most_bytes: int = MOST_BYTES) -> list[Dataset]:
     """Read the folder's instances, in the files' order.
 
     Raises:
         InvalidRequestError: If there is none, or one is no DICOM.
     """
-    instances = [read_dicom(path, pixels=pixels, most_bytes=most_bytes) for path in sorted(folder.glob("*.dcm"))]
+    instances = [read_dicom(path, most_bytes=most_bytes) for path in instance_files(folder)]
     if not instances:
         raise InvalidRequestError("The series is empty: store the series again")
     return instances

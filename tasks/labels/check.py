@@ -9,7 +9,7 @@ from configs.errors import MismatchError
 from infra.adapters.images.base import MOST_BYTES
 from tasks.images.geometry import Geometry
 from tasks.images.volume import Volume, read_volume, write_nifti
-from tasks.labels.label_map import map_label, marked_values
+from tasks.labels.label_map import map_label
 from tasks.labels.read import read_label
 from tasks.labels.seg import segment_names
 
@@ -79,14 +79,13 @@ def check_label(
         mapped = map_label(label, labels, names=names, annotated=annotated, unsure=unsure, elsewhere=elsewhere)
     except MismatchError as error:
         return CheckedLabel(quarantine=str(error), warnings=[str(error)])
-    values = marked_values(mapped.array)
     if write_to is not None:
         write_nifti(Volume(mapped.array, image.affine), write_to)
     return CheckedLabel(
-        values=values,
+        values=list(mapped.values),
         annotated=list(mapped.annotated),
         names=dict(mapped.names),
         warnings=list(mapped.warnings),
-        empty=not values,
+        empty=not mapped.values,
         automatic=label.automatic,
     )

@@ -27,13 +27,14 @@ WAITS = "The image store does not answer now: the label is kept here, and is wri
 
 @dataclass(frozen=True)
 class Said:
-    """What a written label says of itself besides its voxels."""
+    """What a written label says of itself besides its voxels. `sha256`: of the file as it was saved, if known."""
 
     label_id: str
     author: str
     origin: Origin
     names: Mapping[int, str]
     model: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def write_label(parts: Parts, dataset_id: str, image_key: str, file: Path, geome
             if isinstance(ready, str):
                 return Written(note=ready)
             target = _open(parts, dataset_id, spec)
-            stored = target.put_label(image_key, LabelToStore(id=said.label_id, path=ready))
+            sha256 = said.sha256 if ready == file else ""
+            stored = target.put_label(image_key, LabelToStore(id=said.label_id, path=ready, sha256=sha256))
     except ReadOnlyStoreError:
         return Written(note=READ_ONLY)
     except StoreError as error:
@@ -100,6 +102,8 @@ def _in_form(
     to_web = spec.kind == "dicomweb" if spec.labels_to == "store" else spec.labels_to.startswith("http")
     if file.suffix == ".json":
         return "A DICOMweb server keeps no JSON: the label is kept here." if to_web else file
+    if spec.kind == "folder" and not to_web:
+        return file
     headers = series_headers(parts, dataset_id, image_key)
     if headers is None:
         return "A DICOMweb server keeps labels of DICOM images only: the label is kept here." if to_web else file

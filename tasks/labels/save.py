@@ -10,7 +10,9 @@ counts at once where the image is on this host, so that the label could be compa
 import json
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -62,6 +64,14 @@ class LabelParams(BaseModel):
         return self.tag == PREDICTIONS
 
 
+class _Kept(NamedTuple):
+    """A label's file, and the blob that it is."""
+
+    label_id: str
+    blob: str
+    file: Path
+
+
 class SavedLabel(BaseModel):
     """What became of a saved label."""
 
@@ -99,16 +109,18 @@ def save_label(
         image = images.by_key(session, dataset_id, image_key)
         spec = DatasetSpec.model_validate(session.get_one(Dataset, dataset_id).spec)
         here = names_on(session, dataset_id, params.base_version)
-    with tempfile.TemporaryDirectory(prefix="label-") as folder:
+    with tempfile.TemporaryDirectory(prefix="label-") as folder, ThreadPoolExecutor(1) as pool:
         file = named_copy(source, Path(folder))
+        # It is made durable while it is looked at; of what is refused then, the sweep of unnamed blobs gets rid.
+        durable = pool.submit(parts.blobs.put_file, file)
         geometry, lost = grid_of(parts, dataset_id, image)
         kind, checked = check_saved(file, geometry, here, params, most_bytes=parts.settings.volume_bytes)
         if lost:
             checked = checked.model_copy(update={"quarantine": lost, "warnings": [*checked.warnings, lost]})
-        blob = parts.blobs.put_file(file)
+        blob = durable.result()
         fail_point(parts.settings, "label-bytes-stored")
         label_id = _id_of(dataset_id, image, blob, params, actor if spec.annotators_per_image > 1 else "")
-        written = _written(parts, spec, image, file, geometry, checked, label_id, params)
+        written = _written(parts, spec, image, _Kept(label_id, blob, file), geometry, checked, params)
     notice = _notice(image, label_id, blob, kind, params, checked, written, unchecked=geometry is None and not lost)
 
     def kept(session: Session) -> SavedLabel:
@@ -130,7 +142,7 @@ def save_label(
 
 
 def named_copy(source: Path, folder: Path) -> Path:
-    """Copy an upload under a name with the ending that its bytes have.
+    """Give an upload a name with the ending that its bytes have, for readers only.
 
     Raises:
         InvalidRequestError: If it is in none of the formats that we read.
@@ -140,7 +152,10 @@ def named_copy(source: Path, folder: Path) -> Path:
     if ending is None:
         raise InvalidRequestError("The label's bytes are no NIfTI, NRRD, DICOM SEG or JSON: send one of those.")
     target = folder / f"label{ending}"
-    shutil.copyfile(source, target)
+    try:
+        target.hardlink_to(source)
+    except OSError:  # on another disk
+        shutil.copyfile(source, target)
     return target
 
 
@@ -196,15 +211,14 @@ def _written(
     parts: Parts,
     spec: DatasetSpec,
     image: Image,
-    file: Path,
+    kept: _Kept,
     geometry: Geometry | None,
     checked: CheckedLabel,
-    label_id: str,
     params: LabelParams,
 ) -> Written:
     """Write the label to its place, unless it stands there already, or does not belong there."""
     with parts.catalog.read() as session:
-        row = session.get(Label, label_id)
+        row = session.get(Label, kept.label_id)
         here = names_on(session, image.dataset_id, params.base_version)
     stays = spec.labels_to == "home" or (params.prediction and not spec.write_predictions)
     if row is not None and row.place != "home" and not row.upload_pending:
@@ -215,13 +229,14 @@ def _written(
     if geometry is None:
         return Written(place="store" if spec.labels_to == "store" else "elsewhere", note=WAITS, waits=True)
     said = Said(
-        label_id=label_id,
+        label_id=kept.label_id,
         author=params.author_name,
         origin=origin_of(unedited=params.unedited, base_version=params.base_version, prediction=params.prediction),
         names=params.names or checked.names or here.known,
         model=params.base_version or "",
+        sha256=kept.blob,
     )
-    return write_label(parts, image.dataset_id, image.key, file, geometry, said)
+    return write_label(parts, image.dataset_id, image.key, kept.file, geometry, said)
 
 
 def _id_of(dataset_id: str, image: Image, blob: str, params: LabelParams, person: str) -> str:

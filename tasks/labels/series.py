@@ -4,7 +4,7 @@ from pydicom.dataset import Dataset
 
 from infra.adapters.catalog import images
 from infra.wiring import Parts
-from tasks.images.slices import read_instances
+from tasks.images.slices import read_headers
 from tasks.images.stores import image_of, store_of
 
 
@@ -20,5 +20,5 @@ def series_headers(parts: Parts, dataset_id: str, key: str) -> list[Dataset] | N
     with parts.catalog.read() as session:
         image = images.by_key(session, dataset_id, key)
     with parts.cache.pin() as pin:
-        folder = image_of(parts, store_of(parts, dataset_id), image, pin).headers
-        return None if folder is None else read_instances(folder, pixels=False)
+        kept = image_of(parts, store_of(parts, dataset_id), image, pin).headers
+        return None if kept is None else read_headers(kept)

@@ -46,7 +46,7 @@ def _read_everywhere(path: Path, folder: Path) -> None:
     path.unlink()
 
 
-@fuzz(60)
+@fuzz(40)
 @given(data=st.data(), packed=st.booleans(), number=st.integers())
 def test_nifti(data: st.DataObject, packed: bool, number: int, tmp_path: Path) -> None:
     folder = tmp_path / "root"
@@ -91,7 +91,7 @@ _FIELDS = st.fixed_dictionaries(
 )
 
 
-@fuzz(60)
+@fuzz(40)
 @given(fields=_FIELDS, body=st.binary(max_size=400), packed=st.booleans())
 def test_nrrd(fields: dict[str, object], body: bytes, packed: bool, tmp_path: Path) -> None:
     folder = tmp_path / "root"
@@ -104,7 +104,7 @@ def test_nrrd(fields: dict[str, object], body: bytes, packed: bool, tmp_path: Pa
     _read_everywhere(path, folder)
 
 
-@fuzz(50)
+@fuzz(40)
 @given(content=damaged(to_nrrd(_marks()), header=300))
 def test_nrrd_with_changed_bytes(content: bytes, tmp_path: Path) -> None:
     folder = tmp_path / "root"

@@ -26,7 +26,7 @@ from infra.adapters.images.base import Credentials, LabelToStore
 from infra.adapters.images.dicomweb import DicomWebStore
 from infra.adapters.images.open import open_store
 from tasks.images.prepare import local_image
-from tasks.images.slices import read_instances
+from tasks.images.slices import read_headers
 from tasks.images.volume import Volume, read_geometry, read_volume
 from tasks.labels.read import read_label
 from tasks.labels.write import Origin, write_seg
@@ -270,7 +270,7 @@ def test_an_enhanced_image_s_label_comes_back_voxel_by_voxel(orthanc: Orthanc, t
     local = local_image(store, DiskCache(tmp_path / "cache", 10**9), image.key, image.fingerprint)
     assert local.headers is not None
 
-    source = _seg(read_instances(local.headers, pixels=False), tmp_path / "seg.dcm")
+    source = _seg(read_headers(local.headers), tmp_path / "seg.dcm")
     stored = store.put_label(image.key, source)
     label = read_label(store.fetch_label(stored.key, tmp_path / "into"), local.geometry())
 

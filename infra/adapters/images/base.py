@@ -76,6 +76,7 @@ class LabelToStore(BaseModel):
         description="The catalog's id: storing it twice makes one object.",
     )
     path: Path = Field(description="A SEG for DICOMweb; for a folder NIfTI, NRRD, SEG or `.json`.")
+    sha256: str = Field(default="", description="Of the file, in hex, where it is known: it is not read again then.")
 
 
 class ImageStore(Protocol):

@@ -8,6 +8,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
@@ -137,9 +138,12 @@ class DicomWebStore:
             if mark in seen:
                 continue
             metadata = self._metadata(series)
-            referenced = referenced_series(metadata)
-            if referenced is not None:
-                yield describe_seg(referenced, metadata).model_copy(update={"mark": mark})
+            found = None
+            with suppress(InvalidRequestError):  # one that is damaged keeps nobody from the others
+                referenced = referenced_series(metadata)
+                found = describe_seg(referenced, metadata) if referenced is not None else None
+            if found is not None:
+                yield found.model_copy(update={"mark": mark})
 
     def label_keys(self) -> set[str]:
         """Return the SEG series' UIDs."""

@@ -145,7 +145,7 @@ class FolderStore:
             created = create_exclusively(source.path, target)
             if not created and hash_file(target) != hash_file(source.path):
                 raise ConflictError(f"Label {source.id} is stored already with other content: save it under a new id")
-            return self._describe_label(image, key)
+            return self._describe_label(image, key, source.sha256)
 
     def remove_label(self, key: str) -> bool:
         """Remove a label that we wrote, `teachback/labels/…`; False if it is not there, or not ours.
@@ -234,14 +234,14 @@ class FolderStore:
             fingerprint=_stat_fingerprint(stat),
         )
 
-    def _describe_label(self, image: str, key: PurePosixPath) -> StoredLabel:
+    def _describe_label(self, image: str, key: PurePosixPath, sha256: str = "") -> StoredLabel:
         path = self._root / key
         stat = path.stat()
         small = stat.st_size <= HASHED_UP_TO_BYTES
         return StoredLabel(
             image=image,
             key=str(key),
-            fingerprint=f"sha256:{hash_file(path)}" if small else _stat_fingerprint(stat),
+            fingerprint=f"sha256:{sha256 or hash_file(path)}" if small else _stat_fingerprint(stat),
             automatic=False,
             ours=key.is_relative_to(_OURS),
             changed=datetime.fromtimestamp(stat.st_mtime, tz=UTC),

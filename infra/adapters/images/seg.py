@@ -12,6 +12,7 @@ from infra.adapters.images.base import StoredLabel
 from infra.adapters.images.part10 import read_dicom, readable
 
 OUR_SERIES = "Teachback"
+_DAMAGED = "The SEG's header cannot be read: store it again"
 
 
 def read_seg(path: Path) -> Dataset:
@@ -29,17 +30,31 @@ def read_seg(path: Path) -> Dataset:
 
 
 def referenced_series(instances: Sequence[Dataset]) -> str | None:
-    """Return the one series that all the SEGs refer to, or None."""
-    found = {
-        str(reference.SeriesInstanceUID)
-        for instance in instances
-        for reference in instance.get("ReferencedSeriesSequence", None) or ()
-    }
+    """Return the one series that all the SEGs refer to, or None.
+
+    Raises:
+        InvalidRequestError: If that cannot be read.
+    """
+    with readable(_DAMAGED):
+        found = {
+            str(reference.SeriesInstanceUID)
+            for instance in instances
+            for reference in instance.get("ReferencedSeriesSequence", None) or ()
+        }
     return found.pop() if len(found) == 1 else None
 
 
 def describe_seg(image: str, instances: Sequence[Dataset]) -> StoredLabel:
-    """Return the label that the SEGs of one series are."""
+    """Return the label that the SEGs of one series are.
+
+    Raises:
+        InvalidRequestError: If their headers cannot be read.
+    """
+    with readable(_DAMAGED):
+        return _described(image, instances)
+
+
+def _described(image: str, instances: Sequence[Dataset]) -> StoredLabel:
     types = {
         segment.get("SegmentAlgorithmType", "")
         for instance in instances
