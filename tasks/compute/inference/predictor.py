@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from monai.transforms import Activationsd, AsDiscreted, Compose, EnsureTyped, In
 from torch import Tensor, nn
 
 from tasks.compute.failures import BundleFaultError, NotFiniteError, UnreadableError
-from tasks.compute.inference.arrangement import Arrangement
+from tasks.compute.inference.arrangement import Arrangement, agree, decisions
 from tasks.compute.inference.decide import label_map
 from tasks.compute.inference.grid import Grid, Labels, resample_labels
 from tasks.compute.loader.channels import Channels
@@ -27,6 +28,8 @@ from tasks.compute.share import give_way
 # On CPUs a single window takes PyTorch's slow convolution; two share the fast one.
 _WINDOWS_AT_ONCE = 2
 _PLAIN = (Activationsd, AsDiscreted, EnsureTyped, Invertd)
+_TRIALS = 4
+"""Calls of the network, at most, in which half precision is compared with float32: until there is something to see."""
 _MAX_SCORED_VALUES = 200_000_000
 PREDICTION = "pred"
 
@@ -56,6 +59,7 @@ class Predictor:
         self._key = bundle.metadata.image_key
         self._channels = channels
         self._arrangement = arrangement
+        self._trials = _TRIALS if arrangement.half else 0
         preprocessing = config.build("preprocessing", "pre_transforms")
         if not isinstance(preprocessing, Compose):
             raise BundleFaultError("The bundle's inference configuration has no preprocessing")
@@ -106,7 +110,12 @@ class Predictor:
 
         def window(patch: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             (between or give_way)()
-            return self._arrangement.run(lambda given: network(given, *args, **kwargs), patch)
+
+            def run(given: Tensor) -> object:
+                return network(given, *args, **kwargs)
+
+            answer = self._arrangement.run(run, patch)
+            return self._proven(run, patch, answer) if self._trials else answer
 
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
         with torch.inference_mode():
@@ -114,6 +123,20 @@ class Predictor:
         if not bool(torch.isfinite(logits.sum())):
             raise NotFiniteError("The network's answer holds NaN or infinity")
         return logits
+
+    def _proven(self, run: Callable[[Tensor], object], patch: Tensor, answer: Tensor) -> Tensor:
+        """Compare with float32, which this predictor goes on with where they differ.
+
+        The arrangement was chosen on noise; only what is real, and has something in it, shows what it changes.
+        """
+        exact = replace(self._arrangement, half=False)
+        truth = exact.run(run, patch)
+        decided = decisions(truth)
+        if not agree(decisions(answer), decided):
+            self._arrangement, self._trials = exact, 0
+            return truth
+        self._trials = 0 if bool((decided > 0).any()) else self._trials - 1
+        return answer
 
     def segment(
         self,
