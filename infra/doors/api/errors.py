@@ -80,9 +80,13 @@ def install(app: FastAPI) -> None:
 
 
 def answers(cloud: bool, *statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """Return the error answers of a router, for its OpenAPI description."""
+    """Return the error answers of a router, for its OpenAPI description.
+
+    Outside the MONAI Cloud dialect what cannot be read is 422, in our words and not in FastAPI's own form.
+    """
     model = CloudError if cloud else Detail
-    return {int(status): {"model": model, "description": status.phrase} for status in statuses}
+    told = statuses if cloud else (*statuses, HTTPStatus.UNPROCESSABLE_ENTITY)
+    return {int(status): {"model": model, "description": status.phrase} for status in told}
 
 
 def answer(
