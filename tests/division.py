@@ -24,6 +24,8 @@ _UNITS = (
         "integration/compute/test_serving.py",
     ),  # one Prefect, one MLflow
     ("e2e/test_demo.py",),
+    ("integration/api/test_openapi.py",),
+    ("crash/test_killed_saves.py",),
     ("crash/test_killed_round.py",),
     ("crash/test_full_disk.py",),
     ("property",),
@@ -36,6 +38,7 @@ _UNITS = (
     ("unit/tasks/compute/training/test_run.py",),
     ("integration/api/test_two_processes.py",),
     ("integration/rounds/test_stress.py",),
+    ("crash/test_table.py",),
 )
 _PLACES = {name: (number, place) for number, unit in enumerate(_UNITS) for place, name in enumerate(unit)}
 _REST = (len(_UNITS), 0)
