@@ -24,6 +24,7 @@ from tasks.labels.choose import asked_by, names_of, speaks
 
 EVALUATION_TURN = 5
 AT_ONCE = 20
+NEWEST = 200
 
 
 class Order(NamedTuple):
@@ -112,18 +113,18 @@ def _wants_evaluation(session: Session, dataset_id: str, experiment: Experiment)
     if own not in (None, dataset_id):
         return False
     wanted, names = _gate_cases(session, experiment), asked_by(experiment.labels)
-    # The newest first, and no more than are wanted: no count over all labels.
-    query = (
-        select(Label.annotated, Label.names)
-        .join(Image, Image.id == Label.image_id)
-        .where(
-            Label.dataset_id == dataset_id,
-            Label.state == LabelState.ACTIVE,
-            Label.unedited.is_(False),
-            Image.held_out.is_(True),
-            ~_trains(experiment),
-        )
+    # Of the newest labels alone: no count over all, though most may be in another experiment's names.
+    newest = (
+        select(Label.image_id, Label.annotated, Label.names)
+        .where(Label.dataset_id == dataset_id, Label.state == LabelState.ACTIVE, Label.unedited.is_(False))
         .order_by(Label.seq.desc())
+        .limit(NEWEST)
+        .subquery()
+    )
+    query = (
+        select(newest.c.annotated, newest.c.names)
+        .join(Image, Image.id == newest.c.image_id)
+        .where(Image.held_out.is_(True), ~_trains(experiment))
     )
     labelled = 0
     with session.execute(query.execution_options(yield_per=AT_ONCE)) as rows:

@@ -1,4 +1,4 @@
-"""What an annotator waits for costs the same with ten times as many images: counted in SQLite's steps, not seconds."""
+"""What an annotator waits for costs the same with four times as many images: counted in SQLite's steps, not seconds."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from tasks.selection.unscored import Unscored
 from tests.bench.many import add_images, add_jobs, add_labels
 from tests.builders import BUNDLE, ORG, World, build, notice, second_experiment, start_loop
 
-SMALL, LARGE = 400, 4_000
+SMALL, LARGE = 2_500, 10_000
 FLAT = 1.5
 EVERY = 10
 
@@ -98,10 +98,10 @@ def _steps(on: Filled) -> dict[str, int]:
     """Return the steps of each call, once what is looked at only in the beginning has been."""
     found = {}
     for number, (name, ask) in enumerate(ASKED.items()):
-        for again in range(6):
+        for again in range(12):
             ask(on, 20 * number + again)
         before = on.steps
-        for again in range(6, 11):  # five, so that one of them is for evaluation
+        for again in range(12, 17):  # five, so that one of them is for evaluation
             ask(on, 20 * number + again)
         found[name] = on.steps - before
     return found

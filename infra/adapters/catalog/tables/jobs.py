@@ -28,6 +28,7 @@ class Job(Base):
         Index("uq_job_open_round", "parent_id", unique=True, sqlite_where=_OPEN_ROUND, postgresql_where=_OPEN_ROUND),
         Index("uq_job_open_loop", "experiment_id", unique=True, sqlite_where=_OPEN_LOOP, postgresql_where=_OPEN_LOOP),
         Index("uq_job_training", "experiment_id", unique=True, sqlite_where=_TRAINS, postgresql_where=_TRAINS),
+        Index("ix_job_dataset", "dataset_id", "action", "status"),
         Index("ix_job_experiment", "experiment_id", "created_at"),
         Index("ix_job_experiment_modified", "experiment_id", "modified_at"),
         Index("ix_job_org_modified", "org", "modified_at"),
@@ -37,7 +38,7 @@ class Job(Base):
     id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
     org: Mapped[str] = mapped_column(ForeignKey("organisation.id"))
     experiment_id: Mapped[str] = mapped_column(ForeignKey("experiment.id"))
-    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("dataset.id"), index=True)  # the one it trains on
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("dataset.id"))  # the one it trains on
     action: Mapped[str] = mapped_column(STATE)  # annotation | train
     status: Mapped[str] = mapped_column(STATE, default=JobStatus.PENDING)
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("job.id"))

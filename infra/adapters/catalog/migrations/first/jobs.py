@@ -50,7 +50,7 @@ def _job() -> None:
 
 
 def _job_indexes() -> None:
-    op.create_index("ix_job_dataset_id", "job", ["dataset_id"])
+    op.create_index("ix_job_dataset", "job", ["dataset_id", "action", "status"])
     op.create_index("ix_job_experiment", "job", ["experiment_id", "created_at"])
     op.create_index("ix_job_experiment_modified", "job", ["experiment_id", "modified_at"])
     op.create_index("ix_job_org_modified", "job", ["org", "modified_at"])
