@@ -209,11 +209,11 @@ class Hospital:
 
 def work(folder: Path, seconds: float) -> Week:
     """Let a hospital work for so long, with a fault about every minute, and say what came of it."""
-    began = time.monotonic()
     with running_installation(folder / "home", {**SHORT, "TEACHBACK_ATTEMPT_LEASE_S": "20"}) as installation:
         hospital = Hospital(installation, folder)
         faults = _faults(hospital)
         wait_until(lambda: hospital._served() is not None, "the realtime server", steps=6000)
+        began = time.monotonic()
         with hospital.at_work():
             pause_s = max(5.0, (seconds - 3 * AWAY_S) / (len(faults) + 1))
             until = began + seconds
