@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, literal_column, select
 from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, InvalidRequestError
@@ -58,5 +58,5 @@ def clear(session: Session, image: Image) -> bool:
 
 def skipped(session: Session, dataset_id: str, *, limit: int = 1000) -> Sequence[Image]:
     """Return the data set's skipped images, by key."""
-    query = select(Image).where(Image.dataset_id == dataset_id, Image.skipped_reason != "")
+    query = select(Image).where(Image.dataset_id == dataset_id, Image.skipped_reason != literal_column("''"))
     return session.scalars(query.order_by(Image.key).limit(limit)).all()
