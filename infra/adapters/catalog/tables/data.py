@@ -47,7 +47,14 @@ class Image(Base):
         Index("ix_image_next", "dataset_id", "open", "shuffle"),
         Index("ix_image_first", "dataset_id", "open", "key"),
         Index("ix_image_eval", "dataset_id", "open", "held_out", "shuffle"),
-        Index("ix_image_skipped", "dataset_id", "key", sqlite_where=_SKIPPED, postgresql_where=_SKIPPED),
+        Index(
+            "ix_image_skipped",
+            "dataset_id",
+            "skipped_by",
+            "skipped_reason",
+            sqlite_where=_SKIPPED,
+            postgresql_where=_SKIPPED,
+        ),
     )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)

@@ -56,7 +56,13 @@ def _image() -> None:
     op.create_index("ix_image_eval", "image", ["dataset_id", "open", "held_out", "shuffle"])
     op.create_index("ix_image_first", "image", ["dataset_id", "open", "key"])
     skipped = sa.text("skipped_reason != ''")
-    op.create_index("ix_image_skipped", "image", ["dataset_id", "key"], sqlite_where=skipped, postgresql_where=skipped)
+    op.create_index(
+        "ix_image_skipped",
+        "image",
+        ["dataset_id", "skipped_by", "skipped_reason"],
+        sqlite_where=skipped,
+        postgresql_where=skipped,
+    )
     op.create_index("ix_image_next", "image", ["dataset_id", "open", "shuffle"])
 
 
