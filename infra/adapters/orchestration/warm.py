@@ -158,6 +158,8 @@ def import_everything() -> None:
     Raises:
         RuntimeError: If that started a thread: it would not survive a fork.
     """
+    # numpy's OpenBLAS starts its threads as it is loaded, one a core; what it multiplies here needs none of them.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     flows = importlib.import_module(_FLOWS)
     names = [f"{_FLOWS}.{module.name}" for module in pkgutil.iter_modules(flows.__path__)]
     for name in (*_LATER, *names):

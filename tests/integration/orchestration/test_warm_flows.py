@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -96,6 +97,15 @@ def place(tmp_path_factory: pytest.TempPathFactory, prefect_server: PrefectServe
     """One for all tests of this module; the last one kills its warm process."""
     with ExitStack() as stack:
         yield Place(tmp_path_factory.mktemp("place"), prefect_server, stack)
+
+
+def test_the_imports_of_the_flows_start_no_thread_however_many_libraries_are_told_to() -> None:
+    code = "from infra.adapters.orchestration.warm import import_everything; import_everything()"
+    environment = {**os.environ, "OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "4"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=REPOSITORY, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_run_is_forked_ends_well_and_says_so_in_its_log(place: Place) -> None:
