@@ -22,13 +22,14 @@ def use_scratch(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for lock in folder.glob("*.lock"):
         _remove_if_dead(lock)
-    lock, own = None, folder
-    while lock is None:  # whoever starts now may take our new lock for a dead one's
+    handle: int | None = None
+    own = folder
+    while handle is None:  # whoever starts now may take our new lock for a dead one's
         own = folder / uuid.uuid4().hex
-        lock = try_lock(own.with_suffix(".lock"))
+        handle = try_lock(own.with_suffix(".lock"))
     own.mkdir(mode=0o700)
     tempfile.tempdir = str(own)
-    atexit.register(_leave, own, lock)
+    atexit.register(_leave, own, handle)
     return own
 
 

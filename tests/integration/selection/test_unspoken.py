@@ -148,8 +148,8 @@ def test_scores_stay_for_the_experiment_that_still_wants_the_image(catalog: Cata
         assert kept == [spleen.experiment]
         assert keep_score(session, liver.version, liver.images[2], "entropy", 0.8)
         assert keep_score(session, spleen.version, liver.images[2], "entropy", 0.8)
-        kept = session.scalars(select(Candidate.score).where(Candidate.image_id == liver.images[2])).all()
-        assert kept == [0.8], "nobody orders the one that is labelled for it"
+        scores = session.scalars(select(Candidate.score).where(Candidate.image_id == liver.images[2])).all()
+        assert scores == [0.8], "nobody orders the one that is labelled for it"
     assert [_next(catalog, spleen) for _ in range(2)] == [liver.images[2], liver.images[3]]
     assert _next(catalog, liver, "cem") == liver.images[1]
 
