@@ -15,6 +15,7 @@ from pathlib import Path
 
 from configs.settings import Settings
 from infra.adapters.catalog.session import Catalog
+from infra.adapters.catalog.tables import Experiment
 from infra.services import (
     dataset_summary,
     datasets,
@@ -32,6 +33,7 @@ from infra.services.listing import Page
 from infra.wiring import Parts
 from tasks.rounds.count import notify
 from tasks.selection.next_image import next_image
+from tasks.selection.unspoken import ask_in, look_back
 from tests.bench.frame import Bench, Row, at_least, at_most, percentile
 from tests.bench.many import add_images, add_jobs, add_labels
 from tests.builders import BUNDLE, ORG, World, build, notice, second_experiment, start_loop
@@ -71,7 +73,16 @@ def _fill(folder: Path, size: int) -> _Filled:
     made = add_images(catalog, world.dataset, size)
     add_labels(catalog, world.dataset, made[: size * LABELLED // 100])
     start_loop(catalog, world, round_size=100_000)
+    _look_back(catalog, world)
     return _Filled(catalog, world, made[size * LABELLED // 100 :])
+
+
+def _look_back(catalog: Catalog, world: World) -> None:
+    """Look at the labels from before the experiment, as its first thousand next images do, a hundred at a time."""
+    with catalog.write() as session:
+        found = ask_in(session, world.dataset, session.get_one(Experiment, world.experiment))
+        while found is not None and look_back(session, found, annotators=1, most=10_000):
+            pass
 
 
 class _Next:
