@@ -178,7 +178,7 @@ def test_whatever_is_asked_in_whatever_order_the_statuses_follow_the_table(
     run_state_machine_as_test(Trainings, settings=settings(max_examples=20, stateful_step_count=25))
 
 
-@pytest.mark.parametrize("status", list(TERMINAL))
+@pytest.mark.parametrize("status", sorted(TERMINAL))
 def test_an_end_is_reached_from_every_open_status(status: JobStatus) -> None:
     reached, found = {status}, -1
     while found != len(reached):
