@@ -88,7 +88,7 @@ def _refuse_bomb(content: BinaryIO, most_bytes: int) -> None:
     """Unpack what follows, keeping nothing, and refuse it if there is too much."""
     unpacker, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
     while (packed := content.read(_CHUNK_BYTES)) and not unpacker.eof:
-        while packed:
+        while packed and not unpacker.eof:  # after its end some versions of zlib leave the tail as it was
             size += len(unpacker.decompress(packed, _CHUNK_BYTES))
             packed = unpacker.unconsumed_tail
             if size > most_bytes:
