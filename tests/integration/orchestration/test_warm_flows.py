@@ -138,7 +138,9 @@ def test_a_run_that_is_cancelled_ends_cancelled(place: Place) -> None:
 def test_a_run_ends_with_what_stands_for_it_at_the_worker(place: Place) -> None:
     run = place.run("left", wait=True)
     process = psutil.Process(place.process("left")[0])
-    (stand_in,) = [each for each in psutil.process_iter() if _command(each)[-1:] == [_ENGINE]]
+    ours = ("TEACHBACK_WARM_FLOWS", str(place.address))  # another test may have an installation beside this one
+    stand_ins = [each for each in psutil.process_iter() if _command(each)[-1:] == [_ENGINE]]
+    (stand_in,) = [each for each in stand_ins if ours in each.environ().items()]
 
     stand_in.kill()
 
