@@ -17,7 +17,7 @@ from tests.fixtures_installation import Installation, command
 from tests.processes import wait_until
 
 EPOCHS = 30
-CASES = 10  # each round that is started labels another one
+CASES = 16  # each round that is started labels another one; a backup is taken while the last two are
 CLOUD = "/api/v1/orgs/local"
 NATIVE = "/api/teachback/v1"
 
