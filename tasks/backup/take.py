@@ -75,7 +75,7 @@ def take(parts: Parts, url: str, *, with_keys: bool = True, keep: int | None = N
         began = datetime.now(UTC)
         made = taking.everything(began.timestamp(), with_keys=with_keys)
         fail_point(parts.settings, "backup-copied")
-        name = depot.note(f"{began:%Y%m%dT%H%M%SZ}", made.model_dump_json().encode())
+        name = depot.note(f"{began:%Y%m%dT%H%M%S.%fZ}", made.model_dump_json().encode())
         removed = _prune(depot, keep) if keep is not None else 0
     objects = made.objects()
     return Taken(

@@ -25,7 +25,7 @@ from configs.errors import CorruptError, NotFoundError, StoreError
 
 _MARK = "teachback-backup.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_NOTE = re.compile(r"(\d{8}T\d{6}Z-[0-9a-f]{12})\.json")
+_NOTE = re.compile(r"(\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{12})\.json")
 _TAIL = 12
 _CHUNK_BYTES = 2**20
 _OWNER_ALONE = 0o700
@@ -115,7 +115,7 @@ class Depot:
         """Write what belongs together, and return its name: the backup is whole with this.
 
         Args:
-            time: When it was begun, as `20261122T081500Z`.
+            time: When it was begun, as `20261122T081500.000000Z`.
             content: What `read` gives back.
         """
         name = f"{time}-{hashlib.sha256(content).hexdigest()[:_TAIL]}"

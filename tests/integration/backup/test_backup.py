@@ -384,7 +384,7 @@ def test_a_catalog_of_a_later_version_is_refused(clinic: Clinic, place: str, tmp
     found = contents.newest(depot)
     assert found is not None
     later = found[1].model_copy(update={"revision": "9999"}).model_dump_json()
-    depot.note("29991231T235959Z", later.encode())
+    depot.note("29991231T235959.000000Z", later.encode())
 
     with pytest.raises(InvalidRequestError, match="later version"), restored(place, Settings(home=tmp_path / "a")):
         pass
