@@ -1,6 +1,7 @@
 """A training that no machine of the installation can run is refused before it begins."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from tasks.devices.here import Found
 from tasks.devices.hold import computing
 from tasks.rounds.start import start_train
 from tests.builders import build
-from tests.hosts_in_memory import HostsInMemory
+from tests.hosts_in_memory import HostInMemory, HostsInMemory
 
 CORES = [Found("cpu", 0, 2.0)]
 GPUS = [Found("gpu", 0, 80_000.0), Found("gpu", 1, 80_000.0)]
@@ -79,10 +80,15 @@ def test_half_precision_on_the_processor_contradicts_itself() -> None:
 def test_a_training_on_the_processor_claims_it_whatever_else_the_machine_has(parts: Parts) -> None:
     given = list[DeviceShare | None]()
 
-    class Hosts(HostsInMemory):
-        def answers(self, request: HostRequest) -> Iterator[HostMessage]:
-            given.append(request.device)
+    class Host(HostInMemory):
+        def messages(self) -> Iterator[HostMessage]:
             return iter(())
+
+    class Hosts(HostsInMemory):
+        def host(self, request: HostRequest, work: Path) -> HostInMemory:
+            del work
+            given.append(request.device)
+            return Host()
 
     request = TrainRequest(
         bundle="b",
