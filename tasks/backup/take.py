@@ -5,7 +5,6 @@ whatever the copied rows name is found. Only a purge can remove a named blob, an
 catalog is copied once more. The note that makes the backup whole is written last.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -23,6 +22,7 @@ from sqlalchemy import select
 from configs.errors import ConflictError, CorruptError, InvalidRequestError, NotFoundError
 from configs.failpoints import fail_point
 from infra.adapters.artifacts.depot import Depot
+from infra.adapters.cache.locks import try_lock
 from infra.adapters.catalog.blobs import named
 from infra.adapters.catalog.copies import save_copy
 from infra.adapters.catalog.session import Catalog
@@ -219,12 +219,11 @@ def _refuse_inside(parts: Parts, depot: Depot) -> None:
 @contextmanager
 def _alone(home: Path) -> Iterator[None]:
     """Keep a second backup from counting on what this one is about to remove."""
-    handle = os.open(home / "backup.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = try_lock(home / "backup.lock")
+    if handle is None:
+        raise ConflictError("Another backup of this installation runs: wait for its end")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
-    except BlockingIOError:
-        raise ConflictError("Another backup of this installation runs: wait for its end") from None
     finally:
         os.close(handle)
 
