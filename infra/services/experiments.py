@@ -293,8 +293,7 @@ def _switch_off(session: Session, row: Experiment) -> list[str]:
     wanted = [slot for slot in slots.of_experiment(session, row.id, for_change=True) if slot.desired]
     for slot in wanted:
         switch_off(session, slot, "realtime inference was switched off")
-    if row.realtime:
-        row.realtime, row.realtime_off_for_good = False, True
+    row.realtime = False
     return [slot.id for slot in wanted]
 
 

@@ -47,7 +47,6 @@ class Experiment(Base):
     strategy: Mapped[str] = mapped_column(STATE, default="entropy")  # orders at random while nothing is scored
     served: Mapped[int] = mapped_column(default=0)  # images given to annotators: every fifth is for evaluation
     realtime: Mapped[bool] = mapped_column(default=False)
-    realtime_off_for_good: Mapped[bool] = mapped_column(default=False)
     published_version: Mapped[str | None] = mapped_column(ForeignKey("model_version.id", use_alter=True))
     published_seq: Mapped[int] = mapped_column(default=0)
     shown: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what a dialect echoes

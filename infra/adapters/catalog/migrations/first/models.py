@@ -39,7 +39,6 @@ def _experiment() -> None:
         sa.Column("strategy", sa.String(length=16), nullable=False),
         sa.Column("served", sa.Integer(), nullable=False),
         sa.Column("realtime", sa.Boolean(), nullable=False),
-        sa.Column("realtime_off_for_good", sa.Boolean(), nullable=False),
         sa.Column("published_version", sa.String(length=36)),
         sa.Column("published_seq", sa.Integer(), nullable=False),
         sa.Column("shown", json(), nullable=False),
