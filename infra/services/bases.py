@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from configs.errors import TeachbackError
 from infra.adapters.catalog import experiments as catalog
-from infra.adapters.catalog.session import one_by_one
+from infra.adapters.catalog.locks import one_by_one
 from infra.adapters.catalog.tables import Bundle, Experiment
 from infra.adapters.catalog.tables.base import new_id
 from infra.services.archs import arch_of

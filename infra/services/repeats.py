@@ -11,8 +11,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from configs.errors import CorruptError, InvalidRequestError
+from infra.adapters.catalog.locks import one_by_one
 from infra.adapters.catalog.repeats import KEPT_S, Once, RepeatedKeyError
-from infra.adapters.catalog.session import one_by_one
 from infra.adapters.catalog.tables import IdempotencyKey
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.security.vault import Sealed

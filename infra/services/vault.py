@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from configs.errors import CorruptError, InvalidRequestError
 from configs.failpoints import fail_point
 from infra.adapters.catalog import audit, secrets
-from infra.adapters.catalog.session import one_by_one
+from infra.adapters.catalog.locks import one_by_one
 from infra.adapters.catalog.tables import VaultValue
 from infra.services.callers import Caller, Right, allow
 from infra.wiring import Parts

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from configs.errors import BundleError, ForbiddenError, InvalidRequestError, NotFoundError
-from infra.adapters.catalog.session import one_by_one
+from infra.adapters.catalog.locks import one_by_one
 from infra.adapters.catalog.tables import Bundle
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from infra.adapters.catalog.session import lock
+from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Device, DeviceClaim
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.catalog.upsert import insert

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, NotFoundError
 from infra.adapters.catalog import audit, jobs, outbox
-from infra.adapters.catalog.session import lock
+from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Decision, Experiment, ModelVersion, Publication
 from tasks.publishing.gate import Verdict
 from tasks.publishing.review import note_publication

@@ -15,7 +15,7 @@ from configs.specs.dataset import DatasetSpec
 from configs.specs.round import RoundSpec
 from configs.states import TERMINAL, JobStatus, LabelState
 from infra.adapters.catalog import jobs, labels, outbox
-from infra.adapters.catalog.session import lock
+from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, Job, Label, Lease, PendingImage
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.catalog.upsert import insert

@@ -12,7 +12,7 @@ from configs.errors import ConflictError
 from configs.failpoints import fail_point
 from configs.states import Side
 from infra.adapters.catalog import jobs
-from infra.adapters.catalog.session import lock
+from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import (
     Dataset,
     Experiment,

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from configs.states import Side
-from infra.adapters.catalog.session import one_by_one
+from infra.adapters.catalog.locks import one_by_one
 from infra.adapters.catalog.tables import Image, PatientSide
 
 FIRST_TRAIN = 2

@@ -12,7 +12,7 @@ from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
 from configs.states import TERMINAL, JobStatus, LabelState
 from infra.adapters.catalog import jobs, outbox
-from infra.adapters.catalog.session import lock
+from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import (
     Attempt,
     Bundle,

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, aliased
 
 from configs.states import TRAINING, AttemptState, JobStatus
 from infra.adapters.catalog import outbox
-from infra.adapters.catalog.session import lock
+from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Attempt, Experiment, Job
 
 WAITED = "another training of the experiment had its turn"

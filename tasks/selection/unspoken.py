@@ -13,7 +13,7 @@ from sqlalchemy import and_, bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from configs.states import LabelState
-from infra.adapters.catalog.session import lock
+from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Dataset, Experiment, Image, Label, Unspoken, Vocabulary
 from infra.adapters.catalog.upsert import insert
 from tasks.labels.choose import asked_by

@@ -6,7 +6,7 @@ Such a slot carries `desired_until`; each use moves it on. One that an experimen
 from sqlalchemy import Select, String, cast, exists, func, literal, select, update
 from sqlalchemy.orm import Session
 
-from infra.adapters.catalog.session import lock
+from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import DeviceClaim, Slot
 from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts

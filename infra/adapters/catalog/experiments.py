@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
 from configs.states import TERMINAL
-from infra.adapters.catalog.session import lock
+from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import (
     Bundle,
     Decision,

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
 from configs.states import TERMINAL, JobStatus
-from infra.adapters.catalog.session import lock
+from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Attempt, Job, StepMark
 
 _COUNTING = (

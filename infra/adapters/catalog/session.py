@@ -3,7 +3,7 @@
 A unit does SQL and nothing else: no network, no file, no sleep. On SQLite a unit has the write lock from its beginning
 (`BEGIN IMMEDIATE`), so it is alone; threads of one process take turns in a transaction that is committed for all of
 them (`groups`), which is fairer than SQLite's own sleep-and-retry, and asks the disk once. On PostgreSQL a unit runs
-READ COMMITTED and locks its rows (`lock`) in the order dataset, job (ascending id), experiment, slot. Constraints lock
+READ COMMITTED and locks its rows (`locks`) in the order dataset, job (ascending id), experiment, slot. Constraints lock
 rows in an order of their own, so two units can still wait for each other: PostgreSQL ends one of them, and `unit` runs
 it again.
 """
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, Select, create_engine, event, func, make_url, select
+from sqlalchemy import Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
@@ -27,7 +27,6 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from infra.adapters.catalog import news, repeats, tallies, texts
 from infra.adapters.catalog.groups import Groups
 
-_Row = TypeVar("_Row", bound=tuple[Any, ...])
 _Found = TypeVar("_Found")
 _TRIES = 5
 _LOST = frozenset({"40001", "40P01"})  # SQLSTATE of a serialization failure and of a deadlock
@@ -104,26 +103,6 @@ class Catalog:
         """Return every connection."""
         self._reader.dispose()
         self._writer.dispose()
-
-
-def lock(session: Session, query: Select[_Row]) -> Select[_Row]:
-    """Return *query* so that the rows it finds are this unit's until its end.
-
-    On SQLite the unit has the whole database already. On PostgreSQL the lock leaves the key alone: a unit that adds a
-    row which refers to this one (a round names its data set) need not wait, and so cannot close a circle of waiting.
-    """
-    if session.get_bind().dialect.name == "sqlite":
-        return query
-    return query.with_for_update(key_share=True).execution_options(populate_existing=True)
-
-
-def one_by_one(session: Session, name: str) -> None:
-    """Let units that name the same thing run one after the other, where there is no row yet to lock.
-
-    On SQLite units are alone already.
-    """
-    if session.get_bind().dialect.name != "sqlite":
-        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
 def _engine(url: str, is_sqlite: bool, begin: str) -> Engine:

@@ -12,7 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from configs.errors import NotFoundError
 from configs.states import SlotState
-from infra.adapters.catalog.session import lock
+from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Experiment, ModelVersion, Organisation, Slot
 from infra.adapters.catalog.tables.base import now
 

@@ -5,7 +5,8 @@ from threading import Barrier
 
 from sqlalchemy import func, select
 
-from infra.adapters.catalog.session import Catalog, one_by_one
+from infra.adapters.catalog.locks import one_by_one
+from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Organisation
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from infra.adapters.catalog.session import Catalog, lock
+from infra.adapters.catalog.locks import lock
+from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Organisation
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import func, select, text
 
 from configs.states import JobStatus, LabelState
 from infra.adapters.catalog import jobs
-from infra.adapters.catalog.session import Catalog, lock
+from infra.adapters.catalog.locks import lock
+from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Attempt, Dataset, Image, Job, Label, LabelEvent, Outbox
 from tasks.rounds import attempts
 from tasks.rounds.count import CheckedNotice, count_pending, notify, open_round_if_due

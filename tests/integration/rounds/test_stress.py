@@ -14,7 +14,8 @@ from configs.errors import ConflictError, SupersededError
 from configs.specs.annotation import AnnotationSpec, GateSpec
 from configs.states import TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs
-from infra.adapters.catalog.session import Catalog, lock
+from infra.adapters.catalog.locks import lock
+from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import (
     Attempt,
     Dataset,
