@@ -195,6 +195,7 @@ def remove(parts: Parts, caller: Caller, dataset_id: str) -> Dataset:
     row = get(parts, caller, dataset_id)
 
     def hidden(session: Session) -> None:
+        """Hide the row, held, so that no experiment takes the data set up meanwhile."""
         locked = catalog.get(session, caller.org, dataset_id, for_change=True)
         users = catalog.users_of(session, dataset_id)
         if users:

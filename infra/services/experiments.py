@@ -118,6 +118,7 @@ def change(parts: Parts, caller: Caller, experiment_id: str, request: Experiment
     allow(caller, Right.MANAGE_EXPERIMENTS)
 
     def changed(session: Session) -> list[str]:
+        """Check and write while the row is held; return the slots that are to stop."""
         _check_uses(session, caller.org, request.datasets)
         row = catalog.get(session, caller.org, experiment_id, for_change=True)
         _check_change(session, row, request)
@@ -145,6 +146,7 @@ def remove(parts: Parts, caller: Caller, experiment_id: str) -> ExperimentView:
     view = get(parts, caller, experiment_id)
 
     def hidden(session: Session) -> None:
+        """Hide the row, held, so that no job starts meanwhile."""
         row = catalog.get(session, caller.org, experiment_id, for_change=True)
         _refuse_base(row)
         running = catalog.open_jobs(session, experiment_id)
@@ -168,6 +170,7 @@ def cancel_all_jobs(parts: Parts, caller: Caller, experiment_id: str) -> None:
     allow(caller, Right.RUN_JOBS)
 
     def cancelled(session: Session) -> None:
+        """Cancel what is open; a base experiment, which all may see, is left alone."""
         row = catalog.get(session, caller.org, experiment_id)
         if row.org == caller.org:
             for job in catalog.open_jobs(session, experiment_id):

@@ -57,6 +57,7 @@ def annotate(parts: Parts, caller: Caller, experiment_id: str, spec: AnnotationS
     tracked.check(parts, spec.train_spec)
 
     def start(session: Session, experiment: Experiment) -> Job:
+        """Make the loop's row, with its secrets in the vault."""
         if not catalog.uses(session, [experiment.id])[experiment.id].get("eval"):
             raise _NoEvaluationError(experiment.id)
         kept = Sealer(parts, session, caller.org)
@@ -78,6 +79,7 @@ def train(parts: Parts, caller: Caller, experiment_id: str, spec: RoundSpec, ask
     tracked.check(parts, spec.train)
 
     def start(session: Session, experiment: Experiment) -> Job:
+        """Make the training's row, with its secrets in the vault, or find the one that waits."""
         kept = Sealer(parts, session, caller.org)
         safe, request = kept.spec(spec), kept.values(asked.specs)
         return start_train(session, experiment, safe, actor=caller.subject, name=asked.name, request=request)
@@ -96,6 +98,7 @@ def batch_infer(parts: Parts, caller: Caller, experiment_id: str, spec: BatchSpe
     allow(caller, Right.RUN_JOBS)
 
     def start(session: Session, experiment: Experiment) -> Job:
+        """Make the batch's row."""
         request = Sealer(parts, session, caller.org).values(asked.specs)
         return start_batch(session, experiment, spec, actor=caller.subject, name=asked.name, request=request)
 
@@ -136,6 +139,7 @@ def cancel(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> Job
     """
 
     def change(session: Session, job: Job) -> None:
+        """Cancel it and its open round."""
         cancel_job(session, job.id, caller.subject)
 
     return _change(parts, caller, experiment_id, job_id, "cancel", change)
@@ -152,6 +156,7 @@ def pause(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> Job:
     """
 
     def change(session: Session, job: Job) -> None:
+        """Ask it to pause."""
         pausing.pause(session, job.id)
 
     return _change(parts, caller, experiment_id, job_id, "pause", change)
@@ -180,6 +185,7 @@ def resume(
     said: list[str] = []
 
     def change(session: Session, job: Job) -> None:
+        """Let it go on, and keep what it says of itself."""
         other = None if spec is None else Sealer(parts, session, caller.org).spec(spec).model_dump(mode="json")
         said.append(pausing.resume(session, job.id, round_now=round_now, spec=other))
 
@@ -223,6 +229,7 @@ def remove(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> Non
     """
 
     def change(session: Session, job: Job) -> None:
+        """Hide it; its id, audit and versions stay."""
         if job.status not in TERMINAL:
             raise ConflictError(f"The job cannot be deleted while it is {job.status}: cancel it first")
         job.deleted_at = session.scalar(select(now()))
@@ -279,6 +286,7 @@ def _start(
 ) -> str:
 
     def started(session: Session) -> tuple[str, bool]:
+        """Return the job's id, and whether it is new."""
         # Noted with the job itself: should the first answer be lost with its process, the id is known all the same.
         known = recall(session, caller.org, asked.repeat)
         if known is not None:
@@ -309,6 +317,7 @@ def _change(
     allow(caller, Right.RUN_JOBS)
 
     def changed(session: Session) -> Job:
+        """Change the job, and read back what the database made of it."""
         job = catalog.job(session, caller.org, experiment_id, job_id)
         change(session, job)
         audit.record(session, caller.org, caller.subject, f"job.{verb}", job_id)

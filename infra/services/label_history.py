@@ -118,6 +118,7 @@ def approve(parts: Parts, caller: Caller, label_id: str) -> LabelView:
     allow(caller, Right.REVIEW)
 
     def approved(session: Session) -> None:
+        """Approve, on the record."""
         row = _mine(session, caller, label_id)
         review.approve(session, row.id, caller.subject)
         audit.record(session, caller.org, caller.subject, "label.approve", row.id)
@@ -139,6 +140,7 @@ def send_back(parts: Parts, caller: Caller, label_id: str, reason: str) -> Label
     allow(caller, Right.REVIEW)
 
     def sent_back(session: Session) -> None:
+        """Send back, on the record."""
         row = _mine(session, caller, label_id)
         review.send_back(session, row.id, caller.subject, reason, parts.settings.image_lease_s)
         audit.record(session, caller.org, caller.subject, "label.send_back", row.id)
@@ -175,6 +177,7 @@ def remove(parts: Parts, caller: Caller, label_id: str) -> None:
     allow(caller, Right.ANNOTATE)
 
     def removed(session: Session) -> None:
+        """Hide, on the record, what is the caller's own or theirs to delete."""
         row = _mine(session, caller, label_id)
         if row.author.split("/", 1)[0] != caller.subject and not may(caller, Right.MANAGE_DATASETS):
             raise ForbiddenError("This label is somebody else's: its author or an engineer may delete it")

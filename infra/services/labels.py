@@ -67,6 +67,7 @@ def notify(parts: Parts, caller: Caller, dataset_id: str, notices: Sequence[Noti
     checked = check_notices(parts, dataset_id, list(notices))
 
     def counted(session: Session) -> int:
+        """Count all of them or none."""
         changed = count(session, dataset_id, checked, caller.subject)
         audit.record(session, caller.org, caller.subject, "labels.notify", dataset_id, entries=len(notices))
         return changed

@@ -77,6 +77,7 @@ def publish(
     allow(caller, Right.PUBLISH)
 
     def published(session: Session) -> Publication:
+        """Publish if what is published is still what the caller compared with."""
         row = _experiment_of(session, caller, version_id, experiment)
         publication = publish_by_person(
             session,
@@ -106,6 +107,7 @@ def decline(parts: Parts, caller: Caller, version_id: str, *, experiment: str = 
     allow(caller, Right.PUBLISH)
 
     def declined(session: Session) -> ModelVersion:
+        """Decline, on the record."""
         row = _experiment_of(session, caller, version_id, experiment)
         review.decline(session, row.id, version_id, actor=caller.subject, reason=reason)
         return session.get_one(ModelVersion, version_id)

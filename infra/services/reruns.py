@@ -28,6 +28,7 @@ def rerun(parts: Parts, caller: Caller, job_id: str) -> str:
     snapshot = read_snapshot(parts, sha256)
 
     def started(session: Session) -> str:
+        """Make the rerun's row, on the record."""
         made = start_rerun(session, job_catalog.get(session, job_id), snapshot, actor=caller.subject)
         audit.record(session, caller.org, caller.subject, "job.rerun", made.id, of=job_id)
         return made.id

@@ -132,6 +132,7 @@ class _Batch:
         self.done = _read(self._list)
 
     def images(self) -> list[Image]:
+        """Return the images that are to be predicted, those that are done among them."""
         with self._parts.catalog.read() as session:
             return _wanted(session, self._spec)
 

@@ -45,6 +45,7 @@ def _note(parts: Parts, dataset_id: str, state: str, reason: str) -> bool:
     """Write the state if it is another, and say whether it was; asked first, since it seldom is."""
 
     def noted(session: Session) -> bool:
+        """Change the row if it says something else; in a session for questions this only asks."""
         row = session.get(Dataset, dataset_id)
         if row is None or (row.state, row.state_reason) == (state, reason):
             return False

@@ -39,6 +39,7 @@ class _NoExtensions(Nifti1Extensions):  # type: ignore[misc]  # nibabel has no t
 
     @classmethod
     def from_fileobj(cls, fileobj: Any, size: int, byteswap: bool) -> "_NoExtensions":  # noqa: ARG003 - nibabel's signature
+        """Return no extension, whatever the file says."""
         return cls()
 
 

@@ -80,6 +80,7 @@ def local_image(
     """
 
     def fill(folder: Path) -> None:
+        """Fetch the image and write what bundle hosts and labels need of it."""
         source = folder / "source"
         source.mkdir()
         fetched = store.fetch(key, source)

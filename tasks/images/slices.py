@@ -119,6 +119,7 @@ def _planes(instance: Dataset, *, several: bool) -> Iterator[Slice]:
     for index, own in enumerate(instance.PerFrameFunctionalGroupsSequence):
 
         def group(name: str, own: Dataset = own) -> Dataset:
+            """Return a functional group: the frame's own, else the one that all frames share."""
             found: Dataset = own[name][0] if name in own else shared[name][0]
             return found
 

@@ -56,6 +56,7 @@ def image_of(parts: Parts, store: ImageStore, image: Image, cache: Cache | None 
     """
 
     def ready() -> None:
+        """Forget failures; an image that never failed needs no write."""
         if image.failures:
             poison.succeeded(parts, image.id)
 

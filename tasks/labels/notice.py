@@ -47,6 +47,7 @@ def check_notices(parts: Parts, dataset_id: str, notices: list[Notice]) -> list[
     checked: list[CheckedNotice] = []
 
     def one(notice: Notice) -> CheckedNotice | str:
+        """Return the checked notice, or what is wrong with it, so that all faults are told at once."""
         try:
             return _check(parts, store, dataset_id, notice)
         except (InvalidRequestError, NotFoundError) as error:

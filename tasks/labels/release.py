@@ -61,6 +61,7 @@ def release(parts: Parts, label_id: str, names: Mapping[int, str], actor: str) -
         annotated = sorted({*names.values(), *(row.annotated or before.values()), *marked})
 
     def released(session: Session) -> None:
+        """Let the label count, if nobody has taken it in or out meanwhile."""
         dataset, loops = hold(session, row.dataset_id)
         label = session.get_one(Label, label_id)
         _must_wait(label)

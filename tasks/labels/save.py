@@ -124,6 +124,7 @@ def save_label(
     notice = _notice(image, label_id, blob, kind, params, checked, written, unchecked=geometry is None and not lost)
 
     def kept(session: Session) -> SavedLabel:
+        """Count the label, and note where it lies."""
         changed = notify(session, dataset_id, [notice], actor)
         row = session.get(Label, label_id) or labels.find(
             session, dataset_id, image.id, notice.store_key, notice.fingerprint

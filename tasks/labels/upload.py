@@ -76,6 +76,7 @@ def _settle(parts: Parts, row: Label, checked: CheckedLabel) -> bool:
     """Count a label that has been compared with its image, or put it into quarantine; say whether it fits."""
 
     def settled(session: Session) -> bool:
+        """Count it, unless it was replaced while it was compared."""
         dataset, loops = hold(session, row.dataset_id)
         label = session.get_one(Label, row.id)
         if label.state != LabelState.PENDING_UPLOAD:

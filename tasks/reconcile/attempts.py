@@ -128,6 +128,7 @@ def _settle(parts: Parts, seen: _Seen, run: FlowRun | None) -> bool:
     reason = f"its flow run ended before its time ({run.state if run else 'gone'})"
 
     def settled(session: Session) -> bool:
+        """Bring the job in line with its run, if it is still as it was seen."""
         job = _still(session, seen)
         if job is None:
             return False
@@ -158,6 +159,7 @@ def _never_claimed(seen: _Seen, run: FlowRun) -> bool:
 def _give_up(parts: Parts, seen: _Seen) -> bool:
 
     def given_up(session: Session) -> bool:
+        """Give the attempt up, if its lease is still over and nobody has closed it."""
         job = jobs.locked_with_loop(session, seen.job_id)
         over = and_(Attempt.state == AttemptState.CLAIMED, Attempt.lease_until < now())
         attempt = session.scalar(select(Attempt).where(Attempt.job_id == seen.job_id, Attempt.n == seen.n, over))

@@ -106,6 +106,7 @@ def _roll_back(parts: Parts, publication: Publication) -> bool:
     reason = f"No slot could serve publication {publication.seq}."
 
     def rolled_back(session: Session) -> None:
+        """Publish the version before, unless another one was published meanwhile."""
         publish_by_person(
             session,
             publication.experiment_id,

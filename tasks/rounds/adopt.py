@@ -40,6 +40,7 @@ def adopt(
         tracked.check(parts, train)
 
     def adopted(session: Session) -> str:
+        """Return the job of this run: the one that it has already, the loop's next round, or a training."""
         known = jobs.of_run(session, flow_run_id)
         if known is not None:
             return known

@@ -42,6 +42,7 @@ def finish(parts: Parts, held: Claim, snapshot_sha256: str, evaluation_sha256: s
     evaluation = read_evaluation(parts, evaluation_sha256) if evaluation_sha256 else None
 
     def closed(session: Session) -> None:
+        """End the round, and do all that follows from its end."""
         job = attempts.fence(session, held.job_id, held.n)
         result = _result(session, job, snapshot, trained, evaluation, work.spec.gate.min_cases)
         # In one unit with all that follows from it: no crash leaves a round done of which its loop knows nothing.

@@ -73,6 +73,7 @@ def revealed(parts: Parts, session: Session, org: str, text: str) -> str:
     """
 
     def shown(found: re.Match[str]) -> str:
+        """Open one value, if it is the organisation's."""
         row = session.get(VaultValue, found[1])
         if row is None or row.org != org:
             raise NotFoundError("vault value", found[1])

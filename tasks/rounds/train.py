@@ -92,6 +92,7 @@ class _Run:
         self.max_epoch = 0
 
     def to_end(self, lease: Lease, cases: list[Case]) -> TrainResult:
+        """Train in a bundle host, hand on what it tells, and return its result."""
         request = self._request(cases)
         result: TrainResult | None = None
         with (

@@ -54,6 +54,7 @@ def claim(parts: Parts, job_id: str, n: int, *, flow_run_id: str | None = None) 
     pid, began = os.getpid(), born(os.getpid())
 
     def claimed(session: Session) -> bool:
+        """Take the attempt for this process, known by its number and when it began."""
         held = attempts.claim(
             session,
             job_id,
@@ -214,6 +215,7 @@ def mark_step(parts: Parts, held: Claim, step: str, output: str) -> None:
     """
 
     def marked(session: Session) -> None:
+        """Note the step, if the attempt may still write."""
         attempts.fence(session, held.job_id, held.n)
         session.add(StepMark(job_id=held.job_id, step=step, output=output, attempt=held.n))
         attempts.progressed(session, held.job_id, held.n)

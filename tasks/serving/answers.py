@@ -109,6 +109,7 @@ def keep(parts: Parts, key: str, content: bytes, origin: Origin) -> None:
     """Keep a prediction for those who ask again."""
 
     def fill(folder: Path) -> None:
+        """Write the answer, whose it is, and where it comes from."""
         (folder / "label").write_bytes(content)
         (folder / OWNER_FILE).write_text(key.partition("\n")[0])
         (folder / "origin.json").write_text(origin.model_dump_json())

@@ -139,6 +139,7 @@ def cancel_slot(parts: Parts, slot_id: str, reason: str) -> None:
     """
 
     def change(session: Session) -> None:
+        """Switch it off, if it is there and wanted."""
         with suppress(NotFoundError):
             slot = slots.get(session, slot_id)
             if slot.desired:

@@ -31,6 +31,7 @@ def main() -> int:
         run = json.loads(answers.readline())["pid"]
 
         def pass_on(number: int, _frame: FrameType | None) -> None:
+            """Send the run the signal that this process got; one that has just ended needs none."""
             try:
                 os.kill(run, number)
             except ProcessLookupError:

@@ -166,6 +166,7 @@ def _pools(addresses: Callable[[str, int], list[str]]) -> dict[str, type[HTTPCon
     """Return urllib3's pools with connections that go to IPs which were judged."""
 
     def pinned(connection: HTTPConnection, connect: Callable[[], socket.socket]) -> socket.socket:
+        """Connect to the first of the judged addresses that answers."""
         name, failure = connection.host, None
         for address in addresses(name, connection.port):
             # The address that was judged, not the name: asked again, the name may lead elsewhere.

@@ -68,6 +68,7 @@ class Guard:
         status, inference = 0, False
 
         async def tell(message: Message) -> None:
+            """Send on with our headers, and note for the meter what is answered."""
             nonlocal status, inference
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -156,6 +157,7 @@ def _limited(receive: Receive, limit: int) -> Receive:
     taken = 0
 
     async def counted() -> Message:
+        """Give on a piece of the body, as long as all pieces are within the limit."""
         nonlocal taken
         message = await receive()
         taken += len(message.get("body", b""))

@@ -66,6 +66,7 @@ class Repeats:
         said: list[Message] = []
 
         async def keep(message: Message) -> None:
+            """Hold the answer back: it is sent once it can be repeated."""
             said.append(message)
 
         # A context variable reaches the threads in which routes run, so units note the key without being told.
@@ -118,6 +119,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
     waiting = [body]
 
     async def given() -> Message:
+        """Give the body whole, then what comes after it: that the caller hangs up."""
         if waiting:
             return {"type": "http.request", "body": waiting.pop(), "more_body": False}
         return await receive()

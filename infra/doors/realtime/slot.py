@@ -116,6 +116,7 @@ class SlotProcess:
         need = slot_need(self._parts, hold.published())
 
         def check() -> None:
+            """End the wait for a device when the slot is no longer to serve."""
             if end := self._end(heart):
                 raise _EndedError(end)
 

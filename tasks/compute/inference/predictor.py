@@ -87,6 +87,7 @@ class Predictor:
         data: Any = image[0] if len(image) == 1 else list(image)
 
         def make() -> Item:
+            """Prepare the image as the bundle says."""
             return {self._key: self._preprocessing({self._key: data})[self._key]}
 
         try:
@@ -109,9 +110,11 @@ class Predictor:
         """
 
         def window(patch: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            """Predict one window, once live requests or whoever else asked have been let through."""
             (between or give_way)()
 
             def run(given: Tensor) -> object:
+                """Run the network with what the inferer gives it besides the patch."""
                 return network(given, *args, **kwargs)
 
             answer = self._arrangement.run(run, patch)

@@ -112,6 +112,7 @@ def _on_validation(
         back[target] = label
 
     def compare(network: nn.Module, case: Case) -> Compared:
+        """Return prediction and label on the grid that validation prepares."""
         item = pipeline.fixed(case)
         logits = predictor.answer(network, item[bundle.metadata.image_key])
         return label_map(logits, channels).cpu(), back[torch.as_tensor(item[LABEL])[0].long()]
@@ -124,6 +125,7 @@ def _on_images(predictor: Predictor) -> Comparison:
     read = LoadImage(image_only=True, ensure_channel_first=False)
 
     def compare(network: nn.Module, case: Case) -> Compared:
+        """Return prediction and label on the image's own grid."""
         if case.label is None:
             raise BadInputError(f"Case {case.id} has no label; evaluation needs one")
         labels, _, _ = predictor.segment(network, case.image)

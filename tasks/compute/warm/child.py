@@ -35,6 +35,7 @@ def fork(start: Start, control: int, log: int) -> tuple[int, socket.socket]:
     """
 
     def run() -> int:
+        """Become a host, and answer its request."""
         _become(start)
         return _answer(start, control)
 

@@ -33,6 +33,7 @@ def list_datasets(
     """List the organisation's data sets."""
 
     def keep(row: Dataset) -> bool:
+        """Filter by what is shown of a data set, which callers know it by."""
         shown = ShownDataset.model_validate(row.shown)
         return keeps(type, shown.type) and keeps(format, shown.format)
 

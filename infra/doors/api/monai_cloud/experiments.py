@@ -94,6 +94,7 @@ def _is_yes(said: str | None) -> bool:
 
 def _filter(network_arch: str | None, tag: str | None) -> Callable[[Experiment], bool]:
     def keep(row: Experiment) -> bool:
+        """Filter by what is shown of an experiment; of its tags one has to fit."""
         tags = ShownExperiment.model_validate(row.shown).tags
         return keeps(network_arch, row.arch) and (tag is None or any(keeps(tag, known) for known in tags))
 

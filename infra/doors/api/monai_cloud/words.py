@@ -22,6 +22,7 @@ def uuid_of(kind: str, *, or_all: bool = False) -> Callable[[str], str]:
     """Return a check that an id is a UUID of any version, or `*` or `all` where that is allowed."""
 
     def check(given: str) -> str:
+        """Return the id as it is stored, however it was spelt."""
         if or_all and given in _ALL:
             return given
         try:

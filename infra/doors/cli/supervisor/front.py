@@ -129,6 +129,7 @@ def interruptible() -> Iterator[None]:
     """Let SIGINT, SIGTERM and SIGHUP leave this block as KeyboardInterrupt; a SIGHUP ignored by `nohup` stays so."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        """Leave the block, whatever it does."""
         raise KeyboardInterrupt
 
     with _signals(interrupt):
