@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from configs.errors import DamagedImageError, StoreError
+from configs.errors import DamagedImageError, StoreError, TeachbackError
 from infra.adapters.images.multipart import boundary_of, parts_of
 
 CONNECT_S, READ_S = 10, 120
@@ -47,8 +47,9 @@ class Web:
             ValueError: If what it answers is no such list.
             StoreError: If it answers without end.
         """
+        endless = StoreError(f"The server lists more than {MOST_JSON_BYTES} bytes in one answer: see its log")
         with self._get(path, _JSON) as answer:
-            content = b"".join(_bounded(answer, MOST_JSON_BYTES))
+            content = b"".join(_bounded(answer, MOST_JSON_BYTES, endless))
         found = json.loads(content) if content.strip() else []
         if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
             raise ValueError("an answer that is no list of data sets")
@@ -62,8 +63,9 @@ class Web:
             DamagedImageError: If it sends more than `most_bytes`.
             StoreError: If the answer is cut off.
         """
+        msg = f"The server sends more than {most_bytes} bytes: split the series, or raise volume_mib"
         with self._get(path, accept) as answer:
-            pieces = _bounded(answer, most_bytes)
+            pieces = _bounded(answer, most_bytes, DamagedImageError(msg))
             boundary = boundary_of(answer.headers.get("Content-Type", ""))
             if boundary is None:
                 yield pieces  # a server that has but one instance may send it bare
@@ -86,12 +88,11 @@ class Web:
         return answer
 
 
-def _bounded(answer: requests.Response, most_bytes: int) -> Iterator[bytes]:
-    """Yield an answer's bytes, unpacked, as far as they are allowed."""
+def _bounded(answer: requests.Response, most_bytes: int, beyond: TeachbackError) -> Iterator[bytes]:
+    """Yield an answer's bytes, unpacked, as far as they are allowed; raise *beyond* when there are more."""
     size = 0
     for piece in answer.iter_content(_CHUNK_BYTES):
         size += len(piece)
         if size > most_bytes:
-            msg = f"The server sends more than {most_bytes} bytes: split the series, or raise volume_mib"
-            raise DamagedImageError(msg) if most_bytes != MOST_JSON_BYTES else StoreError(msg)
+            raise beyond
         yield piece
