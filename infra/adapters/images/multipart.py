@@ -44,14 +44,12 @@ class _Stream:
     def body(self) -> Iterator[bytes]:
         """Yield what comes before the next delimiter, and pass that."""
         size = len(self._delimiter)
-        searched = 0
-        while (at := self._held.find(self._delimiter, searched)) < 0:
+        while (at := self._held.find(self._delimiter)) < 0:
             keep = max(0, len(self._held) - size + 1)
             if keep:
                 yield self._held[:keep]
                 self._held = self._held[keep:]
             self._take()
-            searched = 0
         if at:
             yield self._held[:at]
         self._held = self._held[at + size :]
