@@ -19,7 +19,7 @@ from infra.adapters.catalog import jobs as job_catalog
 from infra.adapters.catalog.tables import Attempt, Experiment, Job
 from infra.adapters.catalog.tables.base import now
 from infra.services.archs import actions_of
-from infra.services.callers import Caller, Right, allow, may
+from infra.services.callers import Caller, Right, allow
 from infra.services.listing import Cut, Page
 from infra.services.repeats import Repeat, keep, recall
 from infra.wiring import Parts
@@ -191,33 +191,6 @@ def resume(
 
     _change(parts, caller, experiment_id, job_id, "resume", change)
     return said[-1]
-
-
-def stop_training(parts: Parts, caller: Caller, experiment_id: str) -> list[str]:
-    """Cancel the experiment's trainings that have not ended, and return their ids.
-
-    A caller without the right to run jobs stops only what they started themselves, and never a loop's round.
-
-    Raises:
-        NotFoundError: If there is no such experiment.
-        ForbiddenError: If the caller may not annotate.
-    """
-    allow(caller, Right.ANNOTATE)
-    any_ = may(caller, Right.RUN_JOBS)
-
-    def stopped(session: Session) -> list[str]:
-        found = [job for job in catalog.open_jobs(session, experiment_id) if job.action == "train"]
-        if catalog.get(session, caller.org, experiment_id).org != caller.org:
-            return []
-        ended = [job.id for job in found if any_ or (job.parent_id is None and job.created_by == caller.subject)]
-        for job_id in ended:
-            cancel_job(session, job_id, caller.subject)
-            audit.record(session, caller.org, caller.subject, "job.cancel", job_id)
-        return ended
-
-    ended = parts.catalog.unit(stopped)
-    wake()
-    return ended
 
 
 def remove(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> None:

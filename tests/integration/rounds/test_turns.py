@@ -17,8 +17,6 @@ from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Experiment, Job, Outbox
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.orchestration.base import RunState
-from infra.services import jobs as service
-from infra.services.callers import Caller, Role
 from infra.wiring import Parts
 from tasks.delivery.dispatch import deliver_due
 from tasks.reconcile.attempts import ended_runs, unstarted
@@ -141,22 +139,6 @@ def test_the_same_request_joins_the_one_that_waits_and_publishes_if_it_says_so(p
     assert job(parts.catalog, waiting).spec["publish"] == "gate"
 
     assert _train(parts, world, epochs=2) != waiting, "what somebody asked for is not dropped in silence"
-
-
-@pytest.mark.parametrize(
-    ("role", "stops_round"), [(Role.ANNOTATOR, False), (Role.REVIEWER, False), (Role.ENGINEER, True)]
-)
-def test_only_an_engineer_stops_a_loops_round_by_stopping_the_training(
-    parts: Parts, world: World, role: Role, *, stops_round: bool
-) -> None:
-    round_ = _round(parts, world)
-    mine, others = _train(parts, world, actor="me"), _train(parts, world, epochs=2, actor="somebody")
-    caller = Caller(org=ORG, subject="me", name="Me", role=role)
-
-    stopped = service.stop_training(parts, caller, world.experiment)
-
-    assert set(stopped) == ({mine, others, round_} if stops_round else {mine})
-    assert (job(parts.catalog, round_).status == JobStatus.CANCELED) == stops_round
 
 
 def test_no_job_starts_in_an_experiment_that_is_being_deleted(postgresql_url: str) -> None:
