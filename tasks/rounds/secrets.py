@@ -11,9 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from configs.errors import NotFoundError
-from infra.adapters.catalog.secrets import opened, sealed
-from infra.adapters.catalog.tables import VaultValue
+from infra.adapters.catalog.secrets import sealed
 from infra.wiring import Parts
 
 _SECRET_NAME = re.compile(r"secret|password|passwd|token(?!iz)|api_?key|credential", re.IGNORECASE)
@@ -63,20 +61,3 @@ class Sealer:
             self._session.add(row)
             self._known[secret] = f"vault:{row.id}"
         return self._known[secret]
-
-
-def revealed(parts: Parts, session: Session, org: str, text: str) -> str:
-    """Return a text with its references replaced by what they stand for, for use in this process alone.
-
-    Raises:
-        NotFoundError: If the organisation has no such value.
-    """
-
-    def shown(found: re.Match[str]) -> str:
-        """Open one value, if it is the organisation's."""
-        row = session.get(VaultValue, found[1])
-        if row is None or row.org != org:
-            raise NotFoundError("vault value", found[1])
-        return opened(parts.vault, row)
-
-    return _REFERENCE.sub(shown, text)

@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from configs.errors import InvalidRequestError, NotFoundError
+from configs.errors import CorruptError, InvalidRequestError
 from configs.settings import Settings
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
+from infra.adapters.catalog.secrets import opened
 from infra.adapters.catalog.tables import Audit, VaultValue
 from infra.adapters.catalog.tables.base import new_id
 from infra.adapters.security.vault import Sealed, Vault
 from infra.services import people, vault
 from infra.wiring import Parts, open_parts
-from tasks.rounds.secrets import Sealer, revealed
+from tasks.rounds.secrets import Sealer
 from tests.builders import ORG
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -124,8 +125,12 @@ def test_secrets_in_a_spec_become_references_that_only_the_organisation_opens(pa
     assert safe.train.overrides["deep"]["num_tokens"] == 5
     assert safe.train.overrides["a#access_token"] == safe.train.overrides["deep"]["api_key"]
     with parts.catalog.read() as session:
-        assert revealed(parts, session, ORG, str(safe.train.tracking_uri)) == train.tracking_uri
-        assert revealed(parts, session, ORG, safe.train.overrides["a#access_token"]) == "t0ken-1"
-        with pytest.raises(NotFoundError):
-            revealed(parts, session, "elsewhere", safe.train.overrides["a#access_token"])
+        rows = session.scalars(select(VaultValue).where(VaultValue.org == ORG)).all()
+    values = {f"vault:{row.id}": opened(parts.vault, row) for row in rows}
+    assert values[safe.train.overrides["a#access_token"]] == "t0ken-1"
+    [user] = [reference for reference, value in values.items() if value == "ann:pa55"]
+    assert safe.train.tracking_uri == f"https://{user}@mlflow.example/x"
+    for row in rows:
+        with pytest.raises(CorruptError):
+            parts.vault.open("elsewhere", Sealed(key_id=row.key_id, ciphertext=row.ciphertext), row.id)
     assert "t0ken-1" not in parts.redactor.redact("said t0ken-1")
