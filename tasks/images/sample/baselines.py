@@ -11,9 +11,6 @@ from tasks.images.sample.templates import Source, load_template
 
 LabelMap: TypeAlias = npt.NDArray[np.integer]
 
-# Label of the dark, middle and bright tissue: what intensity alone would answer.
-TISSUE_CLASSES: dict[Source, tuple[int, int, int]] = {"mni152": (0, 1, 2), "colin27": (0, 3, 0)}
-
 _BINS = 128
 _AIR = 0.15  # share of the bright end of the histogram below which nothing is tissue
 
