@@ -1,9 +1,8 @@
 """Bundle hosts that are no processes: a test says what they answer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from configs.wire.host import HostCommand, HostMessage, HostRequest
 from infra.adapters.compute.base import CageLevel
@@ -35,9 +34,7 @@ class HostInMemory:
         """Return itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End."""
 
 
@@ -50,18 +47,8 @@ class HostsInMemory:
         """Return the host that is started on a request."""
         raise NotImplementedError
 
-    def start(
-        self,
-        request: HostRequest,
-        *,
-        work: Path,
-        bundle: Path,
-        readable: Sequence[Path] = (),
-        writable: Sequence[Path] = (),
-        threads: int | None = None,
-    ) -> HostInMemory:
-        """Start one."""
-        del bundle, readable, writable, threads
+    def start(self, request: HostRequest, *, work: Path, **_: Any) -> HostInMemory:
+        """Start one; what only a process needs to know is not looked at."""
         return self.host(request, work)
 
     def put_into(self, parts: Parts) -> Self:
