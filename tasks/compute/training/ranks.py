@@ -1,4 +1,4 @@
-"""More than one process for one training, one per device: `python -m tasks.compute.training.ranks …`.
+"""More than one process for one training, one per device.
 
 The host that was asked is rank 0. It starts the others on the same request, within its own cage; they have no control
 socket and end with it.
@@ -9,30 +9,20 @@ import socket
 import subprocess
 import sys
 import time
-import traceback
 from pathlib import Path
-from queue import SimpleQueue
 from threading import Thread
 
 import torch
 from lightning.fabric.plugins.environments import ClusterEnvironment
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
-from configs.wire.host import REQUESTS, Failed, HostMessage, TrainRequest
-from tasks.compute import confine, lean
+from configs.wire.host import Failed, TrainRequest
 from tasks.compute.control import Control
 from tasks.compute.failures import BadInputError
 from tasks.compute.training.team import Team
 
 _HOST = "127.0.0.1"
 _OWN_WORDS_S = 20.0
-
-
-class Silent:
-    """What a rank that does not lead has to say: nothing."""
-
-    def say(self, message: HostMessage) -> None:
-        """Drop the message."""
 
 
 class Ranks(ClusterEnvironment):  # type: ignore[misc]  # Lightning's types are not read
@@ -139,7 +129,7 @@ def start_others(request: TrainRequest, ranks: int, control: Control) -> int:
         free.bind((_HOST, 0))
         port = int(free.getsockname()[1])
     for rank in range(1, ranks):
-        argv = [sys.executable, "-m", "tasks.compute.training.ranks", str(path)]
+        argv = [sys.executable, "-m", "tasks.compute.training.other_rank", str(path)]
         argv += [str(number) for number in (rank, ranks, port, os.getpid())]
         child = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
         Thread(target=_watch, args=(child, rank, ranks, control), daemon=True).start()
@@ -155,28 +145,3 @@ def _watch(child: "subprocess.Popen[bytes]", rank: int, ranks: int, control: Con
     message = f"Process {rank + 1} of the {ranks} that train ended with status {status}; the host's log says where"
     control.say(Failed(code="bundle_error", message=message))
     os._exit(1)
-
-
-def main(argv: list[str]) -> int:
-    """Train as one of several ranks, silently; returns the exit status."""
-    path, rank, ranks, port, leader = argv
-    confine.die_with(int(leader))
-    request = REQUESTS.validate_json(Path(path).read_bytes())
-    if not isinstance(request, TrainRequest):
-        return 2
-    lean.import_monai()
-    from tasks.compute.training.run import train  # noqa: PLC0415 - it imports this module, and MONAI as it is now
-
-    try:
-        train(request, Silent(), SimpleQueue(), Team(int(rank), int(ranks)), int(port))
-    except Exception:  # noqa: BLE001 - the edge of this process: whatever bundle code raises goes to the log
-        traceback.print_exc()
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    status_ = main(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status_)
