@@ -17,6 +17,7 @@ from tests.processes import end, wait_until
 SETTING = "TEACHBACK_WARM_HOST"
 _FOLDERS = (
     "contract/test_bundle_hosts.py",
+    "contract/test_bundles_of_every_shape.py",
     "crash",
     "e2e",
     "integration/compute",

@@ -232,6 +232,7 @@ class CheckResult(_Message):
 
     `head`: the layers that are made anew for labels that the bundle does not name; where there are none,
     `head_refusal` says why. `training_keys`: the ids of its training configuration that an override may name.
+    `missing`: packages that some of its features may want. `notes`: what else whoever registers it should know.
     """
 
     kind: Literal["check_result"] = "check_result"
@@ -246,6 +247,7 @@ class CheckResult(_Message):
     weights_policy: Literal["file", "random"]
     seed: int | None = None
     missing: list[str] = []
+    notes: list[Annotated[str, Field(max_length=1000)]] = []
     forward_s: float = Field(ge=0)
     peak_mib: float = Field(ge=0)
     patch: list[int] = []

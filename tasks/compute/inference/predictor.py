@@ -19,7 +19,7 @@ from tasks.compute.inference.arrangement import Arrangement, agree, decisions
 from tasks.compute.inference.decide import label_map
 from tasks.compute.inference.grid import Grid, Labels, resample_labels
 from tasks.compute.loader.channels import Channels
-from tasks.compute.loader.config import Bundle, Config, device
+from tasks.compute.loader.config import INFERER, POSTPROCESSING, PREPROCESSING, Bundle, Config, device
 from tasks.compute.loader.network import first_tensor
 from tasks.compute.loader.tensors import Item, TensorCache
 from tasks.compute.scoring.entropy import mean_entropy
@@ -60,15 +60,15 @@ class Predictor:
         self._channels = channels
         self._arrangement = arrangement
         self._trials = _TRIALS if arrangement.half else 0
-        preprocessing = config.build("preprocessing", "pre_transforms")
+        preprocessing = config.build(*PREPROCESSING)
         if not isinstance(preprocessing, Compose):
             raise BundleFaultError("The bundle's inference configuration has no preprocessing")
         self._preprocessing = preprocessing
-        self._cache = TensorCache(cache, config.raw("preprocessing") or config.raw("pre_transforms"))
-        self._inferer: Inferer = inferer or config.build("inferer") or SimpleInferer()
+        self._cache = TensorCache(cache, config.recipe(*PREPROCESSING))
+        self._inferer: Inferer = inferer or config.build(*INFERER) or SimpleInferer()
         if isinstance(self._inferer, SlidingWindowInferer):
             self._inferer.sw_batch_size = max(self._inferer.sw_batch_size, _WINDOWS_AT_ONCE)
-        after = config.build("postprocessing", "post_transforms")
+        after = config.build(*POSTPROCESSING)
         steps = list(after.flatten().transforms) if isinstance(after, Compose) else []
         # Anything beyond softmax, threshold and inversion, such as keeping the largest component, is run as it is.
         self._after = Compose(steps) if any(not isinstance(step, _PLAIN) for step in steps) else None

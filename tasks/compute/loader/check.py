@@ -5,14 +5,16 @@ import time
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from configs.wire.host import CheckRequest, CheckResult, Ready
 from tasks.compute.control import Control
 from tasks.compute.failures import BadInputError, BundleFaultError
-from tasks.compute.loader.config import Bundle, Config, device
+from tasks.compute.loader.config import INFERER, POSTPROCESSING, PREPROCESSING, Bundle, Config, device
+from tasks.compute.loader.faults import trying
 from tasks.compute.loader.network import build_network, first_tensor, own_weights, probe
-from tasks.compute.loader.tier import missing_packages, tier_of
+from tasks.compute.loader.outputs import outputs_of
+from tasks.compute.loader.tier import command_for, missing, tier_of
 
 _MIB = 2**20
 
@@ -27,32 +29,33 @@ def check(bundle: Bundle) -> CheckResult:
     """Instantiate what a bundle has, run its network once, and return what was found.
 
     Raises:
-        BundleFaultError: If it cannot even predict: no weights, no network, no transforms.
+        BundleFaultError: If it cannot even predict: packages, weights, network or transforms are missing or fail.
     """
+    needed = missing(bundle.metadata.required_packages_version)
+    if needed:
+        raise BundleFaultError(f"The bundle needs packages that are not installed here: {command_for(needed)}")
     config = bundle.inference()
-    network, channels = build_network(bundle, config, labels=None, weights=None)
-    for needed in ("preprocessing", "pre_transforms"), ("inferer",):
-        if config.find(*needed) is None:
-            raise BundleFaultError(f"Its inference configuration has no {needed[0]}")
-        config.build(*needed)
+    outputs = outputs_of(bundle, config)
+    with trying("Its network cannot be built", bundle):
+        network, channels = build_network(bundle, config, labels=None, weights=None)
+    for what, ids in {"preprocessing": PREPROCESSING, "inferer": INFERER, "postprocessing": POSTPROCESSING}.items():
+        with trying(f"Its {what} cannot be built", bundle):
+            built = config.build(*ids)
+        if what == "preprocessing" and built is None:
+            raise BundleFaultError("Its inference configuration has no preprocessing")
     example = probe(bundle, config).to(device())
-    network.eval()
-    with torch.inference_mode():
-        first_tensor(network(example))
-        start = time.perf_counter()
-        answer = first_tensor(network(example))
-        seconds = time.perf_counter() - start
+    with trying(f"Its network cannot be run on zeros of {' x '.join(map(str, example.shape))}", bundle):
+        answer, seconds = _run_twice(network.eval(), example)
     if answer.shape[1] != len(channels.names):
-        raise BundleFaultError(
-            f"Its network answers {answer.shape[1]} channels, its metadata names {len(channels.names)}"
-        )
+        raise BundleFaultError(f"Its network answers {answer.shape[1]} channels, it names {len(channels.names)}")
     training = bundle.training()
-    tier, reason = tier_of(training)
+    tier, reason = tier_of(training, classifies=bundle.metadata.classifies)
     head, head_refusal = try_head(bundle, training or bundle.inference(), network)
     return CheckResult(
         tier=tier,
         reason=reason,
-        labels=channels.foreground,
+        labels=outputs.labels,
+        notes=[outputs.doubt] if outputs.doubt else [],
         inputs=list(bundle.metadata.network_data_format.inputs) or ["image"],
         key_metric=_key_metric(training),
         head=head[:1000],
@@ -60,12 +63,21 @@ def check(bundle: Bundle) -> CheckResult:
         has_weights=own_weights(bundle) is not None,
         weights_policy="file" if own_weights(bundle) is not None else "random",
         seed=bundle.metadata.seed,
-        missing=missing_packages(bundle),
+        missing=missing(bundle.metadata.optional_packages_version),
         forward_s=seconds,
         peak_mib=_peak_mib(),
         patch=list(example.shape[2:]),
         training_keys=bundle.training_keys(),
     )
+
+
+def _run_twice(network: nn.Module, example: Tensor) -> tuple[Tensor, float]:
+    """Return the network's answer and the seconds of its second run."""
+    with torch.inference_mode():
+        first_tensor(network(example))
+        start = time.perf_counter()
+        answer = first_tensor(network(example))
+        return answer, time.perf_counter() - start
 
 
 def try_head(bundle: Bundle, config: Config, network: nn.Module) -> tuple[str, str]:
@@ -79,7 +91,8 @@ def try_head(bundle: Bundle, config: Config, network: nn.Module) -> tuple[str, s
     Returns:
         The layers that had to be made anew, and nothing; or nothing, and why it cannot be done.
     """
-    labels = {index: f"label {index}" for index in range(1, len(bundle.metadata.labels) + 2)}
+    more = len(outputs_of(bundle, bundle.inference()).names) + 1
+    labels = {index: f"other label {index}" for index in range(1, more + 1)}
     try:
         other, channels = build_network(bundle, config, labels=labels, weights=None)
         with torch.inference_mode():

@@ -10,71 +10,25 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ValidationError
 
 from configs.specs.overrides import fault_of
 from tasks.compute.failures import BadInputError, BundleFaultError
 from tasks.compute.loader.keys import keys_of
+from tasks.compute.loader.metadata import Metadata
 
 _SUFFIXES = (".json", ".yaml", ".yml")
-# They write files, log or track; what a host writes is decided by its request alone.
-_DROPPED = frozenset(
-    {"SaveImage", "SaveImaged", "SaveImageD", "SaveImageDict", "SaveClassification", "SaveClassificationd"}
+# They write files, log, track or load weights; what a host writes and starts from is decided by its request alone.
+_WRITER = re.compile(
+    r"Save[A-Z]\w*|\w*Saver|CheckpointLoader|\w*StatsHandler|TensorBoard\w*|MLFlowHandler|ClearML\w*|LogfileHandler"
+    r"|ProbMapProducer"
 )
-_OUTPUTS = ("out_channels", "num_classes", "n_classes", "n_class")
-_RANDOM = re.compile(r"random\((\d+)\)")
-
-
-class DataFormat(BaseModel):
-    """One input or output of a network, as far as we use it."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    num_channels: int | None = None
-    spatial_shape: list[int | str] = []
-    channel_def: dict[int, str] = {}
-
-
-class NetworkFormat(BaseModel):
-    """A network's inputs and outputs by name."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    inputs: dict[str, DataFormat] = {}
-    outputs: dict[str, DataFormat] = {}
-
-
-class Metadata(BaseModel):
-    """`configs/metadata.json`, as far as we use it."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    name: str = ""
-    weights: str = ""
-    required_packages_version: dict[str, str] = {}
-    network_data_format: NetworkFormat = Field(default_factory=NetworkFormat)
-
-    @property
-    def seed(self) -> int | None:
-        """The seed of `weights: random(seed)`, or None where weights come in a file."""
-        found = _RANDOM.fullmatch(self.weights.replace(" ", ""))
-        return int(found[1]) if found else None
-
-    @property
-    def image_key(self) -> str:
-        """The network's first input."""
-        return next(iter(self.network_data_format.inputs), "image")
-
-    @property
-    def prediction(self) -> DataFormat:
-        """The network's first output."""
-        return next(iter(self.network_data_format.outputs.values()), DataFormat())
-
-    @property
-    def labels(self) -> dict[int, str]:
-        """Names by output channel, without the background."""
-        named = self.prediction.channel_def.items()
-        return {channel: name for channel, name in sorted(named) if name.strip().lower() != "background"}
+# Where a part of a bundle is found: under MONAI's own id, an older one, or whatever its evaluator or data set names.
+NETWORK = ("network", "network_def", "evaluator#network", "train#trainer#network")
+PREPROCESSING = ("preprocessing", "pre_transforms", "dataset#transform")
+INFERER = ("inferer", "evaluator#inferer")
+POSTPROCESSING = ("postprocessing", "post_transforms", "evaluator#postprocessing")
+COUNTS = tuple(f"network_def#{name}" for name in ("out_channels", "num_classes", "n_classes", "n_class"))
 
 
 class Config:
@@ -86,17 +40,24 @@ class Config:
 
     def __init__(self, file: Path, *, root: Path, overrides: Mapping[str, Any]) -> None:
         parser = ConfigParser()
-        parser.read_config(str(file))
+        try:
+            parser.read_config(str(file))
+        except Exception as error:  # a YAML library's errors have no parent but this
+            raise BundleFaultError(f"{file.name} cannot be read: {type(error).__name__}") from error
         scratch = tempfile.mkdtemp()
         ours = {"bundle_root": str(root), "device": device(), "output_dir": scratch}
         if "dataset_dir" in parser:
             ours["dataset_dir"] = scratch
         for name, value in {**overrides, **ours}.items():
             parser.set(value, name, recursive=True)
-        with chdir(root):  # `%configs/other.json#id` is meant from there
-            parser.resolve_macro_and_relative_ids()
-        _drop_writers(parser.get())
+        try:
+            with chdir(root):  # `%configs/other.json#id` is meant from there
+                parser.resolve_macro_and_relative_ids()
+        except (OSError, ValueError, KeyError) as error:
+            raise BundleFaultError(f"{file.name} takes in another file or id that is not there: {error}") from error
+        _drop(parser.get(), _WRITER)
         self._parser = parser
+        self._ours = frozenset(ours)
         self._built = False
 
     def give_outputs(self, count: int) -> bool:
@@ -107,12 +68,15 @@ class Config:
         """
         if self._built:
             raise BundleFaultError("The number of outputs must be set before anything is built")
-        names = [f"network_def#{name}" for name in _OUTPUTS]
-        found = self.find(*names)
+        found = self.find(*COUNTS)
         if found is None:
             return False
         self._parser.set(count, found)
         return True
+
+    def leave_out(self, component: str) -> None:
+        """Have no list built with this component, before anything is built."""
+        _drop(self._parser.get(), re.compile(re.escape(component)))
 
     def find(self, *names: str) -> str | None:
         """Return the first of these ids that the file has."""
@@ -121,6 +85,22 @@ class Config:
     def raw(self, name: str) -> Any:
         """Return what is written at an id, not instantiated; None where nothing is."""
         return self._parser.get(name) if name in self._parser else None
+
+    def value(self, *names: str) -> Any:
+        """Return the plain value of the first of these ids, references and expressions worked out; None without one.
+
+        Nothing may be built of it: what is set later builds everything anew.
+        """
+        found = self.find(*names)
+        return None if found is None else self._parser.get_parsed_content(found)
+
+    def recipe(self, *names: str) -> Any:
+        """Return what the first of these ids is made of, as it is written; all there is where it names another id."""
+        found = self.find(*names)
+        written = self.raw(found) if found else None
+        if not isinstance(written, str):
+            return written
+        return {name: part for name, part in self._parser.get().items() if name not in self._ours}
 
     def build(self, *names: str) -> Any:
         """Return what the first of these ids stands for, instantiated once; None where nothing is."""
@@ -137,7 +117,10 @@ class Bundle:
         file = self.folder / "configs" / "metadata.json"
         if not file.is_file():
             raise BundleFaultError("The bundle has no configs/metadata.json")
-        self.metadata = Metadata.model_validate_json(file.read_bytes())
+        try:
+            self.metadata = Metadata.model_validate_json(file.read_bytes())
+        except ValidationError as error:
+            raise BundleFaultError("configs/metadata.json is no JSON object of the MONAI bundle's form") from error
         if str(self.folder) not in sys.path:
             sys.path.insert(0, str(self.folder))  # its own `scripts`
 
@@ -186,16 +169,16 @@ def check_overrides(overrides: Mapping[str, Any], known: Collection[str] = ()) -
     return overrides
 
 
-def _drop_writers(value: Any) -> None:
-    """Remove, in place and at every depth, list entries that would write files."""
+def _drop(value: Any, names: re.Pattern[str]) -> None:
+    """Remove, in place and at every depth, list entries whose component's name is one of these."""
     if isinstance(value, dict):
         for inner in value.values():
-            _drop_writers(inner)
+            _drop(inner, names)
     elif isinstance(value, list):
-        value[:] = [entry for entry in value if not _writes(entry)]
+        value[:] = [entry for entry in value if not _is_one(entry, names)]
         for inner in value:
-            _drop_writers(inner)
+            _drop(inner, names)
 
 
-def _writes(entry: Any) -> bool:
-    return isinstance(entry, dict) and str(entry.get("_target_", "")).rpartition(".")[2] in _DROPPED
+def _is_one(entry: Any, names: re.Pattern[str]) -> bool:
+    return isinstance(entry, dict) and bool(names.fullmatch(str(entry.get("_target_", "")).rpartition(".")[2]))

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from tasks.compute.failures import BadInputError, BundleFaultError
 from tasks.compute.loader.channels import Channels, match
-from tasks.compute.loader.config import Bundle, Config, device
+from tasks.compute.loader.config import INFERER, NETWORK, Bundle, Config, device
 from tasks.compute.loader.head import replace_head
+from tasks.compute.loader.outputs import outputs_of
 
 _DEFAULT_SIZE = 64
 _MAX_PROBE = 192
@@ -78,10 +79,10 @@ def load_state(network: nn.Module, file: Path, *, but_head: bool = False) -> Non
         ) from error
 
 
-def is_exclusive(config: Config, bundle: Bundle) -> bool:
-    """Say whether output channels exclude each other: no sigmoid in the postprocessing, and more than one."""
-    written = config.raw("postprocessing") or config.raw("post_transforms") or config.raw("validate")
-    return not re.search(r"'sigmoid': (True|\[True)", str(written)) and bundle.metadata.prediction.num_channels != 1
+def channels_of(bundle: Bundle, config: Config, labels: Mapping[int, str] | None) -> Channels:
+    """Return what a network's channels stand for, for these labels; None = the bundle's own."""
+    outputs = outputs_of(bundle, config)
+    return match(outputs.names, labels or outputs.labels, count=outputs.count, exclusive=outputs.exclusive)
 
 
 def build_network(
@@ -102,20 +103,20 @@ def build_network(
     """
     if weights is None:
         require_weights(bundle)
-    own = bundle.metadata.labels
-    count = bundle.metadata.prediction.num_channels or max(own, default=0) + 1
-    channels = match(own, labels or own, count=count, exclusive=is_exclusive(config, bundle))
+    channels = channels_of(bundle, config, labels)
     given = channels.rebuilt and config.give_outputs(len(channels.names))
     # Before anything is made: weights that are drawn have to be the same in training, serving and evaluation.
     torch.manual_seed(seed if bundle.metadata.seed is None else bundle.metadata.seed)
-    network = config.build("network", "network_def")
+    network = config.build(*NETWORK)
     if not isinstance(network, nn.Module):
         raise BundleFaultError("The bundle's configuration has no network_def that is a torch module")
     base = own_weights(bundle)
     if base is not None and weights is None:
         load_state(network, base, but_head=given)
     if channels.rebuilt and not given:
-        replace_head(network, probe(bundle, config).to(device()), old=count, new=len(channels.names))
+        replace_head(
+            network, probe(bundle, config).to(device()), old=outputs_of(bundle, config).count, new=len(channels.names)
+        )
     # After the head: a version's weights are those of the network as it is for these labels.
     if weights is not None:
         load_state(network, weights)
@@ -124,15 +125,14 @@ def build_network(
 
 def probe(bundle: Bundle, config: Config) -> Tensor:
     """Return zeros of the size that the network sees at a time: (1, channels, i, j, k)."""
-    inputs = bundle.metadata.network_data_format.inputs
-    first = next(iter(inputs.values()), None)
-    inferer: Inferer | None = config.build("inferer", "validate#inferer", "train#inferer")
+    image = bundle.metadata.image
+    inferer: Inferer | None = config.build(*INFERER, "validate#inferer", "train#inferer")
     if isinstance(inferer, SlidingWindowInferer):
         roi = inferer.roi_size if isinstance(inferer.roi_size, list | tuple) else (inferer.roi_size,) * 3
         size = [int(extent) if int(extent) > 0 else _DEFAULT_SIZE for extent in roi]
     else:
-        size = [extent_of(extent) for extent in (first.spatial_shape if first else [])]
-    return torch.zeros(1, (first.num_channels if first else None) or 1, *(size or [_DEFAULT_SIZE] * 3))
+        size = [extent_of(extent) for extent in image.spatial_shape]
+    return torch.zeros(1, image.num_channels or 1, *(size or [_DEFAULT_SIZE] * 3))
 
 
 def extent_of(written: int | str) -> int:

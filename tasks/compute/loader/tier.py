@@ -1,38 +1,61 @@
 """How much of a bundle we can train: A by Lightning, B by its own trainer, C not at all."""
 
+from collections.abc import Iterable
 from importlib import metadata
 from importlib.util import find_spec
+from typing import Any
 
 from configs.wire.host import Tier
-from tasks.compute.loader.config import Bundle, Config
+from tasks.compute.loader.config import Config
 
 _PLAIN_TRAINERS = frozenset({"SupervisedTrainer", "monai.engines.SupervisedTrainer"})
 _OWN_WAYS = ("iteration_update", "prepare_batch")
 _NEEDED = ("loss", "optimizer", "train#preprocessing")
+DATA = "train#dataset#data"
 
 
-def tier_of(training: Config | None) -> tuple[Tier, str]:
-    """Return the tier and the reason, from what is written alone."""
+def tier_of(training: Config | None, *, classifies: bool = False) -> tuple[Tier, str]:
+    """Return the tier and the reason, from what is written alone.
+
+    Args:
+        training: The bundle's training configuration; None = it has none.
+        classifies: Whether the bundle tells a class of the whole image.
+    """
     if training is None:
         return "C", "It has no configs/train.json or .yaml: inference only"
     trainer = training.raw("train#trainer")
     if not isinstance(trainer, dict):
         return "C", "Its training configuration has no train#trainer: inference only"
+    why = _own_way(training, trainer, classifies=classifies)
+    if not why:
+        return "A", "A plain SupervisedTrainer: its loss, optimizer and transforms run in Lightning"
+    if training.find(DATA) is None:
+        return "C", f"{why}, and there is no {DATA} through which it could be given labels: inference only"
+    return "B", f"{why}, which is run as it is"
+
+
+def _own_way(training: Config, trainer: dict[str, Any], *, classifies: bool) -> str:
+    """Return in what a bundle's training differs from what runs in Lightning; empty = in nothing."""
     target = str(trainer.get("_target_"))
     if target not in _PLAIN_TRAINERS:
-        return "B", f"Its trainer is {target}, which is run as it is"
+        return f"Its trainer is {target}"
     own = [name for name in _OWN_WAYS if trainer.get(name) is not None]
     if own:
-        return "B", f"Its trainer has its own {' and '.join(own)}"
+        return f"Its trainer has its own {' and '.join(own)}"
     missing = [name for name in _NEEDED if training.find(name) is None]
     if missing:
-        return "B", f"Its configuration has no {', '.join(missing)}"
-    return "A", "A plain SupervisedTrainer: its loss, optimizer and transforms run in Lightning"
+        return f"Its trainer is a SupervisedTrainer without {', '.join(missing)} beside it"
+    return "Its trainer learns classes of whole images" if classifies else ""
 
 
-def missing_packages(bundle: Bundle) -> list[str]:
-    """Return the packages that the metadata requires and this machine does not have."""
-    return [name for name in bundle.metadata.required_packages_version if not _installed(name)]
+def missing(packages: Iterable[str]) -> list[str]:
+    """Return the packages that this machine does not have."""
+    return [name for name in packages if not _installed(name)]
+
+
+def command_for(packages: Iterable[str]) -> str:
+    """Return what adds packages to the environment that runs this."""
+    return f"pip install {' '.join(packages)}"
 
 
 def _installed(name: str) -> bool:

@@ -11,6 +11,7 @@ from tasks.compute.failures import BadInputError, BundleFaultError
 from tasks.compute.loader.channels import match
 from tasks.compute.loader.config import Bundle, Config, check_overrides
 from tasks.compute.loader.network import build_network, extent_of, probe
+from tasks.compute.loader.outputs import outputs_of
 from tasks.compute.loader.tier import tier_of
 
 SAMPLE = Path(__file__).parents[5] / "bundles" / "sample"
@@ -100,7 +101,9 @@ def test_a_bundle_without_weights_needs_a_seed(tmp_path: Path) -> None:
 def test_tiers_are_told_with_their_reason(tmp_path: Path) -> None:
     assert tier_of(None)[0] == "C"
     assert tier_of(config_of(tmp_path, {"loss": 1}))[0] == "C"
-    custom = {"train": {"trainer": {"_target_": "scripts.trainer.Vista3dTrainer"}}}
+    trainer = {"_target_": "scripts.trainer.Vista3dTrainer"}
+    assert tier_of(config_of(tmp_path, {"train": {"trainer": trainer}}))[0] == "C"
+    custom = {"train": {"trainer": trainer, "dataset": {"data": []}}}
     assert tier_of(config_of(tmp_path, custom)) == (
         "B",
         "Its trainer is scripts.trainer.Vista3dTrainer, which is run as it is",
@@ -113,7 +116,7 @@ def test_tiers_are_told_with_their_reason(tmp_path: Path) -> None:
 def test_the_sample_names_the_labels_of_the_sample_data() -> None:
     bundle = Bundle(SAMPLE)
     names = {1: "grey matter", 2: "white matter", 3: "cerebellar grey matter"}
-    assert bundle.metadata.labels == names
+    assert outputs_of(bundle, bundle.inference()).names == names
     assert not match(names, names, count=4, exclusive=True).rebuilt
     assert probe(bundle, bundle.inference()).shape == (1, 1, 72, 80, 72)
 

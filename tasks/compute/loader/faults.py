@@ -1,0 +1,50 @@
+"""What went wrong in a bundle's own code, told to who registers it: no image and no patient is in play there."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pydoc import ErrorDuringImport
+
+from tasks.compute.failures import BundleFaultError, ComputeError, is_memory
+from tasks.compute.loader.config import Bundle
+from tasks.compute.loader.tier import command_for
+
+_MOST = 300
+
+
+@contextmanager
+def trying(what: str, bundle: Bundle) -> Iterator[None]:
+    """Tell of a failure of the bundle's own code or configuration in one sentence.
+
+    Args:
+        what: What was tried, as the sentence begins.
+        bundle: Whose folder is left out of the sentence.
+
+    Raises:
+        BundleFaultError: If the block fails with whatever error that is not ours, or one of memory.
+    """
+    try:
+        yield
+    except ComputeError:
+        raise
+    except Exception as error:
+        if is_memory(error):
+            raise
+        raise BundleFaultError(f"{what}: {_because(error, bundle)}") from error
+
+
+def _because(error: BaseException, bundle: Bundle) -> str:
+    """Return the innermost reason: MONAI wraps what a component raises, layer by layer."""
+    while (beneath := error.value if isinstance(error, ErrorDuringImport) else error.__cause__) is not None:
+        error = beneath
+    said = " ".join(str(error).replace(str(bundle.folder), "").split())[:_MOST]
+    if isinstance(error, ImportError) and error.name and not _is_own(error.name, bundle):
+        return f"it needs the package {error.name}, which is not installed here: {command_for([error.name])}"
+    written = bundle.metadata.monai_version
+    versions = f" (written for MONAI {written}, this is {metadata.version('monai')})" if written else ""
+    return f"{type(error).__name__}: {said}{versions}"
+
+
+def _is_own(module: str, bundle: Bundle) -> bool:
+    first = bundle.folder / module.partition(".")[0]
+    return first.is_dir() or first.with_suffix(".py").is_file()

@@ -1,0 +1,68 @@
+"""Every shape that a bundle may have registers with its tier, or with a reason that says what to do; and serves."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from configs.errors import BundleError
+from configs.wire.host import Load, Loaded, Predict, Prediction, ServeRequest
+from infra.adapters.compute.process import ProcessHosts
+from tasks.bundles.register import examine
+from tests.bundles_of_every_shape import REFUSED, SERVES
+
+SHAPE = (18, 17, 16)
+
+
+@pytest.fixture(scope="module")
+def hosts(warm_host: Path | None) -> ProcessHosts:
+    return ProcessHosts(warm=warm_host)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[str]:
+    """Four files of noise on an oblique grid."""
+    affine = np.array([[0, 2, 0, -9], [-2, 0, 0, 7], [0, 0, -3, 5], [0, 0, 0, 1.0]])
+    random = np.random.default_rng(0)
+    for number in range(4):
+        nib.save(nib.Nifti1Image(random.normal(size=SHAPE).astype(np.float32), affine), tmp_path / f"{number}.nii")
+    return [str(tmp_path / f"{number}.nii") for number in range(4)]
+
+
+@pytest.mark.parametrize("name", SERVES)
+def test_it_registers_with_its_tier_and_serves(
+    hosts: ProcessHosts, tmp_path: Path, images: list[str], name: str
+) -> None:
+    make, tier, reason = SERVES[name]
+    folder = make().write(tmp_path / name)
+
+    found = examine(hosts, folder, tmp_path / "check")
+
+    assert found.tier == tier
+    assert reason in found.reason
+    image = images if name == "regions" else images[:1]
+    predicted = _predict(hosts, folder, tmp_path / "serve", found.labels, image)
+    assert predicted.shape == SHAPE
+    assert set(np.unique(predicted)) <= {0, *found.labels}
+
+
+def _predict(
+    hosts: ProcessHosts, folder: Path, work: Path, labels: dict[int, str], image: list[str]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    request = ServeRequest(bundle=str(folder), labels=labels, out=str(work / "served"), cache=str(work / "cache"))
+    with hosts.start(request, work=work, bundle=folder, readable=[Path(image[0]).parent], threads=1) as host:
+        host.send(Load(version="own"))
+        messages = host.messages()
+        assert any(isinstance(message, Loaded) for message in (next(messages), next(messages)))
+        host.send(Predict(id="p", version="own", image=image, name="p.nii.gz"))
+        answer = next(messages)
+        assert isinstance(answer, Prediction), answer
+        return np.asarray(nib.load(answer.path).dataobj).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_serve_here_says_why_and_what_to_do(hosts: ProcessHosts, tmp_path: Path, name: str) -> None:
+    make, reason = REFUSED[name]
+    with pytest.raises(BundleError, match=reason):
+        examine(hosts, make().write(tmp_path / name), tmp_path / "check")
