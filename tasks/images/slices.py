@@ -1,9 +1,9 @@
 """The planes of a DICOM series, classic or multi-frame, with where each one lies."""
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
 
@@ -109,20 +109,25 @@ def planes_of(instances: Sequence[Dataset]) -> list[Slice]:
         raise NoVolumeError(PROJECTION, why) from None
 
 
+def functional_group(name: str, own: Dataset, shared: Dataset) -> Dataset:
+    """Return a functional group of a frame: its own, else the one that all frames share.
+
+    Raises:
+        KeyError: If there is neither.
+    """
+    found: Dataset = own[name][0] if name in own else shared[name][0]
+    return found
+
+
 def _planes(instance: Dataset, *, several: bool) -> Iterator[Slice]:
     number = str(instance.get("InstanceNumber", "") or "?")
     if "PerFrameFunctionalGroupsSequence" not in instance:
         time = str(instance.get("TemporalPositionIdentifier", "") or "")
-        yield _plane(number, None, time, instance, instance, instance, instance, instance)
+        yield _plane(number, None, time, instance, lambda _: instance, instance)
         return
     shared = instance.SharedFunctionalGroupsSequence[0] if instance.get("SharedFunctionalGroupsSequence") else Dataset()
     for index, own in enumerate(instance.PerFrameFunctionalGroupsSequence):
-
-        def group(name: str, own: Dataset = own) -> Dataset:
-            """Return a functional group: the frame's own, else the one that all frames share."""
-            found: Dataset = own[name][0] if name in own else shared[name][0]
-            return found
-
+        group = partial(functional_group, own=own, shared=shared)
         content = own.FrameContentSequence[0] if own.get("FrameContentSequence") else Dataset()
         has_rescale = "PixelValueTransformationSequence" in own or "PixelValueTransformationSequence" in shared
         yield _plane(
@@ -130,26 +135,18 @@ def _planes(instance: Dataset, *, several: bool) -> Iterator[Slice]:
             index,
             str(content.get("TemporalPositionIndex", "") or ""),
             instance,
-            group("PlanePositionSequence"),
-            group("PlaneOrientationSequence"),
-            group("PixelMeasuresSequence"),
+            group,
             group("PixelValueTransformationSequence") if has_rescale else Dataset(),
         )
 
 
 def _plane(
-    name: str,
-    frame: int | None,
-    time: str,
-    instance: Dataset,
-    position: Dataset,
-    orientation: Dataset,
-    measures: Dataset,
-    rescale: Dataset,
+    name: str, frame: int | None, time: str, instance: Dataset, group: Callable[[str], Dataset], rescale: Dataset
 ) -> Slice:
-    where = [float(value) for value in position.ImagePositionPatient]
-    turned = np.array([float(value) for value in orientation.ImageOrientationPatient]).reshape(2, 3)
-    between_rows, between_columns = (float(value) for value in measures.PixelSpacing)
+    where = [float(value) for value in group("PlanePositionSequence").ImagePositionPatient]
+    orientation = group("PlaneOrientationSequence").ImageOrientationPatient
+    turned = np.array([float(value) for value in orientation]).reshape(2, 3)
+    between_rows, between_columns = (float(value) for value in group("PixelMeasuresSequence").PixelSpacing)
     finite = bool(np.isfinite([*where, between_rows, between_columns]).all() and np.isfinite(turned).all())
     if not finite or min(between_rows, between_columns) <= 0 or not np.linalg.norm(np.cross(*turned)):
         raise ValueError("a plane has no extent, or lies nowhere")

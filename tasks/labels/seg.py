@@ -18,6 +18,7 @@ from configs.errors import MismatchError
 from infra.adapters.images.part10 import read_dicom, readable
 from tasks.images.encapsulated import check_frames
 from tasks.images.geometry import Geometry, align, turn
+from tasks.images.slices import functional_group
 from tasks.labels.label_map import LabelMap
 
 _BYTE = 8
@@ -87,9 +88,9 @@ def _frames(seg: Dataset, image: Geometry) -> Iterator[Frame]:
         if seg.SegmentationType == "BINARY":
             where = own if "SegmentIdentificationSequence" in own else shared
             segment = int(where.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
-        position = _group("PlanePositionSequence", own, shared).ImagePositionPatient
-        orientation = _group("PlaneOrientationSequence", own, shared).ImageOrientationPatient
-        spacing = _group("PixelMeasuresSequence", own, shared).PixelSpacing
+        position = functional_group("PlanePositionSequence", own, shared).ImagePositionPatient
+        orientation = functional_group("PlaneOrientationSequence", own, shared).ImageOrientationPatient
+        spacing = functional_group("PixelMeasuresSequence", own, shared).PixelSpacing
         affine = _plane_affine(_floats(position), _floats(orientation).reshape(2, 3), _floats(spacing), image)
         grid = Geometry((int(seg.Columns), int(seg.Rows), 1), affine)
         yield Frame(pixels=plane.T[:, :, None], grid=grid, segment=segment)
@@ -109,11 +110,6 @@ def _planes(seg: Dataset) -> Iterator[NDArray[Any]]:
     for start in range(0, frames * size, size):
         bits = np.unpackbits(stored[start // 8 : -(-(start + size) // 8)], bitorder="little")
         yield bits[start % 8 : start % 8 + size].reshape(rows, columns)
-
-
-def _group(name: str, own: Dataset, shared: Dataset) -> Dataset:
-    found: Dataset = own[name][0] if name in own else shared[name][0]
-    return found
 
 
 def _floats(values: Any) -> NDArray[np.float64]:
