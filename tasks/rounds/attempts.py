@@ -15,6 +15,7 @@ from configs.states import TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.tables import Attempt, Job
 from infra.adapters.catalog.tables.base import now
+from tasks.devices.claims import Claimant
 from tasks.rounds import tracked, turns
 from tasks.rounds.count import open_round_if_due
 
@@ -33,11 +34,8 @@ def claim(
     session: Session,
     job_id: str,
     n: int,
+    who: Claimant,
     *,
-    holder: str,
-    lease_s: float,
-    host: str,
-    pid: int,
     flow_run_id: str | None = None,
 ) -> bool:
     """Take attempt *n* of a job, if it is the current one and nobody has; say whether it worked.
@@ -58,11 +56,12 @@ def claim(
         .where(Attempt.job_id == job_id, Attempt.n == n, Attempt.state == AttemptState.QUEUED)
         .values(
             state=AttemptState.CLAIMED,
-            holder=holder,
-            lease_until=now() + lease_s,
+            holder=who.holder,
+            lease_until=now() + who.lease_s,
             claimed_at=now(),
-            host=host,
-            pid=pid,
+            host=who.host,
+            pid=who.pid,
+            born=who.born,
             flow_run_id=flow_run_id or Attempt.flow_run_id,
         )
     )

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,6 +27,7 @@ from infra.adapters.catalog.tables import Bundle, Experiment, StepMark
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder
+from tasks.devices.claims import Claimant
 from tasks.devices.here import born
 from tasks.images.geometry import Geometry
 from tasks.images.stores import image_of, store_of
@@ -51,26 +53,9 @@ class Claim(BaseModel):
 def claim(parts: Parts, job_id: str, n: int, *, flow_run_id: str | None = None) -> Claim | None:
     """Take attempt *n* for this flow run; None if somebody else has it or it is no longer wanted."""
     taken = Claim(job_id=job_id, n=n, holder=new_id())
-    pid, began = os.getpid(), born(os.getpid())
-
-    def claimed(session: Session) -> bool:
-        """Take the attempt for this process, known by its number and when it began."""
-        held = attempts.claim(
-            session,
-            job_id,
-            n,
-            holder=taken.holder,
-            lease_s=parts.settings.attempt_lease_s,
-            host=platform.node(),
-            pid=pid,
-            flow_run_id=flow_run_id,
-        )
-        attempt = jobs.attempt(session, job_id, n) if held else None
-        if attempt is not None:
-            attempt.born = began
-        return held
-
-    if not parts.catalog.unit(claimed):
+    pid = os.getpid()
+    who = Claimant(taken.holder, platform.node(), pid, born(pid), parts.settings.attempt_lease_s)
+    if not parts.catalog.unit(partial(attempts.claim, job_id=job_id, n=n, who=who, flow_run_id=flow_run_id)):
         return None
     fail_point(parts.settings, "claimed")
     return taken

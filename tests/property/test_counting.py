@@ -13,6 +13,7 @@ from configs.states import TERMINAL, AttemptState, JobStatus, LabelState
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.tables import Attempt, Dataset, Image, Job, Label, LabelEvent, Lease, PendingImage
 from infra.adapters.catalog.tables.base import new_id
+from tasks.devices.claims import Claimant
 from tasks.rounds import attempts
 from tasks.rounds.cancel import cancel
 from tasks.rounds.count import count_pending, notify, open_round_if_due
@@ -122,7 +123,7 @@ class Counting(RuleBasedStateMachine):
         """Gather, let labels come in meanwhile, and close: those count towards the next."""
         job = self._open_round() or ""
         with self.catalog.write() as session:
-            assert attempts.claim(session, job, 1, holder=new_id(), lease_s=60, host="here", pid=1)
+            assert attempts.claim(session, job, 1, Claimant(new_id(), "here", 1, born="", lease_s=60))
             row = attempts.fence(session, job, 1)
             row.to_seq = session.get_one(Dataset, self.world.dataset).label_seq
             session.execute(delete(PendingImage).where(PendingImage.job_id == self.loop))

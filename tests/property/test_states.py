@@ -15,6 +15,7 @@ from configs.errors import InvalidRequestError, SupersededError
 from configs.states import JOB_CHANGES, TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.tables import Attempt, Job, Outbox
+from tasks.devices.claims import Claimant
 from tasks.rounds import attempts
 from tasks.rounds.cancel import cancel
 from tasks.rounds.count import notify
@@ -101,7 +102,7 @@ class Trainings(RuleBasedStateMachine):
         with self._unit() as session:
             current = jobs.attempt(session, job, n)
             free = current is not None and current.state == AttemptState.QUEUED
-            taken = attempts.claim(session, job, n, holder="h", lease_s=60, host="here", pid=1)
+            taken = attempts.claim(session, job, n, Claimant("h", "here", 1, born="", lease_s=60))
             assert not taken or (free and n == jobs.get(session, job).current_attempt)
 
     @rule(late=st.integers(0, 1))

@@ -7,6 +7,7 @@ from configs.errors import ConflictError, NotFoundError, SupersededError
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Decision, Experiment, Publication
+from tasks.devices.claims import Claimant
 from tasks.publishing.gate import Verdict
 from tasks.publishing.publish import publish_by_person, publish_challenger
 from tasks.rounds import attempts
@@ -25,7 +26,7 @@ def _round(catalog: Catalog) -> tuple[World, str, str]:
         notify(session, world.dataset, [notice(world.images[0])], "annotator")
         child = jobs.open_child(session, loop)
         assert child is not None
-        attempts.claim(session, child.id, 1, holder="h", lease_s=60, host="here", pid=1)
+        attempts.claim(session, child.id, 1, Claimant("h", "here", 1, born="", lease_s=60))
     return world, child.id, add_version(catalog, world, 1, child.id)
 
 

@@ -11,6 +11,7 @@ from infra.adapters.catalog import jobs
 from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Attempt, Dataset, Image, Job, Label, LabelEvent, Outbox
+from tasks.devices.claims import Claimant
 from tasks.rounds import attempts
 from tasks.rounds.count import CheckedNotice, count_pending, notify, open_round_if_due
 from tests.builders import World, build, job, notice, start_loop
@@ -176,7 +177,7 @@ def test_an_attempt_can_be_claimed_once(catalog: Catalog) -> None:
 
     def claim() -> None:
         with catalog.write() as session:
-            won.append(attempts.claim(session, round_.id, 1, holder="h", lease_s=60, host="here", pid=1))
+            won.append(attempts.claim(session, round_.id, 1, Claimant("h", "here", 1, born="", lease_s=60)))
 
     _at_once([claim] * THREADS)
 
@@ -191,7 +192,7 @@ def _claimed_round(catalog: Catalog, *, max_retries: int = 1) -> tuple[str, Job]
     with catalog.write() as session:
         round_ = jobs.open_child(session, loop)
         assert round_ is not None
-        attempts.claim(session, round_.id, 1, holder="h", lease_s=60, host="here", pid=1)
+        attempts.claim(session, round_.id, 1, Claimant("h", "here", 1, born="", lease_s=60))
     return loop, round_
 
 
@@ -203,7 +204,7 @@ def test_a_lost_attempt_is_followed_by_the_next_and_may_write_nothing_more(catal
 
     with catalog.write() as session:
         assert not attempts.renew(session, round_.id, 1, holder="h", lease_s=60)
-        assert attempts.claim(session, round_.id, 2, holder="g", lease_s=60, host="there", pid=2)
+        assert attempts.claim(session, round_.id, 2, Claimant("g", "there", 2, born="", lease_s=60))
 
 
 def test_three_attempts_without_progress_end_the_round_and_its_loop_in_error(catalog: Catalog) -> None:
@@ -211,7 +212,7 @@ def test_three_attempts_without_progress_end_the_round_and_its_loop_in_error(cat
 
     for n in (1, 2, 3):
         with catalog.write() as session:
-            attempts.claim(session, round_.id, n, holder="h", lease_s=60, host="here", pid=1)
+            attempts.claim(session, round_.id, n, Claimant("h", "here", 1, born="", lease_s=60))
             attempts.lose(session, round_.id, n, "killed")
 
     assert job(catalog, round_.id).status == JobStatus.ERROR
@@ -223,7 +224,7 @@ def test_an_attempt_with_progress_begins_the_count_anew(catalog: Catalog) -> Non
     _, round_ = _claimed_round(catalog)
     for n in (1, 2, 3, 4):
         with catalog.write() as session:
-            attempts.claim(session, round_.id, n, holder="h", lease_s=60, host="here", pid=1)
+            attempts.claim(session, round_.id, n, Claimant("h", "here", 1, born="", lease_s=60))
             if n == 2:
                 attempts.progressed(session, round_.id, n)
             attempts.lose(session, round_.id, n, "killed")
@@ -236,7 +237,7 @@ def test_a_permanent_failure_is_retried_as_often_as_the_spec_says(catalog: Catal
     loop, round_ = _claimed_round(catalog, max_retries=1)
     with catalog.write() as session:
         attempts.fail(session, round_.id, 1, "not finite")
-        attempts.claim(session, round_.id, 2, holder="h", lease_s=60, host="here", pid=1)
+        attempts.claim(session, round_.id, 2, Claimant("h", "here", 1, born="", lease_s=60))
 
     with catalog.write() as session:
         attempts.fail(session, round_.id, 2, "not finite")

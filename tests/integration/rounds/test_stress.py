@@ -28,6 +28,7 @@ from infra.adapters.catalog.tables import (
     Publication,
 )
 from infra.adapters.catalog.tables.base import new_id
+from tasks.devices.claims import Claimant
 from tasks.publishing.publish import publish_by_person
 from tasks.rounds import attempts, turns
 from tasks.rounds.cancel import cancel
@@ -133,7 +134,7 @@ def _finish(catalog: Catalog, world: World, experiments: list[str], _chance: Ran
 
 def _claim(session: Session, job_id: str) -> bool:
     n = jobs.get(session, job_id).current_attempt
-    return attempts.claim(session, job_id, n, holder=new_id(), lease_s=60, host="here", pid=1, flow_run_id=None)
+    return attempts.claim(session, job_id, n, Claimant(new_id(), "here", 1, born="", lease_s=60))
 
 
 def _end(session: Session, world: World, job_id: str) -> None:

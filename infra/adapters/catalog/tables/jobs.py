@@ -90,7 +90,7 @@ class Attempt(Base):
     holder: Mapped[str] = mapped_column(ID, default="")
     lease_until: Mapped[float | None]
     flow_run_id: Mapped[str | None] = mapped_column(ID)
-    host: Mapped[str] = mapped_column(NAME, default="")  # host name and process of the bundle host, to end an orphan
+    host: Mapped[str] = mapped_column(NAME, default="")  # machine and process that hold it, to end an orphan
     pid: Mapped[int | None]
     progress: Mapped[int] = mapped_column(default=0)  # checkpoints and marks so far: a retry without progress counts
     error: Mapped[str] = mapped_column(Text, default="")
