@@ -18,17 +18,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], bool], what: str, *, steps: int = 1200, step_s: float = 0.25) -> None:
-    """Ask *condition* up to *steps* times, *step_s* apart and at first more often; fail naming *what*.
+def wait_until(condition: Callable[[], bool], what: str, *, within_s: float = 120.0, step_s: float = 0.25) -> None:
+    """Ask *condition* again and again, *step_s* apart and at first more often; fail naming *what*.
 
-    The default is minutes: a busy machine may need them, and what holds is seen soon. Asking takes processor time from
-    what is waited for, so it is not done more often than that.
+    What holds is seen soon. A busy machine may need minutes, and a failure must not cost more, so the pauses between
+    questions are added up: a machine that sleeps has not waited. Asking takes processor time from what is waited for.
     """
-    for step in range(steps):
-        if condition():
-            return
-        time.sleep(min(step_s, 0.02 * 1.2 ** min(step, 50)))
-    pytest.fail(f"Asked {steps} times for {what}; it never came.")
+    waited_s, pause_s = 0.0, min(step_s, 0.02)
+    while not condition():
+        if waited_s >= within_s:
+            pytest.fail(f"Waited {waited_s:.0f} s for {what}; it never came.")
+        time.sleep(pause_s)
+        waited_s += pause_s
+        pause_s = min(step_s, 1.2 * pause_s)
 
 
 def listens(port: int) -> bool:

@@ -94,7 +94,7 @@ def _serving(peer: Path, folder: Path, images: Path, weights: Path) -> Iterator[
         )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=_CALL_S, trust_env=False) as client:
-            wait_until(lambda: process.poll() is not None or _up(client), "MONAI Label", steps=1200)
+            wait_until(lambda: process.poll() is not None or _up(client), "MONAI Label", within_s=300)
             if process.poll() is not None:
                 raise ValueError(f"MONAI Label ended at once: {(folder / 'log.txt').read_text()[-300:]}")
             yield client

@@ -72,7 +72,7 @@ class Timeline:
 def rows(bench: Bench) -> Iterator[Row]:
     """Measure rounds warm and cold, and what training costs beside its arithmetic."""
     with _clinic(bench.folder / "warm", {}) as clinic:
-        wait_until(clinic.warm, "the warm processes", steps=900)
+        wait_until(clinic.warm, "the warm processes", within_s=225)
         clinic.round()  # the first one prepares its images
         warm = [clinic.round() for _ in range(bench.repeats)]
         idle, busy = clinic.answers(), clinic.answers_while_training()
@@ -140,7 +140,7 @@ class _Clinic:
         for number in range(1, VOLUMES + 1):
             self._label(number)
         job = self._newest_round()
-        wait_until(lambda: self._status(job) not in _OPEN, "the round to end", steps=1200)
+        wait_until(lambda: self._status(job) not in _OPEN, "the round to end", within_s=300)
         assert self._status(job) == JobStatus.DONE, self._message(job)
         return self._timeline(job)
 
@@ -151,11 +151,11 @@ class _Clinic:
     def answers_while_training(self) -> list[float]:
         """As `answers`, while a training runs that takes longer than all of them."""
         job = self._job("train", {"epochs": 100_000})
-        wait_until(lambda: self._stepped(job), "the training's first step", steps=1200)
+        wait_until(lambda: self._stepped(job), "the training's first step", within_s=300)
         found = self.answers()
         assert self._status(job) == JobStatus.RUNNING, self._message(job)
         self.client.post(f"{CLOUD}/experiments/{self.experiment}/jobs/{job}:cancel").raise_for_status()
-        wait_until(lambda: self._status(job) not in _OPEN, "the training to be cancelled", steps=600)
+        wait_until(lambda: self._status(job) not in _OPEN, "the training to be cancelled", within_s=150)
         return found
 
     def _infer(self) -> float:

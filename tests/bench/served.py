@@ -139,7 +139,7 @@ def serving(folder: Path, images: int) -> Iterator[Served]:
             ids=_ids(parts, dataset),
             log=settings.home / "logs" / f"slot-{slot}.jsonl",
         )
-        wait_until(lambda: _has_ended(processes) or _up(served, slot), "the API and the slot", steps=3000)
+        wait_until(lambda: _has_ended(processes) or _up(served, slot), "the API and the slot", within_s=750)
         if _has_ended(processes):
             raise ValueError(f"The API or the slot ended at once: {(folder / 'processes.log').read_text()[-300:]}")
         yield served

@@ -29,7 +29,7 @@ def test_a_round_outlives_mlflow_which_has_all_of_its_curve_when_it_is_back(ward
 
     gone = {server.pid for server in servers}
     wait_until(lambda: {each.pid for each in ward.installation.processes(SERVER)} - gone != set(), "another MLflow")
-    wait_until(lambda: _ended(ward, job), "MLflow to be told of the end", steps=1800)
+    wait_until(lambda: _ended(ward, job), "MLflow to be told of the end")
     assert sorted(_steps(ward, job)) == ward.steps(job, 1), "each point once"
 
 

@@ -168,7 +168,7 @@ class Hospital:
             path = f"{CLOUD}/experiments/{self.experiment}/jobs/{self.loop}:pause"
             wait_until(lambda: http.post(path).is_success, "the loop to be paused")
         parts = Parts(Settings(home=self.installation.home))
-        wait_until(lambda: not _open(parts), "the last round to end", steps=6000)
+        wait_until(lambda: not _open(parts), "the last round to end", within_s=1500)
         self.week.found = check(parts, self.dataset, self.ledger)
         with parts.catalog.read() as session:
             rounds = session.scalars(select(Job).where(Job.action == "train").order_by(Job.round_no)).all()
@@ -181,7 +181,7 @@ class Hospital:
         if sorted(numbers)[-seq:] != list(range(1, seq + 1)):
             self.week.wrong.append("publications skip a number")
         self.week.publications = seq
-        wait_until(lambda: self._served() == seq, "the last model to be served", steps=3000)
+        wait_until(lambda: self._served() == seq, "the last model to be served", within_s=750)
         parts.close()
         self.week.growth = self._grown()
         return self.week
@@ -212,7 +212,7 @@ def work(folder: Path, seconds: float) -> Week:
     with running_installation(folder / "home", {**SHORT, "TEACHBACK_ATTEMPT_LEASE_S": "20"}) as installation:
         hospital = Hospital(installation, folder)
         faults = _faults(hospital)
-        wait_until(lambda: hospital._served() is not None, "the realtime server", steps=6000)
+        wait_until(lambda: hospital._served() is not None, "the realtime server", within_s=1500)
         began = time.monotonic()
         with hospital.at_work():
             pause_s = max(5.0, (seconds - 3 * AWAY_S) / (len(faults) + 1))

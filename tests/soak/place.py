@@ -139,7 +139,7 @@ class Api:
 
     def wait(self) -> None:
         """Wait until it listens."""
-        wait_until(lambda: listens(self.port) or not self.alive(), "the API to listen", steps=6000, step_s=0.05)
+        wait_until(lambda: listens(self.port) or not self.alive(), "the API to listen", within_s=300, step_s=0.05)
         assert self.alive(), "the API did not start: see api.log"
 
     def alive(self) -> bool:

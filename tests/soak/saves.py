@@ -115,7 +115,7 @@ def kills_at_random(folder: Path, *, kills: int, images: int, shape: Shape = SMA
     longest_s = 0.4 if shape == SMALL else 4.0
 
     def wait(annotators: Annotators, _api: Api) -> None:
-        wait_until(lambda: annotators.in_flight > 0, "a save to begin", steps=30_000, step_s=0.01)
+        wait_until(lambda: annotators.in_flight > 0, "a save to begin", within_s=300, step_s=0.01)
         time.sleep(chance.uniform(0, longest_s))
 
     return _killed(folder, kills, images, shape, people, wait, lambda _: {}, contents)
@@ -125,7 +125,7 @@ def kills_at_points(folder: Path, *, points: tuple[str, ...], kills: int, images
     """Let the API kill itself at each of these named points in turn."""
 
     def wait(_annotators: Annotators, api: Api) -> None:
-        wait_until(lambda: not api.alive(), "the API to reach its end", steps=3000, step_s=0.02)
+        wait_until(lambda: not api.alive(), "the API to reach its end", within_s=60, step_s=0.02)
 
     return _killed(
         folder, kills, images, SMALL, 2, wait, lambda number: {"FAILPOINT": points[number % len(points)]}, None

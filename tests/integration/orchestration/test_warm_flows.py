@@ -70,13 +70,13 @@ class Place:
     def process(self, name: str) -> tuple[int, int]:
         """Wait until a run says which process it is; return that and its parent."""
         path = self.folder / name
-        wait_until(lambda: path.exists() and len(path.read_text().split()) == 2, f"the run {name}", steps=3000)
+        wait_until(lambda: path.exists() and len(path.read_text().split()) == 2, f"the run {name}")
         pid, parent = path.read_text().split()
         return int(pid), int(parent)
 
     def ends(self, run: str, *states: RunState) -> None:
         """Wait until Prefect says that a run ended so."""
-        wait_until(lambda: self.server.client().state(run) in states, f"the run to be {states}", steps=3000)
+        wait_until(lambda: self.server.client().state(run) in states, f"the run to be {states}")
 
     def _start_warm(self) -> "subprocess.Popen[bytes]":
         secret, home = self.server.auth.get_secret_value(), self.server.home
@@ -88,7 +88,7 @@ class Place:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        wait_until(self.address.exists, "the warm process to listen", steps=1200)
+        wait_until(self.address.exists, "the warm process to listen")
         return process
 
 
