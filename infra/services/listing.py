@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
+from infra.adapters.catalog.experiments import Order
 from infra.adapters.catalog.tables import Dataset, Experiment, Job
 
-Sort = Literal["date-descending", "date-ascending", "name-ascending", "name-descending"]
 _Row = TypeVar("_Row", Dataset, Experiment, Job)
 _Item = TypeVar("_Item")
 
@@ -17,7 +17,7 @@ class Page:
 
     skip: int = 0
     size: int | None = None
-    sort: Sort = "date-descending"
+    sort: Order = "date-descending"
     name: str | None = None
 
 

@@ -19,7 +19,7 @@ from infra.adapters.catalog.tables import (
     Publication,
 )
 
-JobOrder = Literal["date-descending", "date-ascending", "name-ascending", "name-descending"]
+Order = Literal["date-descending", "date-ascending", "name-ascending", "name-descending"]
 _NEWEST_JOBS = (
     select(Job)
     .where(Job.experiment_id == bindparam("experiment"), Job.deleted_at.is_(None))
@@ -53,6 +53,7 @@ def find(session: Session, org: str, name: str) -> Experiment:
         NotFoundError: If there is neither.
     """
     mine = select(Experiment).where(Experiment.org == org, Experiment.deleted_at.is_(None))
+    # By id first: a name may look like another experiment's id.
     experiment = session.scalar(mine.where(Experiment.id == name)) or session.scalar(
         mine.where(Experiment.name == name).order_by(Experiment.created_at.desc()).limit(1)
     )
@@ -105,7 +106,7 @@ def job_page(
     org: str,
     experiment_id: str | None,
     *,
-    order: JobOrder,
+    order: Order,
     name: str | None = None,
     skip: int = 0,
     size: int | None = None,
@@ -169,6 +170,7 @@ def bundles(session: Session) -> Sequence[Bundle]:
 
 def base_of(session: Session, name: str, version: str) -> Experiment | None:
     """Return the base experiment that shows a bundle of this name and version."""
+    # Compared here: there are a few, and the two databases ask differently what stands in JSON.
     bases = session.scalars(select(Experiment).where(Experiment.base.is_(True), Experiment.name == name))
     return next((base for base in bases if base.shown.get("version") == version), None)
 

@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import Depends, Header, Path, Query, Request
 
 from configs.errors import NotFoundError
+from infra.adapters.catalog.experiments import Order
 from infra.doors.api.roles import Shown, identified
 from infra.services.callers import Caller
-from infra.services.listing import Page, Sort
+from infra.services.listing import Page
 from infra.services.repeats import MAX_KEY_CHARS, Repeat
 from infra.wiring import Parts
 
@@ -56,7 +57,7 @@ def as_user(caller: CallerDep, user_id: Annotated[str, Path(max_length=64)]) -> 
 def page_of(
     skip: Annotated[int, Query(ge=0)] = 0,
     size: Annotated[int | None, Query(ge=1, le=10_000)] = None,
-    sort: Sort = "date-descending",
+    sort: Order = "date-descending",
     name: Annotated[str | None, Query(description="Exact; a leading ! negates.")] = None,
 ) -> Page:
     """Return which part of a list is wanted."""

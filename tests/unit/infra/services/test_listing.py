@@ -2,8 +2,9 @@
 
 import pytest
 
+from infra.adapters.catalog.experiments import Order
 from infra.adapters.catalog.tables import Dataset
-from infra.services.listing import Page, Sort, cut, keeps
+from infra.services.listing import Page, cut, keeps
 
 ROWS = [Dataset(name=name, modified_at=moment) for name, moment in (("b", 3.0), ("a", 1.0), ("c", 2.0))]
 
@@ -12,7 +13,7 @@ ROWS = [Dataset(name=name, modified_at=moment) for name, moment in (("b", 3.0), 
     ("sort", "names"),
     [("date-descending", "bca"), ("date-ascending", "acb"), ("name-ascending", "abc"), ("name-descending", "cba")],
 )
-def test_rows_come_in_the_order_that_was_asked_for(sort: Sort, names: str) -> None:
+def test_rows_come_in_the_order_that_was_asked_for(sort: Order, names: str) -> None:
     assert "".join(row.name for row in cut(ROWS, Page(sort=sort)).rows) == names
 
 
