@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 import anyio.to_thread
 from fastapi import Depends, FastAPI
@@ -38,7 +39,7 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
     """
     app = FastAPI(
         title="Teachback",
-        version="0.1.0",
+        version=version("teachback"),
         description=_DESCRIPTION,
         lifespan=lambda running: _life(running, parts, run_loops),
         docs_url=None,

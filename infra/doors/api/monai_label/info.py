@@ -1,5 +1,6 @@
 """`/info/` of this dialect: which models there are for a data set, and how far its labelling is."""
 
+from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter
@@ -87,7 +88,7 @@ def info(dataset: str, parts: PartsDep, caller: CallerDep) -> Info:
     return Info(
         name=row.name,
         description=row.description,
-        version="0.1.0",
+        version=version("teachback"),
         labels=list(names),
         models={name: ModelInfo.of(view) for name, view in mine.items()},
         trainers={name: TrainerInfo(description=view.row.description) for name, view in mine.items()},
