@@ -25,6 +25,10 @@ from tasks.reconcile.loop import wake
 from tasks.rounds.cancel import cancel
 from tasks.serving.slots import switch_off, wait_ready, wait_stopped, want
 
+SHOWN_JOBS = 1000
+"""Jobs that an experiment shows, the newest; all of them are at its jobs."""
+LISTED_JOBS = 20
+"""The same where experiments are listed."""
 _FIELDS = {"train": "train_datasets", "eval": "eval_dataset", "inference": "inference_dataset"}
 
 
@@ -36,12 +40,6 @@ class ExperimentView:
     bundle: Bundle
     uses: Uses
     jobs: Sequence[Job] = field(default=())
-
-
-SHOWN_JOBS = 1000
-"""Jobs that an experiment shows, the newest; all of them are at its jobs."""
-LISTED_JOBS = 20
-"""The same where experiments are listed."""
 
 
 def create(parts: Parts, caller: Caller, request: NewExperiment) -> ExperimentView:

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from configs.errors import NotFoundError
-from configs.states import JobStatus
+from configs.states import TERMINAL, JobStatus
 from infra.adapters.catalog import outbox
 from infra.adapters.catalog.tables import Job, Label, Slot
 from infra.services import pages
@@ -75,7 +75,7 @@ def numbers(parts: Parts, caller: Caller) -> Numbers:
     with parts.catalog.read() as session:
         ended = session.execute(
             select(Job.status, decision, func.count())
-            .where(Job.action == "train", Job.status.in_([JobStatus.DONE, JobStatus.ERROR, JobStatus.CANCELED]))
+            .where(Job.action == "train", Job.status.in_(TERMINAL))
             .group_by(Job.status, decision)
         ).all()
         rounds: dict[str, int] = {}

@@ -15,6 +15,8 @@ from tasks.publishing import review
 from tasks.publishing.publish import before, publish_by_person
 from tasks.reconcile.loop import wake
 
+MOST_ROUNDS = 1000
+
 
 @dataclass(frozen=True)
 class Models:
@@ -25,9 +27,6 @@ class Models:
     publications: Sequence[Publication]
     decisions: Mapping[str, str]
     mlflow_model: str
-
-
-MOST_ROUNDS = 1000
 
 
 @dataclass(frozen=True)

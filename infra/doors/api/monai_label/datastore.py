@@ -108,8 +108,8 @@ def save_label(
         path = Path(folder) / "label"
         with path.open("wb") as file:
             shutil.copyfileobj(label.file, file, 2**20)
-        client_id = sent.client_id or ""
-        return SavedAnswer.of(labels.save(parts, caller, row.id, image, path, sent.to_params(tag), client_id=client_id))
+        saved = labels.save(parts, caller, row.id, image, path, sent.to_params(tag), client_id=sent.client_id)
+        return SavedAnswer.of(saved)
 
 
 @router.get("/label", response_class=FileResponse)
