@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from infra.adapters.catalog.tables import CaseScore
+from infra.adapters.catalog.upsert import insert
 
 _AT_ONCE = 500
 
@@ -25,6 +25,5 @@ def keep(session: Session, scores: Mapping[str, dict[str, Any]]) -> None:
     """Keep scores; one that somebody else has measured meanwhile stays as it is."""
     if not scores:
         return
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     rows = [{"key": key, "score": score} for key, score in sorted(scores.items())]
-    session.execute(insert(CaseScore).on_conflict_do_nothing(), rows)
+    session.execute(insert(session, CaseScore).on_conflict_do_nothing(), rows)

@@ -1,7 +1,6 @@
 """Where labels can be written besides their images' own store: a folder, an object store, a DICOMweb server."""
 
 import errno
-import hashlib
 import os
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -116,5 +115,4 @@ def _key(image: str, source: LabelToStore) -> PurePosixPath:
 
 
 def _stored(image: str, key: str, path: Path) -> StoredLabel:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return StoredLabel(image=image, key=key, fingerprint=f"sha256:{digest}", automatic=False, ours=True)
+    return StoredLabel(image=image, key=key, fingerprint=f"sha256:{hash_file(path)}", automatic=False, ours=True)
