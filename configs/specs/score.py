@@ -4,5 +4,12 @@ from typing import Literal, get_args
 
 ScoringMethod = Literal["entropy", "epistemic"]
 Strategy = Literal["random", "first", "entropy", "epistemic"]
-SCORED: frozenset[str] = frozenset(get_args(ScoringMethod))
-"""The strategies that read scores: each the one of the method with its name."""
+STRATEGIES: dict[Strategy, str] = {
+    "random": "In a fixed random order",
+    "first": "By id",
+    "entropy": "Where the published model is least certain",
+    "epistemic": "Where its predictions disagree, with dropout or flipped",
+}
+"""What each strategy is, in words for whoever chooses one."""
+SCORED: dict[str, ScoringMethod] = {method: method for method in get_args(ScoringMethod)}
+"""The strategies that read scores: each those of the method with its name."""

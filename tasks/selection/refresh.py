@@ -114,10 +114,7 @@ def _next_shard(parts: Parts, unscored: Unscored, left_out: set[int], chunk: int
 
 def method_of(experiment: Experiment) -> ScoringMethod:
     """Return the method whose scores the experiment's strategy reads; entropy where it reads none."""
-    if experiment.strategy not in SCORED:
-        return "entropy"
-    method: ScoringMethod = "epistemic" if experiment.strategy == "epistemic" else "entropy"
-    return method
+    return SCORED.get(experiment.strategy, "entropy")
 
 
 def _score(parts: Parts, shard: _Shard) -> tuple[set[int], bool]:

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from configs.specs.score import SCORED
+from configs.specs.score import SCORED, STRATEGIES
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.services import datasets, experiments, status
 from infra.services.experiments import ExperimentView
@@ -68,14 +68,6 @@ class Info(BaseModel):
     datastore: DatastoreInfo
 
 
-STRATEGIES = {
-    "random": StrategyInfo(description="In a fixed random order"),
-    "first": StrategyInfo(description="By id"),
-    "entropy": StrategyInfo(description="Where the published model is least certain"),
-    "epistemic": StrategyInfo(description="Where its predictions disagree, with dropout or flipped"),
-}
-
-
 @router.get("/info")
 @router.get("/info/", include_in_schema=False)
 def info(dataset: str, parts: PartsDep, caller: CallerDep) -> Info:
@@ -85,6 +77,7 @@ def info(dataset: str, parts: PartsDep, caller: CallerDep) -> Info:
     mine = {view.row.name: view for view in found if row.id in {one for used in view.uses.values() for one in used}}
     progress = status.progress(parts, caller, row.id)
     names = dict.fromkeys(str(name) for view in mine.values() for name in view.row.labels.values())
+    strategies = {str(name): StrategyInfo(description=said) for name, said in STRATEGIES.items()}
     return Info(
         name=row.name,
         description=row.description,
@@ -92,8 +85,8 @@ def info(dataset: str, parts: PartsDep, caller: CallerDep) -> Info:
         labels=list(names),
         models={name: ModelInfo.of(view) for name, view in mine.items()},
         trainers={name: TrainerInfo(description=view.row.description) for name, view in mine.items()},
-        strategies=STRATEGIES,
-        scoring={name: STRATEGIES[name] for name in sorted(SCORED)},
+        strategies=strategies,
+        scoring={name: strategies[name] for name in sorted(SCORED)},
         train_stats={},
         datastore=DatastoreInfo(total=progress.total, completed=progress.labelled),
     )
