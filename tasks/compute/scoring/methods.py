@@ -1,4 +1,4 @@
-"""The scoring methods by name. To add one: its module, its line here, its name and a sentence in configs/specs/score.py."""
+"""The scoring methods by name. To add one: its module, its line; its name and a sentence in configs/specs/score.py."""
 
 from collections.abc import Callable
 
