@@ -1,6 +1,5 @@
 """`teachback hooks`: who is told what happens here, and which PACS tells us."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -8,7 +7,7 @@ from pydantic import BaseModel
 
 from configs.errors import InvalidRequestError
 from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
-from infra.doors.cli.terminal import lines, noun, show_json, show_table, terminal
+from infra.doors.cli.terminal import lines, noun, show_json, show_table, terminal, when
 
 app = noun(
     "Webhooks: tell others what happens here; let a PACS tell of new series.",
@@ -81,7 +80,7 @@ def list_(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as_
             "direction": lambda row: row.direction,
             "address": lambda row: row.url or row.path,
             "events": lambda row: ", ".join(row.events),
-            "last worked": lambda row: _when(row.worked_at),
+            "last worked": lambda row: when(row.worked_at),
             "error": lambda row: row.error,
         },
         rows,
@@ -112,7 +111,3 @@ def _show_new(made: _NewHook, server: str, as_json: object) -> None:
         show_json(as_json)
         return
     lines([("id", made.id), ("address", made.url or f"{server}{made.path}"), ("secret", made.secret)])
-
-
-def _when(epoch_s: float | None) -> str | None:
-    return None if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M")

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from infra.doors.cli.client import HomeOption, JsonOption, settings_of
-from infra.doors.cli.terminal import noun, show_json, show_table, terminal
+from infra.doors.cli.terminal import noun, show_json, show_table, terminal, when
 from infra.services import people
 from infra.services.callers import Role
 from infra.services.pages import HOME_ORG
@@ -52,9 +51,9 @@ def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
                 "name": key.name,
                 "org": key.org,
                 "role": key.role,
-                "created": _when(key.created_at),
-                "used": _when(key.used_at),
-                "revoked": _when(key.revoked_at),
+                "created": when(key.created_at),
+                "used": when(key.used_at),
+                "revoked": when(key.revoked_at),
             }
             for key in people.list_keys(parts, people.operator(HOME_ORG))
         ]
@@ -85,7 +84,3 @@ def opened(home: Path | None) -> Iterator[Parts]:
         yield parts
     finally:
         parts.close()
-
-
-def _when(epoch_s: float | None) -> str | None:
-    return None if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,6 +1,5 @@
 """`teachback labels`: every version of a data set's labels, reviewed, mended, hidden, fetched."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ from typer.core import TyperGroup
 
 from configs.errors import InvalidRequestError
 from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
-from infra.doors.cli.terminal import show_json, show_table, terminal
+from infra.doors.cli.terminal import show_json, show_table, terminal, when
 
 OURS = "/api/teachback/v1"
 
@@ -116,7 +115,7 @@ def list_(
             "by": lambda row: row.author_name or row.author,
             "with": lambda row: row.made_with,
             "file": lambda row: row.place,
-            "saved": lambda row: datetime.fromtimestamp(row.created_at, UTC).strftime("%Y-%m-%d %H:%M"),
+            "saved": lambda row: when(row.created_at),
             "reason": lambda row: row.said,
         },
         found.labels,

@@ -1,6 +1,5 @@
 """`teachback models`: model versions, and which one is served."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -8,7 +7,7 @@ from pydantic import BaseModel
 
 from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.own import of_each
-from infra.doors.cli.terminal import listing_noun, publication, show_json, show_table, terminal
+from infra.doors.cli.terminal import listing_noun, publication, show_json, show_table, terminal, when
 
 app = listing_noun()
 
@@ -83,7 +82,7 @@ def models(
             "decision": lambda pair: pair[1].decision,
             "metric": lambda pair: pair[1].metrics.key_metric,
             "kind": lambda pair: pair[1].metrics.metric_kind,
-            "made": lambda pair: datetime.fromtimestamp(pair[1].created_at, UTC).strftime("%Y-%m-%d %H:%M"),
+            "made": lambda pair: when(pair[1].created_at),
             "id": lambda pair: pair[1].id,
         },
         [(one, row) for one in found for row in one.versions],

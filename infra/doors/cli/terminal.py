@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -78,6 +79,11 @@ def lines(items: Iterable[tuple[str, object]]) -> None:
     terminal().print(table, soft_wrap=False)
 
 
+def when(epoch_s: float | None) -> str | None:
+    """Return a moment, in seconds since 1970, as it is shown: UTC, to the minute."""
+    return None if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M")
+
+
 def publication(number: int | None) -> str | None:
     """Return a publication's number as it is shown: `#3`, where a version's is `v3`; a rollback is one, too."""
     return None if number is None else f"#{number}"
@@ -90,4 +96,5 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3f}"
+    # What is in brackets would be taken for a style.
     return str(value).replace("[", r"\[")
