@@ -29,6 +29,8 @@ HomeOption: TypeAlias = Annotated[
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
+OURS = "/api/teachback/v1"
+"""Where the API has what neither dialect has."""
 _Model = TypeVar("_Model")
 _BY_STATUS: Mapping[int, type[TeachbackError]] = {
     400: InvalidRequestError,
@@ -69,6 +71,7 @@ class Client:
     def __init__(self, url: str, key: str, *, timeout_s: float = 60.0) -> None:
         self.url = url.rstrip("/")
         self._key = key
+        # No proxy of the environment: the key would travel through it.
         self._http = httpx.Client(
             base_url=self.url, timeout=timeout_s, headers={"Authorization": f"Bearer {key}"}, trust_env=False
         )
@@ -154,6 +157,7 @@ class NotStartedHereError(NotFoundError):
     """No address was given, and the home folder knows none."""
 
     def __init__(self, home: Path) -> None:
+        # Not in the words of its class: nothing was asked for by name.
         Exception.__init__(
             self,
             f"No installation was ever started in {home}{os.sep}: give --url or TEACHBACK_URL, --home, "

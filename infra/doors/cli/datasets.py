@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
+from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.terminal import noun, show_json, show_table
 
 app = noun("The image stores.")
@@ -40,7 +40,7 @@ def datasets(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, 
         teachback datasets --json | jq -r '.[].id'
     """
     with Client.of(url, key, home) as client:
-        answer = client.request("GET", "/api/teachback/v1/datasets")
+        answer = client.request("GET", f"{OURS}/datasets")
         rows = client.get_as(list[_Dataset], answer)
     if as_json:
         show_json(answer.json())

@@ -6,14 +6,14 @@ import typer
 from pydantic import BaseModel
 
 from configs.errors import InvalidRequestError
-from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
+from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.terminal import lines, noun, show_json, show_table, terminal, when
 
 app = noun(
     "Webhooks: tell others what happens here; let a PACS tell of new series.",
     "teachback hooks create https://ward.example/teachback",
 )
-PATH = "/api/teachback/v1/hooks"
+PATH = f"{OURS}/hooks"
 HookId = Annotated[str, typer.Argument(metavar="ID", help="As `teachback hooks list` shows it.")]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
-from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
+from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.terminal import noun, show_json, show_table, terminal
 
 app = noun(
@@ -41,7 +41,7 @@ def skipped(
         teachback images skipped studies
     """
     with Client.of(url, key, home) as client:
-        answer = client.request("GET", f"/api/teachback/v1/datasets/{dataset}/skipped")
+        answer = client.request("GET", f"{OURS}/datasets/{dataset}/skipped")
         found = client.get_as(_Skipped, answer)
     if as_json:
         show_json(answer.json())
@@ -91,4 +91,4 @@ def clear(
 
 
 def _path(dataset: str, verb: str) -> str:
-    return f"/api/teachback/v1/datasets/{dataset}/images:{verb}"
+    return f"{OURS}/datasets/{dataset}/images:{verb}"

@@ -8,10 +8,8 @@ from pydantic import BaseModel
 from typer.core import TyperGroup
 
 from configs.errors import InvalidRequestError
-from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
+from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.terminal import show_json, show_table, terminal, when
-
-OURS = "/api/teachback/v1"
 
 
 class _ListsByItself(TyperGroup):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
-from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
+from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.own import of_each
 from infra.doors.cli.terminal import listing_noun, publication, show_json, show_table, terminal, when
 
@@ -67,7 +67,7 @@ def models(
     if context.invoked_subcommand is not None:
         return
     with Client.of(url, key, home) as client:
-        answers = of_each(client, "/api/teachback/v1/models", experiment)
+        answers = of_each(client, f"{OURS}/models", experiment)
         found = [client.get_as(_Models, answer) for answer in answers]
     if as_json:
         show_json([answer.json() for answer in answers])
@@ -112,7 +112,7 @@ def publish(
     """
     with Client.of(url, key, home) as client:
         body = {"version": version, "compared_with": compared_with or None, "reason": reason}
-        done = client.get_as(_Publication, client.request("POST", "/api/teachback/v1/models:publish", json=body))
+        done = client.get_as(_Publication, client.request("POST", f"{OURS}/models:publish", json=body))
     _say_served(done)
 
 
@@ -131,7 +131,7 @@ def decline(
 ) -> None:
     """Keep a version that waits for review from being served."""
     with Client.of(url, key, home) as client:
-        client.request("POST", "/api/teachback/v1/models:decline", json={"version": version, "reason": reason})
+        client.request("POST", f"{OURS}/models:decline", json={"version": version, "reason": reason})
     terminal(stderr=True).print(f"Version {version} is declined; what is served stays.", markup=False)
 
 
@@ -146,5 +146,5 @@ def rollback(
     """Serve again what was served before the present version."""
     with Client.of(url, key, home) as client:
         body = {"experiment": experiment, "reason": reason}
-        done = client.get_as(_Publication, client.request("POST", "/api/teachback/v1/models:rollback", json=body))
+        done = client.get_as(_Publication, client.request("POST", f"{OURS}/models:rollback", json=body))
     _say_served(done)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
-from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
+from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.terminal import lines, noun, show_json, terminal
 
 app = noun("Remove for good what was deleted.")
@@ -42,7 +42,7 @@ def purge(
     """
     body = {"older_than_days": older_than, "confirm": False}
     with Client.of(url, key, home) as client:
-        path = "/api/teachback/v1/labels:purge"
+        path = f"{OURS}/labels:purge"
         would = client.get_as(_Purged, client.request("POST", path, json=body))
         if not would.labels and not would.datasets:
             terminal(stderr=True).print(f"Nothing was deleted longer than {older_than:g} days ago.", markup=False)

@@ -7,7 +7,7 @@ import typer
 from pydantic import BaseModel
 
 from configs.states import TERMINAL
-from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
+from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.own import of_each
 from infra.doors.cli.terminal import listing_noun, show_json, show_table, terminal
 
@@ -84,7 +84,7 @@ def rounds(
     if context.invoked_subcommand is not None:
         return
     with Client.of(url, key, home) as client:
-        answers = of_each(client, "/api/teachback/v1/rounds", experiment)
+        answers = of_each(client, f"{OURS}/rounds", experiment)
         found = [client.get_as(_Rounds, answer) for answer in answers]
     if as_json:
         show_json([answer.json() for answer in answers])
@@ -125,7 +125,7 @@ def rerun(
     software, bundle and number of threads are; on a GPU look at the numbers.
     """
     with Client.of(url, key, home) as client:
-        path = "/api/teachback/v1/rounds"
+        path = f"{OURS}/rounds"
         made = client.get_as(_Rerun, client.request("POST", f"{path}/{job_id}:rerun")).job_id
         terminal(stderr=True).print(f"Job {made} trains again; this waits for it.", markup=False)
         while True:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
-from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
+from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.terminal import listing_noun, show_json, show_table
 
 app = listing_noun()
@@ -43,7 +43,7 @@ def scores(
     if method:
         query["method"] = method
     with Client.of(url, key, home) as client:
-        answer = client.request("GET", "/api/teachback/v1/scores", params=query)
+        answer = client.request("GET", f"{OURS}/scores", params=query)
         found = client.get_as(_Scores, answer)
     if as_json:
         show_json(answer.json())

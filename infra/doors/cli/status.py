@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
+from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.terminal import lines, noun, publication, show_json, show_table, terminal
 
 app = noun("How things are: counts, loops, realtime slots.")
@@ -53,7 +53,7 @@ def status(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as
         teachback status --json
     """
     with Client.of(url, key, home) as client:
-        answer = client.request("GET", "/api/teachback/v1/status")
+        answer = client.request("GET", f"{OURS}/status")
         found = client.get_as(_Status, answer)
     if as_json:
         show_json(answer.json())

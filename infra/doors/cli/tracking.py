@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from infra.doors.cli.client import Client, HomeOption, KeyOption, UrlOption
+from infra.doors.cli.client import OURS, Client, HomeOption, KeyOption, UrlOption
 from infra.doors.cli.terminal import noun, terminal
 
 app = noun("What MLflow shows of rounds and models.", "teachback tracking rebuild")
@@ -21,5 +21,5 @@ def rebuild(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None) -
         teachback tracking rebuild
     """
     with Client.of(url, key, home) as client:
-        done = client.get_as(_Rebuilt, client.request("POST", "/api/teachback/v1/tracking:rebuild"))
+        done = client.get_as(_Rebuilt, client.request("POST", f"{OURS}/tracking:rebuild"))
     terminal(stderr=True).print(f"{done.jobs} jobs are being written to MLflow again.", markup=False)

@@ -12,7 +12,8 @@ import httpx
 from pydantic import BaseModel
 
 from configs.errors import NotFoundError, TeachbackError
-from infra.doors.cli.client import Client
+from configs.states import TERMINAL
+from infra.doors.cli.client import OURS, Client
 from infra.doors.cli.play.cases import Cases, LabelMap, Score
 from infra.doors.cli.studies import Named
 
@@ -47,7 +48,7 @@ class Job(BaseModel):
     @property
     def ended(self) -> bool:
         """Whether nothing more comes."""
-        return self.status in {"Done", "Error", "Canceled"}
+        return self.status in TERMINAL
 
 
 class _Slot(BaseModel):
@@ -133,7 +134,7 @@ class Annotator:
         """
         give_up = time.monotonic() + within_s
         while True:
-            status = self.client.get_as(_Status, self.client.request("GET", "/api/teachback/v1/status"))
+            status = self.client.get_as(_Status, self.client.request("GET", f"{OURS}/status"))
             mine = [slot for slot in status.slots if slot.experiment_id == self.experiment.id]
             if any(slot.serving_seq == slot.published_seq for slot in mine):
                 return

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 from rich.table import Table
 
-from infra.doors.cli.client import Client
+from infra.doors.cli.client import OURS, Client
 from infra.doors.cli.play.cases import Score
 from infra.doors.cli.studies import Named
 
@@ -95,7 +95,7 @@ class Comparison:
 
 def rounds_of(client: Client, experiment: Named) -> list[Round]:
     """Return the experiment's rounds, the first one first."""
-    answer = client.request("GET", "/api/teachback/v1/rounds", params={"experiment": experiment.id})
+    answer = client.request("GET", f"{OURS}/rounds", params={"experiment": experiment.id})
     found = [row for row in client.get_as(_Rounds, answer).rounds if row.round is not None]
     return sorted(found, key=lambda row: row.round or 0)
 
