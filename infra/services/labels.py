@@ -18,7 +18,7 @@ from infra.services.label_history import resolve
 from infra.wiring import Parts
 from tasks.images.stores import store_of
 from tasks.labels.notice import Notice, check_notices
-from tasks.labels.read import HEAD_BYTES, ending_of
+from tasks.labels.read import ending_in
 from tasks.labels.save import LabelParams, SavedLabel, save_label
 from tasks.reconcile.loop import wake
 from tasks.rounds.count import notify as count
@@ -104,10 +104,10 @@ def file_of(parts: Parts, row: Label) -> ImageFile:
     name = row.store_key.rsplit("/", 1)[-1]
     if row.blob is not None:
         path = parts.blobs.path(row.blob)
-        with path.open("rb") as file:
-            ending = ending_of(file.read(HEAD_BYTES)) or ""
+        ending = ending_in(path) or ""
         return ImageFile(path=path, name=name if name.endswith(ending) else f"{name}{ending}")
     with tempfile.TemporaryDirectory(prefix="label-") as folder:
+        # Kept as a blob: the answer is sent when this folder is gone.
         fetched = store_of(parts, row.dataset_id).fetch_label(row.store_key, Path(folder))
         return ImageFile(path=parts.blobs.path(parts.blobs.put_file(fetched)), name=name)
 

@@ -16,8 +16,7 @@ from tasks.images.volume import read_geometry, read_volume
 from tasks.labels.label_map import LabelMap
 from tasks.labels.seg import read_seg
 
-HEAD_BYTES = 352
-"""How many of a file's first bytes `ending_of` wants to see."""
+_HEAD_BYTES = 352
 _HIGHEST = 2**16 - 1
 _MOST_PER_VOXEL = 2 * 16  # a label may be twice as large as its image, and no value takes more than 16 bytes
 _SEGMENT_NAME = re.compile(r"Segment(\d+)_Name")
@@ -36,6 +35,12 @@ def ending_of(head: bytes) -> str | None:
     if head[344:347] == b"n+1" or head[4:7] == b"n+2":
         return ".nii"
     return None
+
+
+def ending_in(file: Path) -> str | None:
+    """Tell the format of a label's file, as `ending_of` does."""
+    with file.open("rb") as content:
+        return ending_of(content.read(_HEAD_BYTES))
 
 
 def read_label(path: Path, image: Geometry) -> LabelMap:

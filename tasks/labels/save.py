@@ -33,7 +33,7 @@ from tasks.labels.check import CheckedLabel, check_label, check_readable
 from tasks.labels.checked import LabelKind
 from tasks.labels.names import Names, names_on
 from tasks.labels.place import WAITS, Said, Written, write_label
-from tasks.labels.read import HEAD_BYTES, ending_of
+from tasks.labels.read import ending_in
 from tasks.labels.structured import faults, kind_of, read_structured, unknown_classes
 from tasks.labels.write import Origin
 from tasks.rounds.count import CheckedNotice, notify
@@ -148,8 +148,7 @@ def named_copy(source: Path, folder: Path) -> Path:
     Raises:
         InvalidRequestError: If it is in none of the formats that we read.
     """
-    with source.open("rb") as file:
-        ending = ending_of(file.read(HEAD_BYTES))
+    ending = ending_in(source)
     if ending is None:
         raise InvalidRequestError("The label's bytes are no NIfTI, NRRD, DICOM SEG or JSON: send one of those.")
     target = folder / f"label{ending}"

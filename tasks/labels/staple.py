@@ -27,7 +27,7 @@ from tasks.images.volume import Volume, write_nifti
 from tasks.labels.choose import SOURCE_LAYER, choices, rules_of
 from tasks.labels.intake import next_version
 from tasks.labels.label_map import map_label
-from tasks.labels.read import HEAD_BYTES, ending_of, read_label
+from tasks.labels.read import ending_in, read_label
 
 TOOL = "STAPLE"
 _UNDECIDED = 0
@@ -114,9 +114,7 @@ def _derive(parts: Parts, dataset_id: str, found: Sequence[Label], names: Mappin
 def _mapped(parts: Parts, label: Label, grid: Geometry, names: Mapping[int, str]) -> Any:
     with tempfile.TemporaryDirectory(prefix="staple-") as folder:
         source = parts.blobs.path(label.blob or "")
-        with source.open("rb") as file:
-            ending = ending_of(file.read(HEAD_BYTES)) or ".nii.gz"
-        path = Path(folder) / f"label{ending}"
+        path = Path(folder) / f"label{ending_in(source) or '.nii.gz'}"
         path.symlink_to(source)
         said = {int(value): str(name) for value, name in label.names.items()}
         return map_label(read_label(path, grid), names, names=said or None, annotated=label.annotated)

@@ -25,7 +25,7 @@ from infra.adapters.catalog.tables import (
 )
 from infra.wiring import Parts
 from tasks.labels.learnt import learnable, structured
-from tasks.labels.read import HEAD_BYTES, ending_of
+from tasks.labels.read import ending_in
 from tasks.labels.staple import derive_labels
 from tasks.rounds import attempts
 from tasks.rounds.cohorts import cohort_of
@@ -168,15 +168,13 @@ def _row(
         return None
     if side == Side.TRAIN and not own:
         return None
-    with parts.blobs.path(label.blob).open("rb") as file:
-        ending = ending_of(file.read(HEAD_BYTES)) or ".nii.gz"
     return SnapshotRow(
         dataset=image.dataset_id,
         image=image.id,
         image_fingerprint=image.fingerprint,
         label=label.id,
         label_sha256=label.blob,
-        label_ending=ending,
+        label_ending=ending_in(parts.blobs.path(label.blob)) or ".nii.gz",
         side="evaluate" if side == Side.EVALUATE else "train",
         patient=image.patient_key,
         names={str(value): str(name) for value, name in label.names.items()},
