@@ -1,5 +1,6 @@
 """What a training run needs to know."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -78,7 +79,7 @@ class TrainSpec(BaseModel):
         return None if self.tracking == "none" else self.tracking_uri
 
     @classmethod
-    def from_request(cls, request: dict[str, Any]) -> Self:
+    def from_request(cls, request: Mapping[str, Any]) -> Self:
         """Sort a dialect's flat dictionary into our fields and the bundle's overrides.
 
         Raises:

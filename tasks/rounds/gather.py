@@ -1,7 +1,7 @@
 """Gather: which labels this round trains on and is judged by, written down before anything else happens."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
@@ -155,7 +155,7 @@ def _snapshot(parts: Parts, session: Session, work: Work) -> Snapshot:
 def _row(
     parts: Parts,
     found: tuple[Label, Image],
-    side_of: dict[str, str],
+    side_of: Mapping[str, str],
     seen: set[int],
     cohort: Callable[[Image], str],
     *,
@@ -184,7 +184,7 @@ def _row(
     )
 
 
-def _other(parts: Parts, label: Label, side_of: dict[str, str], session: Session) -> OtherLabel:
+def _other(parts: Parts, label: Label, side_of: Mapping[str, str], session: Session) -> OtherLabel:
     image = session.get_one(Image, label.image_id)
     said = json.loads(parts.blobs.read_bytes(label.blob)) if label.blob is not None else {}
     side = side_of.get(image.patient_key)

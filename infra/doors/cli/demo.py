@@ -1,6 +1,7 @@
 """`teachback demo`: the whole loop on sample data, played by an annotator who knows the truth."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -100,8 +101,8 @@ def _draw(
     rounds: list[Round],
     found: Comparison,
     unseen: Cases,
-    start: dict[str, Answer],
-    final: dict[str, Answer],
+    start: Mapping[str, Answer],
+    final: Mapping[str, Answer],
 ) -> None:
     from infra.doors.cli.play.picture import draw  # noqa: PLC0415 - matplotlib takes a second to import
 

@@ -1,6 +1,6 @@
 """Jobs of a data set: `nextimage`, `cacheimage`, `notify`, `skip`; answered at once, they leave no job behind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -123,11 +123,12 @@ def list_dataset_jobs(dataset_id: DatasetId, parts: PartsDep, caller: CallerDep)
 
 
 def _next_image(
-    parts: Parts, caller: Caller, dataset_id: str, specs: dict[str, Any], later: BackgroundTasks
+    parts: Parts, caller: Caller, dataset_id: str, specs: Mapping[str, Any], later: BackgroundTasks
 ) -> DatasetJobAnswer:
     asked = NextImageSpecs.model_validate(specs)
     wanted = NextImage(experiment_id=asked.experiment, strategy=asked.strategy, client_id=asked.client_id)
     image = images.take_next(parts, caller, dataset_id, wanted)
+    # After the answer: the annotator waits for this image, and not for those that come next.
     later.add_task(inference.prefetch, parts, caller, wanted, image)
     meta = image.meta or {"labels": []}
     if reason := images.reason_sent_back(parts, caller, image, asked.client_id):
@@ -136,7 +137,7 @@ def _next_image(
 
 
 def _cache_image(
-    parts: Parts, caller: Caller, dataset_id: str, specs: dict[str, Any], later: BackgroundTasks
+    parts: Parts, caller: Caller, dataset_id: str, specs: Mapping[str, Any], later: BackgroundTasks
 ) -> DatasetJobAnswer:
     asked = CacheImageSpecs.model_validate(specs)
     key = images.get(parts, caller, dataset_id, asked.image).key
@@ -145,7 +146,7 @@ def _cache_image(
 
 
 def _skip(
-    parts: Parts, caller: Caller, dataset_id: str, specs: dict[str, Any], _later: BackgroundTasks
+    parts: Parts, caller: Caller, dataset_id: str, specs: Mapping[str, Any], _later: BackgroundTasks
 ) -> DatasetJobAnswer:
     asked = SkipSpecs.model_validate(specs)
     images.skip(parts, caller, dataset_id, asked.image, asked.reason)
@@ -153,13 +154,13 @@ def _skip(
 
 
 def _notify(
-    parts: Parts, caller: Caller, dataset_id: str, specs: dict[str, Any], _later: BackgroundTasks
+    parts: Parts, caller: Caller, dataset_id: str, specs: Mapping[str, Any], _later: BackgroundTasks
 ) -> DatasetJobAnswer:
     labels.notify(parts, caller, dataset_id, NotifySpecs.model_validate(specs).notices())
     return DatasetJobAnswer()
 
 
-_ACTIONS: dict[str, Callable[[Parts, Caller, str, dict[str, Any], BackgroundTasks], DatasetJobAnswer]] = {
+_ACTIONS: dict[str, Callable[[Parts, Caller, str, Mapping[str, Any], BackgroundTasks], DatasetJobAnswer]] = {
     "nextimage": _next_image,
     "cacheimage": _cache_image,
     "notify": _notify,

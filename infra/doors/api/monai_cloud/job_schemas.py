@@ -1,5 +1,6 @@
 """Jobs of an experiment in this dialect's words."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -234,7 +235,7 @@ def _stats(job: Job) -> dict[str, Any]:
     return kind.model_validate(job.result).model_dump(mode="json", exclude_none=True)
 
 
-def _checked(specs: dict[str, Any]) -> dict[str, Any]:
+def _checked(specs: Mapping[str, Any]) -> Mapping[str, Any]:
     """Refuse keys that are nearly right: they would be taken for the bundle's and do nothing."""
     if "num_gpus" in specs:
         raise InvalidRequestError("num_gpus is not a valid key in the specs. Use num_gpu instead.")
