@@ -86,6 +86,7 @@ def replace_secret(session: Session, row: Dataset, secret: VaultValue) -> None:
     session.add(secret)
     session.flush()
     row.secret_id = secret.id
+    # Written before the old one goes: until then the data set refers to it.
     session.flush()
     session.execute(delete(VaultValue).where(VaultValue.id == old))
 

@@ -179,6 +179,7 @@ def change(parts: Parts, caller: Caller, dataset_id: str, request: DatasetChange
             look_anew(session, dataset_id)
         named = sorted(request.model_fields_set)
         audit.record(session, caller.org, caller.subject, "dataset.change", dataset_id, fields=named)
+    # After the unit: to list a store takes seconds.
     if credentials is not None or anew:
         _refresh(parts, dataset_id)
     return get(parts, caller, dataset_id)

@@ -129,6 +129,7 @@ def revoke(parts: Parts, caller: Caller, hook_id: str) -> None:
         row.secret_id = row.previous_secret_id = None
         row.deleted_at = session.scalar(select(now()))
         session.flush()
+        # Only now: until the flush above the webhook refers to them.
         session.execute(delete(VaultValue).where(VaultValue.id.in_([value for value in kept if value])))
         audit.record(session, caller.org, caller.subject, "hook.revoke", hook_id)
 

@@ -56,6 +56,7 @@ def take_next(parts: Parts, caller: Caller, dataset_id: str, asked: NextImage) -
     """
     allow(caller, Right.ANNOTATE)
     found = _lease(parts, caller, dataset_id, asked)
+    # Only when nothing is left: to list a store again takes seconds.
     if found is None and look_again(parts, dataset_id):
         found = _lease(parts, caller, dataset_id, asked)
     if found is None:

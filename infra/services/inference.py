@@ -66,6 +66,7 @@ def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) ->
         dataset_id = asked.dataset_id or _dataset(catalog.uses(session, [experiment.id])[experiment.id])
         dataset_catalog.get(session, caller.org, dataset_id)
         image = image_catalog.find(session, dataset_id, asked.image)
+    # It may have come to the store a moment ago; one that is known costs no listing.
     if image is None:
         look_again(parts, dataset_id, [asked.image])
         with parts.catalog.read() as session:

@@ -179,6 +179,7 @@ def remove(parts: Parts, caller: Caller, label_id: str) -> None:
     def removed(session: Session) -> None:
         """Hide, on the record, what is the caller's own or theirs to delete."""
         row = _mine(session, caller, label_id)
+        # What follows the slash is whatever a client calls itself.
         if row.author.split("/", 1)[0] != caller.subject and not may(caller, Right.MANAGE_DATASETS):
             raise ForbiddenError("This label is somebody else's: its author or an engineer may delete it")
         hide(session, row.id, caller.subject)

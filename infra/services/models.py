@@ -130,6 +130,7 @@ def rollback(parts: Parts, caller: Caller, experiment: str, *, compared_with: st
     version = before(known.publications)
     if version is None:
         raise InvalidRequestError("Nothing was published before the present version: there is nothing to go back to")
+    # What was read above, not what is published then: a publication in between was seen by nobody.
     seen = compared_with or known.experiment.published_version
     reason = reason or "rollback"
     return publish(parts, caller, version, experiment=known.experiment.id, compared_with=seen, reason=reason)

@@ -77,6 +77,7 @@ class Status:
 def status(parts: Parts, caller: Caller) -> Status:
     """Return how things are for the caller's organisation."""
     allow(caller, Right.READ)
+    # Outside of the transaction: a server that is down takes seconds to say nothing.
     healthy = parts.orchestrator.healthy()
     with parts.catalog.read() as session:
         return Status(
@@ -97,8 +98,8 @@ def alive(parts: Parts) -> bool:
 
 
 def _counts(session: Session, org: str) -> Counts:
-    mine = select(Dataset.id).where(Dataset.org == org, Dataset.deleted_at.is_(None)).scalar_subquery()
     living = (Dataset.org == org, Dataset.deleted_at.is_(None))
+    mine = select(Dataset.id).where(*living).scalar_subquery()
     images = _number(session.scalar(select(func.sum(Dataset.images)).where(*living)))
     closed = session.scalar(select(func.count()).where(Image.dataset_id.in_(mine), Image.open.is_(False)))
     labels = select(func.count()).where(Label.dataset_id.in_(mine))

@@ -104,6 +104,7 @@ def _planes(seg: Dataset) -> Iterator[NDArray[Any]]:
         for plane in iter_pixels(seg):
             yield plane.reshape(rows, columns)
         return
+    # Frames of bits follow each other without a gap: one may begin in the middle of a byte.
     stored, size = np.frombuffer(seg.PixelData, dtype=np.uint8), rows * columns
     if 8 * stored.size < frames * size:
         raise ValueError("a SEG that ends before its last frame")

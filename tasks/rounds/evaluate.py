@@ -211,6 +211,7 @@ def _run(parts: Parts, work: Work, lease: Lease, step: str, measured: Measured) 
                 raise error_of(message)
             if isinstance(message, CaseResult):
                 results.append(message)
+    # A host is not trusted to have answered all that was asked, and nothing else.
     came = {(result.version, result.case) for result in results}
     if came != wanted:
         raise HostDiedError(f"{len(came & wanted)} of {len(wanted)} results came, and {len(came - wanted)} others.")

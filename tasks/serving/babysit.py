@@ -117,6 +117,7 @@ class Babysitter:
         child = self._child
         if child is None or child.poll() is None:
             return
+        # One that ended well has let go of the slot by itself.
         if child.returncode != 0:
             in_unit(self._parts, lambda session: slots.died(session, self._slot_id, socket.gethostname(), child.pid))
         self._child = None

@@ -95,6 +95,7 @@ def failed(session: Session, entry: Entry, error: str, *, delay_s: float | None 
         error: What went wrong, without secrets or patient identifiers; shown in the status.
         delay_s: Seconds until the next try, where the kind has delays of its own.
     """
+    # The power is bounded, too: what fails for months would make a number that is none.
     delay = min(FIRST_DELAY_S * 2.0 ** min(entry.tries - 1, 16), LONGEST_DELAY_S) if delay_s is None else delay_s
     return _settle(session, entry, due_at=now() + delay, claimed_until=None, error=error[:500])
 
@@ -120,6 +121,7 @@ def waiting(session: Session, kind: OutboxKind) -> bool:
 
 def stuck(session: Session, *, limit: int = 100) -> Sequence[Outbox]:
     """Return entries that could not be delivered for a day, oldest first, for status pages."""
+    # What is due later than that has delays of its own, and is given up by itself one day.
     late = Outbox.created_at < now() - STUCK_AFTER_S
     query = select(Outbox).where(Outbox.done_at.is_(None), Outbox.due_at < now() + LONGEST_DELAY_S, late)
     return session.scalars(query.order_by(Outbox.id).limit(limit)).all()

@@ -107,6 +107,7 @@ class Catalog:
 
 def _engine(url: str, is_sqlite: bool, begin: str) -> Engine:
     if not is_sqlite:
+        # Asked before it is used: a database that was started again has closed every connection.
         engine = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, hide_parameters=True)
         texts.install(engine)
         return engine
@@ -118,6 +119,7 @@ def _engine(url: str, is_sqlite: bool, begin: str) -> Engine:
     def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         if isinstance(connection, sqlite3.Connection):
             connection.isolation_level = None  # we say BEGIN ourselves
+        # WAL: readers and the writer do not wait for each other. FULL: what is acknowledged is on the disk.
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
             connection.cursor().execute(f"PRAGMA {pragma}")
 

@@ -91,6 +91,7 @@ def serving(session: Session, experiment_id: str) -> Sequence[Slot]:
 
 def taken(session: Session, org: str) -> int:
     """Return how many slots count against the organisation's quota; its row is locked until the unit ends."""
+    # Held until the unit ends: two requests must not both take the last slot of the quota.
     session.execute(lock(session, select(Organisation.id).where(Organisation.id == org)))
     query = select(func.count()).where(Slot.org == org, or_(Slot.desired, Slot.state != SlotState.STOPPED))
     return session.scalar(query) or 0
@@ -135,6 +136,7 @@ def claim(session: Session, slot_id: str, claimant: Claimant, lease_s: float) ->
         .where(Slot.id == slot_id, Slot.desired, free)
         .values(
             holder=claimant.holder,
+            # Fences off whoever held it before, should it wake: all that it writes names its own epoch.
             epoch=Slot.epoch + 1,
             state=SlotState.STARTING,
             lease_until=now() + lease_s,

@@ -73,6 +73,7 @@ class MlflowTracking:
             first = _pairs({KEY_TAG: key})
             create = {"experiment_id": group, "run_name": name, "start_time": _ms(started), "tags": first}
             self._ask("runs/create", create, answers.RunAnswer)
+            # Asked again: another process may have made one at the same moment, and both have to keep the same.
             runs = self._runs(group, key)
         if not runs:
             raise TrackingError(f"MLflow made a run of {key!r} and does not find it.")

@@ -40,6 +40,7 @@ class FailedLogins:
         with self._lock:
             self._failed[address] = [*self._recent(address), self._clock()][-ALLOWED:]
             self._failed.move_to_end(address)
+            # Whoever has many addresses must not fill memory.
             while len(self._failed) > _REMEMBERED:
                 self._failed.popitem(last=False)
 

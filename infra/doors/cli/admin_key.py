@@ -12,6 +12,7 @@ def ensure_admin_key(parts: Parts) -> None:
     """Make the key if there is none that the catalog knows."""
     path = admin_key_file(parts.settings.home)
     try:
+        # Tried and not only read: the catalog may be another one than the key was made in.
         people.identify(parts, path.read_text().strip())
     except (OSError, UnauthorizedError):
         made = people.create_key(parts, people.operator(HOME_ORG), name="this machine", role=Role.ADMIN, org=HOME_ORG)

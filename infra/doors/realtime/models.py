@@ -110,6 +110,7 @@ class Models:
     def close(self) -> None:
         """End every host; what is being loaded fails."""
         self._closed = True
+        # Before the worker, which may wait for one of them; and after it, since it may have started one more.
         for engine in list(self._engines):
             engine.close()
         self._worker.shutdown(cancel_futures=True)

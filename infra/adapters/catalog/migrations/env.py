@@ -5,6 +5,7 @@ from alembic import context
 from infra.adapters.catalog.tables import Base
 
 connection = context.config.attributes["connection"]
+# SQLite alters a table by making it anew, which Alembic calls batch mode.
 context.configure(
     connection=connection, target_metadata=Base.metadata, render_as_batch=connection.dialect.name == "sqlite"
 )
