@@ -108,19 +108,11 @@ def map_label(
     warnings = list(label.warnings)
     if said:
         to_index = {value: known[plain(name)] for value, name in said.items() if plain(name) in known and value}
-        heard = {*known, *elsewhere}
-        unknown = sorted(name for value, name in said.items() if value and plain(name) not in heard)
-        if unknown:
-            warnings.append(f"Kept but not learnt, since the experiment has no such label: {', '.join(unknown)}")
-        if nameless := sorted(present - said.keys()):
-            warnings.append(f"Kept but not learnt, since they have no name: values {', '.join(map(str, nameless))}")
+        warnings += _not_learnt(said, present, {*known, *elsewhere})
     else:
         to_index = {index: index for index in labels if index != _BACKGROUND}
         said = {index: labels[index] for index in to_index}
-        if strange := sorted(present - to_index.keys()):
-            expected = _short(sorted(to_index))
-            msg = f"The label has the values {_short(strange)}, the experiment has {expected}: name the label's values"
-            raise MismatchError(msg)
+        _refuse_strange(present, to_index)
         _refuse_unsure(present, unsure or {})
     spoken = set(to_index.values())
     if annotated is not None:
@@ -138,6 +130,24 @@ def map_label(
         warnings=tuple(warnings),
         names=dict(said),
     )
+
+
+def _not_learnt(said: Mapping[int, str], present: set[int], heard: set[str]) -> list[str]:
+    """Return warnings of names that nobody here has, and of values without a name."""
+    warnings = []
+    unknown = sorted(name for value, name in said.items() if value and plain(name) not in heard)
+    if unknown:
+        warnings.append(f"Kept but not learnt, since the experiment has no such label: {', '.join(unknown)}")
+    if nameless := sorted(present - said.keys()):
+        warnings.append(f"Kept but not learnt, since they have no name: values {', '.join(map(str, nameless))}")
+    return warnings
+
+
+def _refuse_strange(present: set[int], known: Mapping[int, int]) -> None:
+    if strange := sorted(present - known.keys()):
+        expected = _short(sorted(known))
+        msg = f"The label has the values {_short(strange)}, the experiment has {expected}: name the label's values"
+        raise MismatchError(msg)
 
 
 def _refuse_unsure(present: set[int], unsure: Mapping[int, Sequence[str]]) -> None:

@@ -11,10 +11,12 @@ from configs.specs.dataset import DatasetSpec
 from configs.states import LabelState
 from infra.adapters.catalog import images, outbox
 from infra.adapters.catalog.outbox import OutboxKind
-from infra.adapters.catalog.tables import Label
+from infra.adapters.catalog.tables import Image, Label
 from infra.wiring import Parts
+from tasks.labels.check import CheckedLabel
+from tasks.labels.checked import LabelKind
 from tasks.labels.intake import activate
-from tasks.labels.names import names_on
+from tasks.labels.names import Names, names_on
 from tasks.labels.save import LabelParams, check_saved, grid_of, named_copy
 from tasks.rounds.count import count_image, hold, open_round_if_due
 
@@ -38,21 +40,11 @@ def release(parts: Parts, label_id: str, names: Mapping[int, str], actor: str) -
         image = images.get(session, row.image_id)
         here = names_on(session, row.dataset_id, row.base_version)
     _must_wait(row)
-    if row.blob is None:
-        raise NotFoundError("content of label", label_id)
     before = {int(value): str(name) for value, name in row.names.items()}
     sure = {value: name for value, name in here.known.items() if value not in here.unsure}
     said = {**(before or sure), **names} if names else before
-    with tempfile.TemporaryDirectory(prefix="release-") as folder:
-        file = named_copy(parts.blobs.path(row.blob), Path(folder))
-        grid, lost = grid_of(parts, row.dataset_id, image)
-        if grid is None and not lost:
-            raise BusyError("The label's image cannot be read now: try again when its store is back")
-        params = LabelParams(names=said, annotated=None if names else row.annotated)
-        kind, checked = check_saved(file, grid, here, params)
-    if lost or checked.quarantine is not None:
-        raise ConflictError(f"Label {label_id} still cannot be learnt from: {lost or checked.quarantine}")
-
+    params = LabelParams(names=said, annotated=None if names else row.annotated)
+    kind, checked = _checked(parts, row, image, here, params)
     annotated = row.annotated
     if names:
         # Of the names that nobody gave, it speaks about those that it marks. Where no experiment learns from here any
@@ -76,6 +68,23 @@ def release(parts: Parts, label_id: str, names: Mapping[int, str], actor: str) -
             open_round_if_due(session, loop)
 
     parts.catalog.unit(released)
+
+
+def _checked(
+    parts: Parts, row: Label, image: Image, here: Names, params: LabelParams
+) -> tuple[LabelKind, CheckedLabel]:
+    """Compare a label with its image once more, and refuse one that still does not fit."""
+    if row.blob is None:
+        raise NotFoundError("content of label", row.id)
+    with tempfile.TemporaryDirectory(prefix="release-") as folder:
+        file = named_copy(parts.blobs.path(row.blob), Path(folder))
+        grid, lost = grid_of(parts, row.dataset_id, image)
+        if grid is None and not lost:
+            raise BusyError("The label's image cannot be read now: try again when its store is back")
+        kind, checked = check_saved(file, grid, here, params)
+    if lost or checked.quarantine is not None:
+        raise ConflictError(f"Label {row.id} still cannot be learnt from: {lost or checked.quarantine}")
+    return kind, checked
 
 
 def _must_wait(label: Label) -> None:
