@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from configs.durable import sync_file, sync_folder
-from tasks.compute.failures import BadInputError
+from tasks.compute.failures import BadInputError, NotFiniteError
 
 State = dict[str, Tensor]
 _FORMAT = 1
@@ -87,6 +87,22 @@ def load(path: Path) -> TrainingState:
 def snapshot(network: nn.Module) -> State:
     """Return a copy of a network's state, on the CPU."""
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
+def write_best(state: TrainingState, path: Path) -> Path:
+    """Write the weights that training ends with: the best ones, where there was something to choose by.
+
+    Raises:
+        NotFiniteError: If one is NaN or infinite: the loss may be finite to the last while a running mean is not.
+    """
+    best = state.network if state.best_network is None else state.best_network
+    broken = [name for name, value in best.items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise NotFiniteError(
+            f"After {state.steps} steps {len(broken)} tensor(s) of the network are not finite, {broken[0]} among"
+            " them: lower learning_rate, or use precision 32-true"
+        )
+    return write_weights(best, path)
 
 
 def write_weights(state: State, path: Path) -> Path:

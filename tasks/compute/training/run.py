@@ -15,11 +15,12 @@ from torch.utils.data import DataLoader
 
 from configs.wire.host import HostCommand, Ready, TrainRequest, TrainResult
 from tasks.compute.control import Control
-from tasks.compute.failures import BadInputError, BundleFaultError, NotFiniteError
+from tasks.compute.failures import BadInputError, BundleFaultError
 from tasks.compute.loader.config import Bundle, Config, check_overrides
 from tasks.compute.loader.network import build_network
 from tasks.compute.loader.pipeline import CaseDataset, Pipeline
 from tasks.compute.loader.tier import tier_of
+from tasks.compute.own import run as own
 from tasks.compute.training import checkpoint
 from tasks.compute.training.checkpoint import TrainingState
 from tasks.compute.training.module import Segmenter
@@ -46,7 +47,7 @@ def train(request: TrainRequest, control: Speaker, commands: "SimpleQueue[HostCo
     """Train as one rank.
 
     Raises:
-        BundleFaultError: If the bundle cannot be trained by Lightning.
+        BundleFaultError: If the bundle cannot be trained, by Lightning or by itself.
         BadInputError: If the request does not fit it, or this machine.
         NotFiniteError: If the loss or the weights become NaN or infinite.
         OutOfMemoryError: If memory does not suffice for one item at a time.
@@ -56,8 +57,11 @@ def train(request: TrainRequest, control: Speaker, commands: "SimpleQueue[HostCo
     overrides = request.spec.overrides
     # What a bundle may be told is worked out for those who tell it something: it takes as long as a step.
     config = bundle.training(check_overrides(overrides, bundle.training_keys()) if overrides else None)
-    tier, reason = tier_of(config)
-    if config is None or tier != "A":
+    tier, reason = tier_of(config, classifies=bundle.metadata.classifies)
+    if tier == "B":
+        own.train(request, control, commands, overrides)
+        return
+    if config is None or tier == "C":
         raise BundleFaultError(f"This bundle cannot be fine-tuned here (tier {tier}): {reason}")
     Training(request, bundle, config, control, commands, (team, port)).run()
 
@@ -157,15 +161,7 @@ class Training:
     def _finish(self, state: TrainingState) -> None:
         """Write the weights, the best ones if there was something to choose by, and say so."""
         fill(state, self._module)
-        best = state.network if state.best_network is None else state.best_network
-        # The loss may be finite to the last while a running mean is not.
-        broken = [name for name, value in best.items() if not bool(torch.isfinite(value).all())]
-        if broken:
-            raise NotFiniteError(
-                f"After {state.steps} steps {len(broken)} tensor(s) of the network are not finite, {broken[0]} among"
-                " them: lower learning_rate, or use precision 32-true"
-            )
-        path = checkpoint.write_weights(best, Path(self._request.out) / "weights.safetensors")
+        path = checkpoint.write_best(state, Path(self._request.out) / "weights.safetensors")
         self._control.say(
             TrainResult(
                 weights=str(path),

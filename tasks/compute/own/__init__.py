@@ -1,0 +1,1 @@
+"""Training by a bundle's own trainer, run as it is."""

@@ -1,0 +1,135 @@
+"""A trainer that a bundle brings runs as it is: its progress, metrics and weights come back as any training's."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from configs.specs.train import TrainSpec
+from configs.wire.host import (
+    Case,
+    CaseResult,
+    Checkpoint,
+    CheckpointAndExit,
+    EvaluateRequest,
+    Failed,
+    HostMessage,
+    Metric,
+    Progress,
+    TrainRequest,
+    TrainResult,
+)
+from infra.adapters.compute.process import ProcessHosts
+from tests.bundles_of_every_shape import no_training, own_iteration, own_trainer
+
+LABELS = {1: "organ"}
+SHAPE = (20, 18, 16)
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+    """Four balls to train on, one to validate, two to evaluate; of one nobody drew anything."""
+    folder = tmp_path_factory.mktemp("cases")
+    sides = ["train"] * 4 + ["validate"] + ["evaluate"] * 2
+    return [_case(folder, number).model_copy(update={"side": side}) for number, side in enumerate(sides)]
+
+
+def _case(folder: Path, number: int) -> Case:
+    random = np.random.default_rng(number)
+    index = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), -1)
+    label = (np.linalg.norm(index - random.uniform(6, 9, 3), axis=-1) < 5).astype(np.uint8)
+    image = (label + random.normal(0, 0.1, SHAPE)).astype(np.float32)
+    for kind, values in (("image", image), ("label", label)):
+        nib.save(nib.Nifti1Image(values, np.eye(4)), folder / f"{kind}{number}.nii")
+    return Case(id=f"c{number}", image=[str(folder / f"image{number}.nii")], label=str(folder / f"label{number}.nii"))
+
+
+def _request(bundle: Path, work: Path, cases: list[Case], *, resume: str | None = None, **spec: object) -> TrainRequest:
+    return TrainRequest(
+        bundle=str(bundle),
+        cases=[case for case in cases if case.side != "evaluate"],
+        labels=LABELS,
+        spec=TrainSpec.model_validate(spec),
+        resume=resume,
+        out=str(work / "out"),
+        cache=str(work / "cache"),
+    )
+
+
+def _train(hosts: ProcessHosts, request: TrainRequest, work: Path) -> list[HostMessage]:
+    with hosts.start(request, work=work, bundle=Path(request.bundle), threads=1) as host:
+        return list(host.messages())
+
+
+def _result(messages: list[HostMessage]) -> TrainResult:
+    (found,) = (message for message in messages if isinstance(message, TrainResult))
+    return found
+
+
+def test_it_trains_validates_and_is_judged_as_any_other(hosts: ProcessHosts, tmp_path: Path, cases: list[Case]) -> None:
+    bundle = own_trainer().write(tmp_path / "bundle")
+    request = _request(bundle, tmp_path / "train", cases, epochs=6, val_interval=2, learning_rate=0.05)
+
+    messages = _train(hosts, request, tmp_path / "train")
+
+    result = _result(messages)
+    assert (result.epoch, result.steps) == (6, 12)
+    assert result.best is not None
+    assert result.val_at_start is not None
+    assert result.best > result.val_at_start
+    metrics = [message for message in messages if isinstance(message, Metric)]
+    assert {metric.name for metric in metrics} == {"train_loss", "val_mean_dice"}
+    assert [metric.step for metric in metrics if metric.name == "val_mean_dice"] == [0, 4, 8, 12]
+    steps = [message for message in messages if isinstance(message, Progress)]
+    assert (steps[-1].step, steps[-1].max_step, steps[-1].max_epoch) == (12, 12, 6)
+    assert [message.epoch for message in messages if isinstance(message, Checkpoint)] == [1, 2, 3, 4, 5, 6]
+    before, after = _judged(hosts, bundle, tmp_path / "evaluate", cases, result.weights)
+    assert after > before + 0.2
+
+
+def _judged(hosts: ProcessHosts, bundle: Path, work: Path, cases: list[Case], weights: str) -> tuple[float, float]:
+    unseen = [case for case in cases if case.side == "evaluate"]
+    request = EvaluateRequest(bundle=str(bundle), cases=unseen, labels=LABELS, versions={"base": "", "new": weights})
+    with hosts.start(request, work=work, bundle=bundle, threads=1) as host:
+        found = [message for message in host.messages() if isinstance(message, CaseResult)]
+    means = {version: [each.mean or 0.0 for each in found if each.version == version] for version in request.versions}
+    assert all(len(values) == 2 for values in means.values())
+    return sum(means["base"]) / 2, sum(means["new"]) / 2
+
+
+def test_it_is_paused_and_goes_on_and_keeps_within_its_bounds(
+    hosts: ProcessHosts, tmp_path: Path, cases: list[Case]
+) -> None:
+    bundle = own_iteration().write(tmp_path / "bundle")
+    whole = [case for case in cases if case.side == "train"]
+    paused: list[HostMessage] = []
+    request = _request(bundle, tmp_path / "one", whole, epochs=50)
+    with hosts.start(request, work=tmp_path / "one", bundle=bundle, threads=1) as host:
+        for message in host.messages():
+            paused.append(message)
+            if isinstance(message, Checkpoint) and message.epoch == 1:
+                host.send(CheckpointAndExit())
+    left = [message for message in paused if isinstance(message, Checkpoint)][-1]
+    assert not any(isinstance(message, TrainResult) for message in paused)
+
+    again = _request(bundle, tmp_path / "two", whole, resume=left.path, epochs=50, max_steps=2 * left.epoch + 5)
+    result = _result(_train(hosts, again, tmp_path / "two"))
+
+    assert result.steps >= 2 * left.epoch + 5
+    assert result.best is None
+    assert all(value.isfinite().all() for value in load_file(result.weights).values())
+
+
+def test_what_it_cannot_do_is_said(hosts: ProcessHosts, tmp_path: Path, cases: list[Case]) -> None:
+    trainer = own_trainer().write(tmp_path / "trainer")
+    other = [case.model_copy(update={"annotated": ["something else"]}) for case in cases]
+    said = {
+        "all labels drawn": _request(trainer, tmp_path / "partly", other),
+        "tier C": _request(no_training().write(tmp_path / "infers"), tmp_path / "infers-work", cases),
+    }
+    for reason, request in said.items():
+        *_, failed = _train(hosts, request, Path(request.out).parent)
+        assert isinstance(failed, Failed)
+        assert reason in failed.message
