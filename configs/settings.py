@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     egress_allow: str = Field(
         default="", description="Comma-separated networks and host patterns that requests may name."
     )
+    s3_endpoint: str = Field(
+        default="", description="S3 that is not Amazon's, such as https://minio.hospital.example: for s3:// addresses."
+    )
+    gcs_endpoint: str = Field(default="", description="Google Cloud Storage that is not Google's: for gs:// addresses.")
     realtime_quota: int = Field(default=2, description="Realtime slots per organisation; 0 = unlimited.")
 
     prefect_api_url: str = ""

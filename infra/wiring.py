@@ -16,6 +16,8 @@ from infra.adapters.cache.disk import DiskCache
 from infra.adapters.catalog.session import Catalog
 from infra.adapters.compute.base import BundleHosts
 from infra.adapters.compute.process import ProcessHosts
+from infra.adapters.images.objects.place import Endpoints
+from infra.adapters.images.objects.stores import ObjectStores
 from infra.adapters.orchestration.base import Orchestrator
 from infra.adapters.security.egress import EgressPolicy
 from infra.adapters.security.redact import Redactor, guard_all
@@ -47,6 +49,8 @@ class Parts:
         self.redactor = Redactor()
         self.vault = Vault(settings.key_path, redactor=self.redactor)
         self.egress = EgressPolicy(settings.egress_allow, loopback=settings.single_machine)
+        endpoints = Endpoints(s3=settings.s3_endpoint.rstrip("/"), gcs=settings.gcs_endpoint.rstrip("/"))
+        self.objects = ObjectStores(self.egress, endpoints)
         self.slots = SlotClient()
         self._orchestrator, self._hosts = orchestrator, hosts
 

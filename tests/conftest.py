@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fixtures_installation",
     "tests.fixtures_orthanc",
     "tests.fixtures_mlflow",
+    "tests.fixtures_objects",
     "tests.fixtures_parts",
     "tests.fixtures_postgres",
     "tests.fixtures_prefect",

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-StoreKind = Literal["folder", "dicomweb"]
+StoreKind = Literal["folder", "dicomweb", "s3", "azure", "gcs", "web"]
 OnGap = Literal["refuse", "resample"]
 IMPORT_LABELS = r"^(all|none|since \d{4}-\d{2}-\d{2})$"
 LABELS_TO = r"^(store|home|(file|https?|s3|gs|gcs|abfss?|az)://.{1,2000}|/.{1,2000})$"
@@ -16,7 +16,7 @@ class DatasetSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: StoreKind
-    url: str = Field(description="Absolute folder, or the DICOMweb root such as http://host/dicom-web.")
+    url: str = Field(description="Absolute folder, DICOMweb root, or an object store's folder or manifest.")
     filters: str = Field(default="", max_length=2048, description="QIDO query string that narrows the series.")
     patient_regex: str = Field(default=r"^([^/]+)/", description="Group 1 of the image id is the patient (folders).")
     import_labels: str = Field(

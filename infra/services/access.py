@@ -13,9 +13,9 @@ from configs.specs.dataset import DatasetSpec
 from infra.adapters.catalog import secrets
 from infra.adapters.catalog.tables import Dataset, VaultValue
 from infra.adapters.images.base import Credentials
-from infra.adapters.images.open import open_store
+from infra.adapters.images.objects.store import ObjectStore
 from infra.wiring import Parts
-from tasks.images.stores import session_of
+from tasks.images.stores import opened
 
 UNRESOLVED = "Cannot resolve the dataset. Please make sure the dataset information is correct."
 # Folders of the home; what else a person keeps in it is theirs.
@@ -26,18 +26,20 @@ _PLACEHOLDER = re.compile(r"<[^<>]*>")
 def credentials_of(
     username: str | None, password: SecretStr | None, token: SecretStr | None = None
 ) -> Credentials | None:
-    """Return what was given: a token, or both a user and a password; a guide's untouched placeholder is nothing.
+    """Return what was given: a token, or a password and whose it is; a guide's untouched placeholder is nothing.
+
+    Some secrets say themselves whose they are: a connection string, a service account's JSON.
 
     Raises:
         InvalidRequestError: If a token and a password are given.
     """
-    named = bool(username) and password is not None and bool(password.get_secret_value())
-    named = named and not _PLACEHOLDER.fullmatch(username or "")
+    secret = password.get_secret_value() if password is not None else ""
+    named = bool(secret) and not any(_PLACEHOLDER.fullmatch(said) for said in (username or "", secret))
     if token is not None and token.get_secret_value():
         if named:
             raise InvalidRequestError("A store is entered by a token or by a user and password: give one of the two")
         return Credentials(token=token)
-    return Credentials(username=username, password=password) if named else None
+    return Credentials(username=username or None, password=password) if named else None
 
 
 def refuse_our_own(parts: Parts, folder: Path) -> None:
@@ -58,16 +60,25 @@ def refuse_our_own(parts: Parts, folder: Path) -> None:
 
 
 def probe(parts: Parts, spec: DatasetSpec, credentials: Credentials | None) -> None:
-    """Read the first image of the store: nothing else tells that it is one.
+    """Read the first image of the store, or a manifest whole: nothing else tells that it is one.
 
     Raises:
-        InvalidRequestError: If nothing there answers as an image store, or it refuses the credentials.
+        InvalidRequestError: If nothing there answers as an image store, or it refuses the credentials, or a manifest
+            names what is not there.
     """
     try:
-        store = open_store(spec, credentials=credentials, session=session_of(parts, spec))
-        next(store.images(), None)
+        store = opened(parts, spec, credentials)
+        if not isinstance(store, ObjectStore):
+            next(store.images(), None)
+            return
+        missing, images = store.missing()
     except StoreError as error:
         raise InvalidRequestError(f"{UNRESOLVED} {error}") from None
+    if missing:
+        raise InvalidRequestError(
+            "Some samples don't exist in the given object storage. Please check path correctness of the manifest file:"
+            f" {missing} of {images} images lack an object."
+        )
 
 
 def sealed(parts: Parts, org: str, credentials: Credentials | None) -> VaultValue | None:

@@ -16,6 +16,7 @@ from infra.adapters.catalog import audit
 from infra.adapters.catalog import datasets as catalog
 from infra.adapters.catalog.tables import Dataset, Lease
 from infra.adapters.catalog.tables.base import new_id, now
+from infra.adapters.images.objects.place import SCHEMES, object_place
 from infra.services.access import UNRESOLVED, credentials_of, probe, refuse_our_own, replace_secret, sealed
 from infra.services.callers import Caller, Right, Role, allow
 from infra.services.freshness import LISTING_S
@@ -30,7 +31,6 @@ from tasks.labels.rules import apply_rules
 from tasks.labels.upload import store_is_back
 
 _WEB = ("http", "https")
-_LATER = {"s3", "gs", "gcs", "abfs", "abfss", "az", "azure"}
 _log = logging.getLogger(__name__)
 
 
@@ -257,7 +257,7 @@ def _check_labels_to(parts: Parts, request: LabelSettings, *, by_admin: bool) ->
     place = request.labels_to
     if place is None or place in {"store", "home"}:
         return
-    if urlsplit(place).scheme in _LATER:
+    if urlsplit(place).scheme in SCHEMES:
         if not by_admin:
             raise InvalidRequestError("Labels go to an object store with this server's credentials: an admin names it")
         return
@@ -268,15 +268,17 @@ def _place(parts: Parts, url: str, *, by_admin: bool) -> tuple[StoreKind, str]:
     """Say what kind of store an address means, if it may be reached from here; an admin allows what they name."""
     if not url:
         raise InvalidRequestError("Must provide a url to create a MONAI dataset: client_url is empty")
+    place = object_place(url, parts.objects.endpoints)
+    if place is not None:
+        return place.root.kind, url  # what is called follows from the credentials, too: it is judged when it is opened
     parsed = urlsplit(url)
     if parsed.scheme in _WEB:
         (parts.egress.trusting(url) if by_admin else parts.egress).check(url)
         return "dicomweb", url
-    if parsed.scheme in _LATER:
-        raise InvalidRequestError(f"{parsed.scheme}:// is not offered yet: give a DICOMweb address or a folder")
     folder = Path(unquote(parsed.path) if parsed.scheme == "file" else url)
     if parsed.netloc or not folder.is_absolute():
-        raise InvalidRequestError(f"{UNRESOLVED} It is neither http(s)://…, file:///… nor an absolute folder.")
+        known = "http(s)://…, s3://…, abfs://…, gs://…, file:///…"
+        raise InvalidRequestError(f"{UNRESOLVED} It is neither {known} nor an absolute folder.")
     if not parts.settings.single_machine:
         raise InvalidRequestError("A folder of the server may be named only where the server listens on loopback alone")
     refuse_our_own(parts, folder)

@@ -1,6 +1,7 @@
 """From a data set's row to its store, and from an image's row to a file on this host."""
 
-import requests
+from functools import partial
+
 from sqlalchemy.orm import Session
 
 from configs.errors import AccessError, DamagedImageError, InvalidRequestError, NotFoundError
@@ -28,22 +29,25 @@ def store_of(parts: Parts, dataset_id: str) -> ImageStore:
             raise NotFoundError("dataset", dataset_id)
         credentials = _credentials(parts, session, dataset)
         spec = DatasetSpec.model_validate(dataset.spec)
+    return opened(parts, spec, credentials)
+
+
+def opened(parts: Parts, spec: DatasetSpec, credentials: Credentials | None) -> ImageStore:
+    """Open a store: an address that an admin registered is allowed by that act.
+
+    Raises:
+        InvalidRequestError: If the address cannot be read, or may not be called.
+        StoreError: If the store is not there.
+    """
+    trusted = spec.by_admin and spec.kind == "dicomweb"
     return open_store(
         spec,
         credentials=credentials,
-        session=session_of(parts, spec),
+        session=(parts.egress.trusting(spec.url) if trusted else parts.egress).session(),
         most_bytes=parts.settings.volume_bytes,
+        objects=parts.objects,
+        keep=partial(parts.cache.get, "raw"),
     )
-
-
-def session_of(parts: Parts, spec: DatasetSpec) -> requests.Session:
-    """Return the way out to a data set's store: an address that an admin registered is allowed by that act.
-
-    Raises:
-        InvalidRequestError: If the address cannot be read.
-    """
-    trusted = spec.by_admin and spec.kind == "dicomweb"
-    return (parts.egress.trusting(spec.url) if trusted else parts.egress).session()
 
 
 def image_of(parts: Parts, store: ImageStore, image: Image, cache: Cache | None = None) -> LocalImage:

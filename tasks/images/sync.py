@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from infra.adapters.catalog.tables import Dataset, Image
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.images.base import StoredImage
+from infra.adapters.security.vault import Vault
 from infra.wiring import Parts
 from tasks.images.examine import Examined, examine
 from tasks.images.health import degraded_by
@@ -22,6 +23,7 @@ from tasks.selection.leases import reopen
 from tasks.selection.skip import GONE, SYSTEM, skip
 
 BATCH = 100
+_STREAMED = 10_000
 HELD_OUT_PERCENT = 20
 RESAMPLED = "Resampled"
 """In an image's meta: what was put right by interpolation."""
@@ -132,9 +134,7 @@ def _take_in(
 
 
 def _row(parts: Parts, org: str, dataset_id: str, stored: StoredImage, found: Examined) -> Image:
-    # A patient is known here only as a keyed hash: of the patient, else of the study, else of the image.
-    identity = stored.patient or stored.study or stored.key
-    patient_key = parts.vault.keyed_hash(org, identity)
+    patient_key = patient_key_of(parts.vault, org, stored)
     return Image(
         dataset_id=dataset_id,
         key=stored.key,
@@ -154,16 +154,23 @@ def _meta(stored: StoredImage, found: Examined) -> dict[str, str]:
     return {**stored.meta, **({RESAMPLED: found.resampled} if found.resampled else {})}
 
 
+def patient_key_of(vault: Vault, org: str, stored: StoredImage) -> str:
+    """Return what a patient is known by here: a keyed hash of the patient, else of the study, else of the image."""
+    return vault.keyed_hash(org, stored.patient or stored.study or stored.key)
+
+
 def is_held_out(patient_key: str) -> bool:
     """Say whether the keyed hash sends this patient to evaluation: a fifth of all."""
     return int(patient_key[:8], 16) % 100 < HELD_OUT_PERCENT
 
 
 def _close_gone(session: Session, dataset_id: str, seen: set[str]) -> int:
-    rows = session.scalars(select(Image).where(Image.dataset_id == dataset_id, Image.skipped_reason == ""))
-    gone = [image for image in rows if image.key not in seen]
-    for image in gone:
-        image.open, image.skipped_reason, image.skipped_by = False, GONE, SYSTEM
+    # Keys alone, a batch at a time: a million rows would not fit.
+    query = select(Image.id, Image.key).where(Image.dataset_id == dataset_id, Image.skipped_reason == "")
+    gone = [row.id for row in session.execute(query.execution_options(yield_per=_STREAMED)) if row.key not in seen]
+    closed = {"open": False, "skipped_reason": GONE, "skipped_by": SYSTEM}
+    for first in range(0, len(gone), BATCH):
+        session.execute(update(Image).where(Image.id.in_(gone[first : first + BATCH])).values(closed))
     return len(gone)
 
 

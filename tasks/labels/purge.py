@@ -19,6 +19,7 @@ from configs.specs.dataset import DatasetSpec
 from infra.adapters.catalog.tables import Dataset, Experiment, Image, Job, Label, LabelTag, ModelVersion, VaultValue
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.images.folder import FolderStore
+from infra.adapters.images.objects.store import ObjectStore
 from infra.wiring import Parts
 from tasks.images.forget import forget_dataset
 from tasks.images.stores import store_of
@@ -119,7 +120,7 @@ def _take_from_store(parts: Parts, label: Label, done: Purged) -> None:
         return
     try:
         store = store_of(parts, label.dataset_id)
-        if label.place == "store" and isinstance(store, FolderStore):
+        if label.place == "store" and isinstance(store, (FolderStore, ObjectStore)):
             done.stored += store.remove_label(label.store_key)
             return
     except (StoreError, NotFoundError):

@@ -19,16 +19,17 @@ class _Shown(BaseModel):
 
 
 class _Meta(BaseModel):
-    """What an image's store says of how it was made; neither identifies anybody."""
+    """What an image's store says of how it was made, or its manifest of where it belongs; none identifies anybody."""
 
     model_config = ConfigDict(extra="ignore")
 
+    cohort: str = ""
     Modality: str = ""
     Manufacturer: str = ""
 
 
 def cohort_of(dataset: Dataset) -> Callable[[Image], str]:
-    """Return how the data set's images are sorted: by its first tag, else by modality and manufacturer."""
+    """Return how the data set's images are sorted: by its first tag, else by cohort, or modality and manufacturer."""
     tags = _Shown.model_validate(dataset.shown).tags
     if tags:
         return lambda _image: tags[0]
@@ -37,5 +38,7 @@ def cohort_of(dataset: Dataset) -> Callable[[Image], str]:
 
 def _as_made(image: Image) -> str:
     meta = _Meta.model_validate(image.meta)
+    if meta.cohort:
+        return meta.cohort
     said = [word.strip() for word in (meta.Modality, meta.Manufacturer) if word.strip().upper() not in _SAYS_NOTHING]
     return " ".join(said) or UNKNOWN

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 from uuid import uuid4
 
 import numpy as np
@@ -15,6 +17,7 @@ from infra.adapters.images.folder import FolderStore
 from tasks.images.volume import Volume, read_volume, write_nifti
 from tasks.labels.write import write_seg
 from tests.dicom_series import SHAPE, asymmetric, make_series, oblique_affine
+from tests.fixtures_objects import KINDS, Bucket, Kind, new_bucket
 from tests.fixtures_orthanc import Orthanc
 
 
@@ -29,8 +32,10 @@ class Case:
     new_label: Callable[[str, int], LabelToStore]
 
 
-@pytest.fixture(params=["folder", "dicomweb"])
+@pytest.fixture(params=["folder", "dicomweb", *KINDS])
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+    if request.param in KINDS:
+        return _objects(new_bucket(request.param, request), tmp_path)
     return _folder(tmp_path) if request.param == "folder" else _dicomweb(request.getfixturevalue("orthanc"), tmp_path)
 
 
@@ -40,12 +45,24 @@ def _folder(tmp_path: Path) -> Case:
         (root / patient).mkdir(parents=True)
         write_nifti(Volume(asymmetric(), oblique_affine()), root / patient / "ct.nii.gz")
 
-    def new_label(name: str, value: int) -> LabelToStore:
-        path = tmp_path / f"{uuid4().hex}.nii.gz"
-        write_nifti(Volume(np.full(SHAPE, value, np.uint8), oblique_affine()), path)
-        return LabelToStore(id=name, path=path)
+    return Case(FolderStore(root), "anna/ct", "bert/ct", {"anna", "bert"}, partial(_mask, tmp_path))
 
-    return Case(FolderStore(root), "anna/ct", "bert/ct", {"anna", "bert"}, new_label)
+
+def _objects(bucket: Bucket, tmp_path: Path) -> Case:
+    entries = []
+    for patient in ("anna", "bert"):
+        path = tmp_path / f"{patient}.nii.gz"
+        write_nifti(Volume(asymmetric(), oblique_affine()), path)
+        bucket.put(f"{patient}/ct.nii.gz", path.read_bytes())
+        entries.append({"image": {"path": [f"{patient}/ct.nii.gz"], "id": f"{patient} ct/1"}, "patient": patient})
+    store = bucket.store(bucket.manifest(*entries), tmp_path / "cache")
+    return Case(store, "anna ct/1", "bert ct/1", {"anna", "bert"}, partial(_mask, tmp_path))
+
+
+def _mask(folder: Path, name: str, value: int) -> LabelToStore:
+    path = folder / f"{uuid4().hex}.nii.gz"
+    write_nifti(Volume(np.full(SHAPE, value, np.uint8), oblique_affine()), path)
+    return LabelToStore(id=name, path=path)
 
 
 def _dicomweb(orthanc: Orthanc, tmp_path: Path) -> Case:
@@ -154,8 +171,11 @@ def test_two_stores_of_one_place_have_one_identity(case: Case) -> None:
     assert case.store.identity != FolderStore(Path("/")).identity
 
 
-def test_a_taken_label_id_is_never_overwritten(tmp_path: Path) -> None:
-    case = _folder(tmp_path)
+@pytest.mark.parametrize("kind", ["folder", *KINDS])
+def test_a_taken_label_id_is_never_overwritten(
+    kind: Literal["folder"] | Kind, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    case = _folder(tmp_path) if kind == "folder" else _objects(new_bucket(kind, request), tmp_path)
     stored = case.store.put_label(case.first, case.new_label("one", 1))
 
     with pytest.raises(ConflictError):

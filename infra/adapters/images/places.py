@@ -85,7 +85,7 @@ class _ObjectPlace:
             path = f"{root}/{key}"
             if not files.exists(path):
                 files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-                files.pipe_file(path, content)  # one put: whole or not at all
+                files.pipe_file(path, content, mode="create")  # one put: whole or not at all
             elif files.cat_file(path) != content:
                 raise ConflictError(f"Label {source.id} is stored already with other content: save it under a new id")
         except PermissionError:

@@ -130,7 +130,7 @@ def _next_image(
     image = images.take_next(parts, caller, dataset_id, wanted)
     # After the answer: the annotator waits for this image, and not for those that come next.
     later.add_task(inference.prefetch, parts, caller, wanted, image)
-    meta = image.meta or {"labels": []}
+    meta = image.meta if "SeriesInstanceUID" in image.meta else {"labels": [], **image.meta}
     if reason := images.reason_sent_back(parts, caller, image, asked.client_id):
         meta = {**meta, "sent_back": reason}
     return DatasetJobAnswer(image=image.key, meta=meta)

@@ -13,7 +13,7 @@ ACTIONS = ("nextimage", "cacheimage", "notify")
 Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
 Name = Annotated[str, StringConstraints(max_length=500)]
 Text = Annotated[str, StringConstraints(max_length=1000)]
-Credential = Annotated[SecretStr, StringConstraints(max_length=2048)]
+Credential = Annotated[SecretStr, StringConstraints(max_length=8192)]  # a service account's JSON has 2400
 DatasetType = Literal["semantic_segmentation", "object_detection", "image_classification", "instance_segmentation"]
 
 

@@ -17,7 +17,7 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 @router.post("", status_code=HTTPStatus.CREATED)
 def create_dataset(body: DatasetRequest, parts: PartsDep, caller: CallerDep) -> DatasetResponse:
-    """Make a data set of a DICOMweb server or, on a single machine, a folder."""
+    """Make a data set of a DICOMweb server, an object store's manifest or, on a single machine, a folder."""
     return DatasetResponse.of(datasets.create(parts, caller, body.to_new()))
 
 

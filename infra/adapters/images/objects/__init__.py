@@ -1,0 +1,1 @@
+"""Images in S3, Azure Blob, Google Cloud Storage and behind plain https, named by a manifest."""
