@@ -16,12 +16,12 @@ from configs.states import TERMINAL
 from infra.adapters.catalog import audit
 from infra.adapters.catalog import experiments as catalog
 from infra.adapters.catalog import jobs as job_catalog
+from infra.adapters.catalog.repeats import made_before
 from infra.adapters.catalog.tables import Attempt, Experiment, Job
 from infra.adapters.catalog.tables.base import now
 from infra.services.archs import actions_of
 from infra.services.callers import Caller, Right, allow
 from infra.services.listing import Cut, Page
-from infra.services.repeats import Repeat, keep, recall
 from infra.wiring import Parts
 from tasks.batch.start import start_batch
 from tasks.reconcile.loop import wake
@@ -36,12 +36,11 @@ LOG_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Asked:
-    """What a caller says besides the spec: shown again, and the key that makes a repeat harmless."""
+    """What a caller says besides the spec: shown again."""
 
     name: str = ""
     description: str = ""
     specs: Mapping[str, Any] = field(default_factory=dict)
-    repeat: Repeat | None = None
 
 
 def annotate(parts: Parts, caller: Caller, experiment_id: str, spec: AnnotationSpec, asked: Asked) -> str:
@@ -261,15 +260,13 @@ def _start(
     def started(session: Session) -> tuple[str, bool]:
         """Return the job's id, and whether it is new."""
         # Noted with the job itself: should the first answer be lost with its process, the id is known all the same.
-        known = recall(session, caller.org, asked.repeat)
-        if known is not None:
+        if (known := made_before(session)) is not None:
             return known, False
         experiment = catalog.get(session, caller.org, experiment_id)
         if action not in actions_of(catalog.bundle(session, experiment.bundle_id)):
             raise InvalidRequestError(f"Action {action!r} is not offered by this experiment: its bundle only infers")
         job = start(session, experiment)
         job.description = asked.description or job.description
-        keep(session, caller.org, asked.repeat, job.id)
         audit.record(session, caller.org, caller.subject, f"job.{action}", job.id, experiment=experiment_id)
         return job.id, True
 

@@ -116,9 +116,8 @@ def identify(parts: Parts, secret: str) -> Caller:
     """
     hashed = tokens.hash_secret(secret[: tokens.MAX_SECRET_CHARS])
     with parts.catalog.read() as session:
-        found = catalog.key_of_token(session, hashed)
-        if found is None:
-            found = catalog.valid_key(session, hashed)
+        find = catalog.key_of_token if secret.startswith(tokens.TOKEN_PREFIX) else catalog.valid_key
+        found = find(session, hashed)
     if found is None:
         raise UnauthorizedError("The token or key is not valid, has ended or was revoked: log in again")
     # Once an hour, not at every request: reading would else become writing, and writers wait for each other.

@@ -4,15 +4,12 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, select
 
 from configs.errors import CorruptError, InvalidRequestError
-from infra.adapters.catalog.locks import one_by_one
-from infra.adapters.catalog.repeats import KEPT_S, Once, RepeatedKeyError
+from infra.adapters.catalog.repeats import Kept, Once, RepeatedKeyError, held, note
 from infra.adapters.catalog.tables import IdempotencyKey
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.security.vault import Sealed
@@ -59,14 +56,6 @@ class Answered(BaseModel):
     body: str
 
 
-class _Kept(BaseModel):
-    """The column `answer`: an id, where the use case notes it, and the sealed answer, once there is one."""
-
-    id: str | None = None
-    key_id: str | None = None
-    sealed: str | None = None
-
-
 def opened(parts: Parts, secret: str, repeat: Repeat) -> Once | Answered:
     """Return the answer that this request had before, or how to note it: it is the first, or its answer was lost.
 
@@ -100,24 +89,17 @@ def keep_answer(parts: Parts, asked: Once, answer: Answered) -> None:
     if len(answer.body) > MAX_ANSWER_CHARS:
         return
     sealed = parts.vault.seal(asked.org, answer.model_dump_json(), f"repeat/{asked.key}")
+    said = {"key_id": sealed.key_id, "sealed": base64.b64encode(sealed.ciphertext).decode()}
     with parts.catalog.write() as session:
-        said = {"key_id": sealed.key_id, "sealed": base64.b64encode(sealed.ciphertext).decode()}
-        # There may be no row to lock yet.
-        one_by_one(session, f"repeat/{asked.org}/{asked.key}")
-        session.execute(delete(IdempotencyKey).where(IdempotencyKey.org == asked.org, IdempotencyKey.until <= now()))
-        row = session.get(IdempotencyKey, (asked.org, asked.key))
-        if row is not None and row.request_hash != asked.request_hash:
-            return  # another request came in between under the same key
+        row = held(session, asked)
         if row is None:
-            until: Any = session.scalar(select(now() + KEPT_S))
-            row = IdempotencyKey(org=asked.org, key=asked.key, until=until, answer={})
-            row.request_hash = asked.request_hash
-            session.add(row)
-        row.answer = {**_Kept.model_validate(row.answer).model_dump(), **said}
+            note(session, asked, Kept(**said))
+        elif row.request_hash == asked.request_hash:  # else another request came in between under the same key
+            row.answer = Kept.model_validate(row.answer).model_copy(update=said).model_dump()
 
 
 def _answer(parts: Parts, row: IdempotencyKey) -> Answered | None:
-    kept = _Kept.model_validate(row.answer)
+    kept = Kept.model_validate(row.answer)
     if kept.key_id is None or kept.sealed is None:
         return None
     sealed = Sealed(key_id=kept.key_id, ciphertext=base64.b64decode(kept.sealed))
@@ -127,35 +109,7 @@ def _answer(parts: Parts, row: IdempotencyKey) -> Answered | None:
         return None  # sealed with a key that two rotations have dropped since
 
 
-def _row(org: str, key: str) -> Any:
+def _row(org: str, key: str) -> Select[tuple[IdempotencyKey]]:
     return select(IdempotencyKey).where(
         IdempotencyKey.org == org, IdempotencyKey.key == key, IdempotencyKey.until > now()
-    )
-
-
-def recall(session: Session, org: str, repeat: Repeat | None) -> str | None:
-    """Return the id that was answered the first time; None if this is the first time, or no key was sent.
-
-    Raises:
-        RepeatedKeyError: If the key came with another request.
-    """
-    if repeat is None:
-        return None
-    one_by_one(session, f"repeat/{org}/{repeat.key}")
-    session.execute(delete(IdempotencyKey).where(IdempotencyKey.org == org, IdempotencyKey.until <= now()))
-    known = session.get(IdempotencyKey, (org, repeat.key))
-    if known is None:
-        return None
-    if known.request_hash != repeat.request_hash:
-        raise RepeatedKeyError(_OTHER)
-    return str(known.answer.get("id"))
-
-
-def keep(session: Session, org: str, repeat: Repeat | None, answer: str) -> None:
-    """Remember the answer in the unit of the effect."""
-    if repeat is None:
-        return
-    until: Any = session.scalar(select(now() + KEPT_S))
-    session.add(
-        IdempotencyKey(org=org, key=repeat.key, request_hash=repeat.request_hash, answer={"id": answer}, until=until)
     )

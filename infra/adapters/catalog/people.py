@@ -2,12 +2,20 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
 from infra.adapters.catalog.tables import ApiKey, BearerToken, Organisation
 from infra.adapters.catalog.tables.base import now
+
+# Asked at every request, so built once.
+_KEY = select(ApiKey).where(ApiKey.secret_hash == bindparam("hash"), ApiKey.revoked_at.is_(None))
+_KEY_OF_TOKEN = (
+    select(ApiKey)
+    .join(BearerToken, BearerToken.key_id == ApiKey.id)
+    .where(BearerToken.token_hash == bindparam("hash"), BearerToken.until > now(), ApiKey.revoked_at.is_(None))
+)
 
 
 def ensure_org(session: Session, org: str) -> None:
@@ -19,17 +27,12 @@ def ensure_org(session: Session, org: str) -> None:
 
 def valid_key(session: Session, secret_hash: str) -> ApiKey | None:
     """Return the key with this hash, unless it was revoked."""
-    return session.scalar(select(ApiKey).where(ApiKey.secret_hash == secret_hash, ApiKey.revoked_at.is_(None)))
+    return session.scalar(_KEY, {"hash": secret_hash})
 
 
 def key_of_token(session: Session, token_hash: str) -> ApiKey | None:
     """Return the key for which this token was given, while both are valid."""
-    query = (
-        select(ApiKey)
-        .join(BearerToken, BearerToken.key_id == ApiKey.id)
-        .where(BearerToken.token_hash == token_hash, BearerToken.until > now(), ApiKey.revoked_at.is_(None))
-    )
-    return session.scalar(query)
+    return session.scalar(_KEY_OF_TOKEN, {"hash": token_hash})
 
 
 def add_token(session: Session, key_id: str, token_hash: str, life_s: float) -> None:

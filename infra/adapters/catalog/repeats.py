@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import delete, event, func, select
+from pydantic import BaseModel
+from sqlalchemy import delete, event
 from sqlalchemy.orm import Session, sessionmaker
 
 from configs.errors import ConflictError
+from infra.adapters.catalog.locks import one_by_one
 from infra.adapters.catalog.tables import Audit, IdempotencyKey
 from infra.adapters.catalog.tables.base import now
 
@@ -33,6 +34,14 @@ class Once:
     request_hash: str
     noted: bool = False
     repeated: bool = False
+
+
+class Kept(BaseModel):
+    """The column `answer`: the id of what was changed first, and the sealed answer, once there is one."""
+
+    id: str | None = None
+    key_id: str | None = None
+    sealed: str | None = None
 
 
 _current: ContextVar[Once | None] = ContextVar("once", default=None)
@@ -64,6 +73,33 @@ def undone_if_lost() -> Iterator[None]:
         raise
 
 
+def made_before(session: Session) -> str | None:
+    """Return the id of what this request made when it came first, and its answer was lost; None = it made nothing yet.
+
+    A use case that asks this first, in its unit, answers such a request as it did the first one. For those that do not
+    it is a conflict.
+    """
+    request = _current.get()
+    if request is None or (known := held(session, request)) is None or known.request_hash != request.request_hash:
+        return None
+    return Kept.model_validate(known.answer).id
+
+
+def held(session: Session, request: Once) -> IdempotencyKey | None:
+    """Return what is noted of a request's key; until the unit ends nobody else notes anything of it."""
+    one_by_one(session, f"repeat/{request.org}/{request.key}")  # there may be no row to lock yet
+    mine = (IdempotencyKey.org == request.org, IdempotencyKey.key == request.key)
+    session.execute(delete(IdempotencyKey).where(*mine, IdempotencyKey.until <= now()))
+    return session.get(IdempotencyKey, (request.org, request.key))
+
+
+def note(session: Session, request: Once, kept: Kept) -> None:
+    """Keep this of a request, of which nothing is noted yet."""
+    row = IdempotencyKey(org=request.org, key=request.key, request_hash=request.request_hash, until=now() + KEPT_S)
+    row.answer = kept.model_dump()
+    session.add(row)
+
+
 def install(units: sessionmaker[Session]) -> None:
     """Have every unit of this factory note its request's key."""
     event.listen(units, "before_flush", _note)
@@ -72,25 +108,20 @@ def install(units: sessionmaker[Session]) -> None:
 
 def _note(session: Session, _context: object, _instances: object) -> None:
     request = _current.get()
-    if request is None or request.noted or not any(isinstance(row, Audit) for row in session.new):
+    if request is None or request.noted or (changed := _audited(session)) is None:
         return
-    request.noted = session.info[_NOTED] = True
-    if any(isinstance(row, IdempotencyKey) for row in session.new):
-        return  # the use case notes its answer by itself
     with session.no_autoflush:
-        if session.get_bind().dialect.name != "sqlite":
-            name = f"repeat/{request.org}/{request.key}"
-            session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
-        session.execute(delete(IdempotencyKey).where(IdempotencyKey.org == request.org, IdempotencyKey.until <= now()))
-        known = session.get(IdempotencyKey, (request.org, request.key))
+        known = held(session, request)
         if known is not None:
-            session.info[_NOTED] = request.noted = False
             request.repeated = known.request_hash == request.request_hash
             raise RepeatedKeyError("A request with this Idempotency-Key was just done: ask again for its answer")
-        until: Any = session.scalar(select(now() + KEPT_S))
-        session.add(
-            IdempotencyKey(org=request.org, key=request.key, request_hash=request.request_hash, answer={}, until=until)
-        )
+        note(session, request, Kept(id=changed))
+    request.noted = session.info[_NOTED] = True
+
+
+def _audited(session: Session) -> str | None:
+    """Return what the first audit row of this flush is about; None if there is no such row."""
+    return next((row.ref for row in session.new if isinstance(row, Audit)), None)
 
 
 def _forget(session: Session) -> None:

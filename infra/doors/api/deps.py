@@ -1,19 +1,22 @@
-"""What endpoints are handed: the parts, the caller, a page of a list."""
+"""What endpoints are handed: the parts, the caller, a page of a list.
+
+None of these waits for anything, so they are coroutines: a function would be sent to a thread and back, each of them,
+at every request.
+"""
 
 from typing import Annotated
 
-from fastapi import Depends, Header, Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 
-from configs.errors import NotFoundError
+from configs.errors import NotFoundError, UnauthorizedError
 from infra.adapters.catalog.experiments import Order
-from infra.doors.api.roles import Shown, identified
+from infra.doors.api.roles import admit
 from infra.services.callers import Caller
 from infra.services.listing import Page
-from infra.services.repeats import MAX_KEY_CHARS, Repeat
 from infra.wiring import Parts
 
 
-def parts_of(request: Request) -> Parts:
+async def parts_of(request: Request) -> Parts:
     """Return the adapters that the application was made with."""
     parts: Parts = request.app.state.parts
     return parts
@@ -22,19 +25,21 @@ def parts_of(request: Request) -> Parts:
 PartsDep = Annotated[Parts, Depends(parts_of)]
 
 
-def caller_of(request: Request, shown: Shown = None) -> Caller:
-    """Return who calls.
+async def caller_of(admitted: Annotated[Caller | None, Depends(admit)]) -> Caller:
+    """Return who calls, as whoever let the request in found.
 
     Raises:
-        UnauthorizedError: If no valid token or key was shown.
+        UnauthorizedError: If the route is for anybody, who is not asked.
     """
-    return identified(request, shown)
+    if admitted is None:
+        raise UnauthorizedError("This is open to anybody, and asks nobody who they are")
+    return admitted
 
 
 CallerDep = Annotated[Caller, Depends(caller_of)]
 
 
-def in_org(caller: CallerDep, org: Annotated[str, Path(max_length=512)]) -> None:
+async def in_org(caller: CallerDep, org: Annotated[str, Path(max_length=512)]) -> None:
     """Refuse a path that names another organisation than the caller's, as if there were none.
 
     Raises:
@@ -44,7 +49,7 @@ def in_org(caller: CallerDep, org: Annotated[str, Path(max_length=512)]) -> None
         raise NotFoundError("organisation", org)
 
 
-def as_user(caller: CallerDep, user_id: Annotated[str, Path(max_length=64)]) -> None:
+async def as_user(caller: CallerDep, user_id: Annotated[str, Path(max_length=64)]) -> None:
     """Refuse a path that names another user than the caller, as if there were none.
 
     Raises:
@@ -54,7 +59,7 @@ def as_user(caller: CallerDep, user_id: Annotated[str, Path(max_length=64)]) -> 
         raise NotFoundError("user", user_id)
 
 
-def page_of(
+async def page_of(
     skip: Annotated[int, Query(ge=0)] = 0,
     size: Annotated[int | None, Query(ge=1, le=10_000)] = None,
     sort: Order = "date-descending",
@@ -65,17 +70,3 @@ def page_of(
 
 
 PageDep = Annotated[Page, Depends(page_of)]
-
-
-async def repeat_of(
-    request: Request,
-    caller: CallerDep,
-    idempotency_key: Annotated[str | None, Header(max_length=MAX_KEY_CHARS)] = None,
-) -> Repeat | None:
-    """Return the caller's `Idempotency-Key`, bound to this request and to them."""
-    if idempotency_key is None:
-        return None
-    return Repeat.of_body(idempotency_key, request.method, request.url.path, await request.body()).by(caller)
-
-
-RepeatDep = Annotated[Repeat | None, Depends(repeat_of)]

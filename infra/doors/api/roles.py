@@ -131,8 +131,10 @@ def name_of(endpoint: Callable[..., Any]) -> str:
     return f"{endpoint.__module__.removeprefix(_PACKAGE)}.{endpoint.__name__}"
 
 
-def admit(request: Request, shown: Shown = None) -> None:
-    """Let a request go on to its route; a route that the table lacks is for admins.
+def admit(request: Request, shown: Shown = None) -> Caller | None:
+    """Let a request go on to its route, and return who calls: None where that is anybody.
+
+    Asked once a request, in a thread; a route that the table lacks is for admins.
 
     Raises:
         UnauthorizedError: If no valid token or key was shown, and the route is not for anybody.
@@ -140,27 +142,16 @@ def admit(request: Request, shown: Shown = None) -> None:
     """
     first = ROLES.get(name_of(request.scope["endpoint"]), Role.ADMIN)
     if first is ANYBODY:
-        return
-    caller = identified(request, shown)
-    if _ORDER.index(caller.role) < _ORDER.index(first):
-        able = ", ".join(_ORDER[_ORDER.index(first) :])
-        raise ForbiddenError(f"A key with the role {caller.role!s} may not do this: use one with the role {able}")
-
-
-def identified(request: Request, shown: HTTPAuthorizationCredentials | None) -> Caller:
-    """Return who calls; looked up once a request.
-
-    Raises:
-        UnauthorizedError: If no valid token or key was shown.
-    """
+        return None
     secret = shown.credentials if shown else _cookie(request)
     if not secret:
         raise UnauthorizedError("No token or key was shown: send Authorization: Bearer <token or API key>")
-    known: Caller | None = getattr(request.state, "caller", None)
-    if known is None:
-        parts: Parts = request.app.state.parts
-        known = request.state.caller = people.identify(parts, secret)
-    return known
+    parts: Parts = request.app.state.parts
+    caller = people.identify(parts, secret)
+    if _ORDER.index(caller.role) < _ORDER.index(first):
+        able = ", ".join(_ORDER[_ORDER.index(first) :])
+        raise ForbiddenError(f"A key with the role {caller.role!s} may not do this: use one with the role {able}")
+    return caller
 
 
 def _cookie(request: Request) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from httpx import Response
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from configs.settings import Settings
 from infra.adapters.catalog.tables import ApiKey, Dataset, Experiment, Hook, IdempotencyKey, Job
@@ -81,7 +81,8 @@ def test_a_job_whose_answer_was_lost_is_named_again(engineer: Api, experiment: s
     path = f"/experiments/{experiment}/jobs"
     job = engineer.call("POST", path, json={"action": "train"}, headers=ONCE).json()
     with parts.catalog.write() as session:  # the process died after the effect and before its answer was kept
-        session.execute(update(IdempotencyKey).where(IdempotencyKey.key == "once").values(answer={"id": job}))
+        row = session.scalars(select(IdempotencyKey)).one()
+        row.answer = {"id": row.answer["id"]}
     again = engineer.call("POST", path, json={"action": "train"}, headers=ONCE)
     assert (again.status_code, again.json()) == (201, job)
     assert _count(parts, Job) == 1

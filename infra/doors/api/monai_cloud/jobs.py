@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict
 
 from configs.errors import InvalidRequestError, NotFoundError
-from infra.doors.api.deps import CallerDep, PageDep, PartsDep, RepeatDep
+from infra.doors.api.deps import CallerDep, PageDep, PartsDep
 from infra.doors.api.monai_cloud.job_schemas import (
     AnnotationSpecs,
     BatchSpecs,
@@ -25,7 +25,6 @@ from infra.doors.api.monai_cloud.words import AnyExperimentId, ExperimentId, Job
 from infra.services import inference, jobs
 from infra.services.callers import Caller
 from infra.services.jobs import Asked
-from infra.services.repeats import Repeat
 from infra.wiring import Parts
 
 router = APIRouter(prefix="/experiments/{experiment_id}/jobs", tags=["jobs"])
@@ -52,16 +51,14 @@ class ResumeRequest(BaseModel):
         }
     },
 )
-def create_job(
-    experiment_id: ExperimentId, body: JobRequest, parts: PartsDep, caller: CallerDep, repeat: RepeatDep
-) -> str | Response:
+def create_job(experiment_id: ExperimentId, body: JobRequest, parts: PartsDep, caller: CallerDep) -> str | Response:
     """Run `annotation`, `train`, `inference` or `batchinfer`."""
     run = _ACTIONS.get(body.action)
     if body.action in NOT_OFFERED:
         raise InvalidRequestError(f"Action {body.action!r} is not offered here: use one of {', '.join(_ACTIONS)}")
     if run is None:
         raise NotFoundError("action", body.action, known=_ACTIONS)
-    return run(parts, caller, experiment_id, body, repeat)
+    return run(parts, caller, experiment_id, body)
 
 
 @router.get("")
@@ -121,31 +118,31 @@ def delete_job(experiment_id: ExperimentId, job_id: JobId, parts: PartsDep, call
     return {}
 
 
-def _annotation(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest, repeat: Repeat | None) -> str:
+def _annotation(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest) -> str:
     spec = AnnotationSpecs.model_validate(body.specs).to_spec(num_gpu=body.num_gpu)
-    return jobs.annotate(parts, caller, experiment_id, spec, _asked(body, repeat))
+    return jobs.annotate(parts, caller, experiment_id, spec, _asked(body))
 
 
-def _train(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest, repeat: Repeat | None) -> str:
+def _train(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest) -> str:
     spec = TrainSpecs.model_validate(body.train_specs()).to_spec()
-    return jobs.train(parts, caller, experiment_id, spec, _asked(body, repeat))
+    return jobs.train(parts, caller, experiment_id, spec, _asked(body))
 
 
-def _inference(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest, _repeat: Repeat | None) -> Response:
+def _inference(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest) -> Response:
     asked = InferenceSpecs.model_validate(body.specs).to_inference()
     return MultipartResponse(inference.infer(parts, caller, experiment_id, asked), HTTPStatus.CREATED)
 
 
-def _batch(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest, repeat: Repeat | None) -> str:
+def _batch(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest) -> str:
     spec = BatchSpecs.model_validate(body.specs).to_spec()
-    return jobs.batch_infer(parts, caller, experiment_id, spec, _asked(body, repeat))
+    return jobs.batch_infer(parts, caller, experiment_id, spec, _asked(body))
 
 
-def _asked(body: JobRequest, repeat: Repeat | None) -> Asked:
-    return Asked(name=body.name, description=body.description, specs=body.specs, repeat=repeat)
+def _asked(body: JobRequest) -> Asked:
+    return Asked(name=body.name, description=body.description, specs=body.specs)
 
 
-_ACTIONS: dict[str, Callable[[Parts, Caller, str, JobRequest, Repeat | None], str | Response]] = {
+_ACTIONS: dict[str, Callable[[Parts, Caller, str, JobRequest], str | Response]] = {
     "annotation": _annotation,
     "train": _train,
     "inference": _inference,

@@ -78,7 +78,7 @@ class ListShape:
         )
 
 
-def list_shape(
+async def list_shape(
     parts: PartsDep,
     page: PageDep,
     response: Response,
