@@ -2,25 +2,22 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from configs.specs.dataset import DatasetSpec
 from configs.states import LabelState
 from infra.adapters.catalog import labels
-from infra.adapters.catalog.tables import Base, Dataset, Label, LabelEvent
+from infra.adapters.catalog.tables import Dataset, Label, LabelEvent, LabelTag
 from infra.adapters.catalog.tables.base import new_id, now
+from infra.adapters.catalog.upsert import prepared
 from tasks.labels.checked import CheckedNotice
 from tasks.labels.choose import SOURCE_LAYER, layer_of, people_s, spoken_of
 
-_TAG = ("image_id", "tag")
-_POINT_SQLITE = sqlite.insert(Base.metadata.tables["label_tag"])
-_POINT_SQLITE = _POINT_SQLITE.on_conflict_do_update(
-    index_elements=_TAG, set_={"label_id": _POINT_SQLITE.excluded.label_id, "at": now()}
-)
-_POINT_POSTGRESQL = postgresql.insert(Base.metadata.tables["label_tag"])
-_POINT_POSTGRESQL = _POINT_POSTGRESQL.on_conflict_do_update(
-    index_elements=_TAG, set_={"label_id": _POINT_POSTGRESQL.excluded.label_id, "at": now()}
+_POINT = prepared(
+    LabelTag,
+    lambda row: row.on_conflict_do_update(
+        index_elements=("image_id", "tag"), set_={"label_id": row.excluded.label_id, "at": now()}
+    ),
 )
 
 
@@ -61,10 +58,11 @@ def take_in(session: Session, dataset: Dataset, notice: CheckedNotice, actor: st
 
 def activate(session: Session, dataset: Dataset, label: Label, kind: str, actor: str) -> None:
     """Let a label be what its author says of the image, in place of what they said before."""
+    with session.no_autoflush:  # it is not among the others, so it need not be written before they are asked for
+        others = labels.replaceable(session, label)
     label.state = LabelState.ACTIVE
     append_event(session, dataset, label, kind, actor)
     rules = DatasetSpec.model_validate(dataset.spec)
-    others = labels.replaceable(session, label)
     for earlier in others:
         same = earlier.layer == label.layer or (_several(rules) == 1 and earlier.layer >= 0 <= label.layer)
         if same and earlier.kind == label.kind and not _of_other_names(earlier, label):
@@ -99,15 +97,14 @@ def append_event(session: Session, dataset: Dataset, label: Label, kind: str, ac
     # The data set's row is held, so these numbers are the order of commits: a round takes all up to one of them.
     dataset.label_seq += 1
     label.seq = dataset.label_seq
-    session.flush()  # the event names the label's row
-    session.add(LabelEvent(dataset_id=dataset.id, seq=dataset.label_seq, kind=kind, label_id=label.id, actor=actor))
+    named = {"label": label, "label_id": label.id}  # who reads the event before it is written goes by the id
+    session.add(LabelEvent(dataset_id=dataset.id, seq=dataset.label_seq, kind=kind, actor=actor, **named))
 
 
 def point_tag(session: Session, label: Label, tag: str) -> None:
     """Let a tag of the image point to this label."""
     session.flush()
-    points = _POINT_POSTGRESQL if session.get_bind().dialect.name != "sqlite" else _POINT_SQLITE
-    session.execute(points, {"image_id": label.image_id, "tag": tag, "label_id": label.id})
+    session.execute(_POINT(session), {"image_id": label.image_id, "tag": tag, "label_id": label.id})
 
 
 def _comes_back(known: Label, notice: CheckedNotice) -> bool:

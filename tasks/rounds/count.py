@@ -18,7 +18,7 @@ from infra.adapters.catalog import jobs, labels, outbox
 from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, Job, Label, Lease, PendingImage
 from infra.adapters.catalog.tables.base import now
-from infra.adapters.catalog.upsert import insert
+from infra.adapters.catalog.upsert import prepared
 from tasks.labels.checked import CheckedNotice, NoticeKind
 from tasks.labels.choose import OCCUPIES, about, people_s
 from tasks.labels.intake import take_in, take_out
@@ -40,9 +40,16 @@ __all__ = [
 
 _NAMES = select(Experiment.labels).where(Experiment.id == bindparam("experiment"))
 _HELD = select(Dataset).where(Dataset.id == bindparam("dataset"))
-_END_LEASE = delete(Lease).where(
-    Lease.dataset_id == bindparam("dataset"), Lease.image_id == bindparam("image"), Lease.holder == bindparam("person")
+_END_LEASE = (
+    delete(Lease)
+    .where(
+        Lease.dataset_id == bindparam("dataset"),
+        Lease.image_id == bindparam("image"),
+        Lease.holder == bindparam("person"),
+    )
+    .execution_options(synchronize_session=False)
 )
+_ADD_PENDING = prepared(PendingImage, lambda row: row.on_conflict_do_nothing().returning(row.table.c.image_id))
 _OUT = "No image is left to label"
 
 
@@ -107,14 +114,15 @@ def count_image(session: Session, dataset: Dataset, loops: Sequence[Job], image_
     rules = DatasetSpec.model_validate(dataset.spec)
     said = labels.occupying(session, image_id)
     active = [label for label in said if label.state == LabelState.ACTIVE and label.kind == "mask"]
-    for loop in loops:
-        names = session.scalars(_NAMES, {"experiment": loop.experiment_id}).one()
-        complete = bool(people_s(about(active, names), rules))
-        if complete and new:
-            add_pending(session, loop, image_id)
-        elif not complete:
-            _drop_pending(session, loop, image_id)
-    settle_room(session, image_id, rules.annotators_per_image, said)
+    with session.no_autoflush:  # nothing that is asked here is changed here: what is changed is written once, after it
+        for loop in loops:
+            names = session.scalars(_NAMES, {"experiment": loop.experiment_id}).one()
+            complete = bool(people_s(about(active, names), rules))
+            if complete and new:
+                add_pending(session, loop, image_id)
+            elif not complete:
+                _drop_pending(session, loop, image_id)
+        settle_room(session, image_id, rules.annotators_per_image, said)
 
 
 def take_out_label(session: Session, dataset: Dataset, loops: Sequence[Job], label: Label, actor: str) -> bool:
@@ -166,8 +174,8 @@ def open_round_if_due(session: Session, loop: Job, *, at_least: int | None = Non
 def add_pending(session: Session, loop: Job, image_id: int) -> None:
     """Count an image towards the loop's next round, once."""
     # `pending` counts rows that were really made, so a label that is updated counts its image once.
-    statement = insert(session, PendingImage).values(job_id=loop.id, image_id=image_id).on_conflict_do_nothing()
-    loop.pending += len(session.execute(statement.returning(PendingImage.image_id)).all())
+    made = session.execute(_ADD_PENDING(session), {"job_id": loop.id, "image_id": image_id})
+    loop.pending += len(made.all())
 
 
 def _take_out(session: Session, dataset: Dataset, loops: Sequence[Job], notice: CheckedNotice, actor: str) -> int:

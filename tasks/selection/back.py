@@ -1,6 +1,6 @@
 """What a reviewer sent back goes to its author first; when their lease of it ends it is open to all."""
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from configs.states import LabelState
@@ -9,6 +9,17 @@ from tasks.labels.choose import spoken_of
 from tasks.selection.leases import take
 from tasks.selection.room import has_room, settle_room
 from tasks.selection.said import annotators_of
+
+_SENT_BACK = (
+    select(Label)
+    .where(
+        Label.dataset_id == bindparam("dataset"),
+        Label.state == LabelState.SENT_BACK,
+        Label.author == bindparam("holder"),
+        Label.handed_back.is_(False),
+    )
+    .order_by(Label.seq)
+)
 
 
 def give_back(session: Session, label: Label, lease_s: float) -> None:
@@ -25,14 +36,9 @@ def take_back(session: Session, dataset_id: str, holder: str, lease_s: float) ->
 
     An image that somebody else took meanwhile is theirs.
     """
-    query = select(Label).where(
-        Label.dataset_id == dataset_id,
-        Label.state == LabelState.SENT_BACK,
-        Label.author == holder,
-        Label.handed_back.is_(False),
-    )
-    annotators = annotators_of(session, dataset_id)
-    for label in session.scalars(query.order_by(Label.seq)):
+    waiting = session.scalars(_SENT_BACK, {"dataset": dataset_id, "holder": holder}).all()
+    annotators = annotators_of(session, dataset_id) if waiting else 1
+    for label in waiting:
         label.handed_back = True
         image = session.get_one(Image, label.image_id)
         own = (Lease.dataset_id == dataset_id, Lease.image_id == image.id, Lease.holder == holder)

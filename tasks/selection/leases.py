@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from infra.adapters.catalog.tables import Image, Label, Lease
 from infra.adapters.catalog.tables.base import now
-from infra.adapters.catalog.upsert import insert
+from infra.adapters.catalog.upsert import prepared
 from tasks.labels.choose import OCCUPIES
 from tasks.selection.room import has_room, settle_room
 from tasks.selection.said import ANY, annotators_of
@@ -26,6 +26,13 @@ _SHORTEN = (
 _RECLAIM = (
     delete(Lease).where(Lease.dataset_id == bindparam("dataset"), Lease.until < now()).returning(Lease.image_id)
 ).execution_options(synchronize_session=False)
+_TAKE = prepared(Lease, lambda row: row.values(until=_LONGEST).on_conflict_do_nothing().returning(row.table.c.image_id))
+_SURPLUS = (
+    select(Lease.image_id)
+    .where(Lease.dataset_id == bindparam("dataset"), Lease.holder == bindparam("holder"))
+    .order_by(Lease.until.desc(), Lease.image_id)
+    .offset(bindparam("most"))
+)
 TOUCHED_EVERY_S = 30.0
 
 
@@ -48,7 +55,6 @@ def take(
     was_open = image.open
     # Closed for whoever lost, too, for somebody has it: left open it would be met again and again.
     image.open = annotators > 1 and bool(has_room(session, image, annotators))
-    session.flush()
     if annotators > 1 or not was_open:
         settle_unspoken(session, image.dataset_id, [image.id], annotators)
     return taken
@@ -57,8 +63,8 @@ def take(
 def _insert(session: Session, image: Image, layer: int, holder: str, lease_s: float, names: frozenset[str]) -> bool:
     values = {"dataset_id": image.dataset_id, "image_id": image.id, "layer": layer, "holder": holder}
     # The primary key decides who was first, whatever both had read before.
-    lease = insert(session, Lease).values(**values, names=sorted(names), until=now() + lease_s)
-    return session.execute(lease.on_conflict_do_nothing().returning(Lease.image_id)).first() is not None
+    lease = {**values, "names": sorted(names), "lease_s": lease_s}
+    return session.execute(_TAKE(session), lease).first() is not None
 
 
 def touch_lease(session: Session, dataset_id: str, image_id: int, holder: str, lease_s: float) -> None:
@@ -84,10 +90,9 @@ def end_leases(session: Session, image: Image) -> None:
 
 def keep_newest(session: Session, dataset_id: str, holder: str, most: int) -> int:
     """Give back the images that a holder of more than *most* touched longest ago; return how many."""
-    mine = and_(Lease.dataset_id == dataset_id, Lease.holder == holder)
-    surplus = select(Lease.image_id).where(mine).order_by(Lease.until.desc(), Lease.image_id).offset(most)
-    images = session.scalars(surplus).all()
+    images = session.scalars(_SURPLUS, {"dataset": dataset_id, "holder": holder, "most": most}).all()
     if images:
+        mine = and_(Lease.dataset_id == dataset_id, Lease.holder == holder)
         session.execute(delete(Lease).where(mine, Lease.image_id.in_(images)))
         reopen(session, images)
     return len(images)

@@ -7,7 +7,7 @@ Free are the images of which nothing is said at all, and those of which nothing 
 (`unspoken`): two look-ups in the same order, of which the first in that order is given.
 """
 
-from sqlalchemy import ColumnElement, Select, exists, select
+from sqlalchemy import ColumnElement, Select, bindparam, exists, select
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
@@ -23,6 +23,13 @@ from tasks.selection.unspoken import ask_in, look_back, vocabulary_of
 
 TRIES = 20
 SHARE_WHEN_OUT = 1000
+_ANNOTATED = (
+    select(Experiment)
+    .join(Job, Job.experiment_id == Experiment.id)
+    .where(Job.dataset_id == bindparam("dataset"), Job.action == "annotation", Job.status == JobStatus.RUNNING)
+    .order_by(Job.created_at.desc())
+    .limit(1)
+)
 
 
 def next_image(
@@ -141,11 +148,4 @@ def upcoming(
 def _experiment(session: Session, dataset_id: str, experiment_id: str | None) -> Experiment | None:
     if experiment_id is not None:
         return session.get(Experiment, experiment_id)
-    query = (
-        select(Experiment)
-        .join(Job, Job.experiment_id == Experiment.id)
-        .where(Job.dataset_id == dataset_id, Job.action == "annotation", Job.status == JobStatus.RUNNING)
-        .order_by(Job.created_at.desc())
-        .limit(1)
-    )
-    return session.scalar(query)
+    return session.scalar(_ANNOTATED, {"dataset": dataset_id})

@@ -34,7 +34,6 @@ def settle_room(session: Session, image_id: int, annotators: int, labels: Sequen
     image = session.get(Image, image_id)
     if image is None:
         return
-    session.flush()
     if labels is None:
         said = said_of(session, [image_id])[image_id]
     else:
@@ -44,7 +43,6 @@ def settle_room(session: Session, image_id: int, annotators: int, labels: Sequen
         _drop_scores(session, image_id, said, annotators)
     leased = _leased(session, image, said, annotators, full=full)
     image.open = not image.skipped_reason and bool(free_layers(said, leased, annotators))
-    session.flush()
     settle_one(session, image, said, leased, annotators)
 
 

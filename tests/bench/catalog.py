@@ -35,12 +35,12 @@ from tasks.rounds.count import notify
 from tasks.selection.next_image import next_image
 from tasks.selection.unspoken import ask_in, look_back
 from tests.bench.frame import Bench, Row, at_least, at_most, percentile
-from tests.bench.many import add_images, add_jobs, add_labels
+from tests.bench.many import add_images, add_jobs, add_labels, skip_images
 from tests.builders import BUNDLE, ORG, World, build, notice, second_experiment, start_loop
 from tests.runs_in_memory import RunsInMemory
 
 SIZES = (1_000, 100_000, 1_000_000)
-LABELLED = 10  # of every hundred images
+LABELLED, SKIPPED = 10, 1  # of every hundred images
 EXPERIMENTS, JOBS = 20, 10_000
 ANNOTATORS, CALLS, PAUSE_S = 8, 200, 0.08
 MOST_MS, MOST_LATE_MS, LEAST_PER_S, MOST_NEXT_MS, MOST_PAGE_MS, FLAT = 10, 60, 200, 20, 50, 1.5
@@ -71,10 +71,12 @@ def _fill(folder: Path, size: int) -> _Filled:
     catalog.migrate()
     world = build(catalog, images=1)
     made = add_images(catalog, world.dataset, size)
-    add_labels(catalog, world.dataset, made[: size * LABELLED // 100])
+    labelled, skipped = size * LABELLED // 100, size * SKIPPED // 100
+    add_labels(catalog, world.dataset, made[:labelled])
+    skip_images(catalog, made[-skipped:])
     start_loop(catalog, world, round_size=100_000)
     _look_back(catalog, world)
-    return _Filled(catalog, world, made[size * LABELLED // 100 :])
+    return _Filled(catalog, world, made[labelled:-skipped])
 
 
 def _look_back(catalog: Catalog, world: World) -> None:

@@ -37,6 +37,14 @@ def add_images(catalog: Catalog, dataset_id: str, count: int) -> list[int]:
     return list(range(before + 1, before + 1 + count))
 
 
+def skip_images(catalog: Catalog, images: list[int]) -> None:
+    """Take these images out, as the system does with what it cannot read; their ids follow each other."""
+    image = _table("image")
+    out = update(image).where(image.c.id.between(images[0], images[-1]))
+    with catalog.write() as session:
+        session.connection().execute(out.values(open=False, skipped_reason="unreadable: cut off", skipped_by="system"))
+
+
 def add_labels(catalog: Catalog, dataset_id: str, images: list[int]) -> None:
     """Add an active label of the liver to each of these images, whose ids follow each other."""
     image, dataset = _table("image"), _table("dataset")

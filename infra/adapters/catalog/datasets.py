@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
 from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Dataset, Experiment, ExperimentDataset
+
+_MINE = select(Dataset).where(
+    Dataset.id == bindparam("dataset"), Dataset.org == bindparam("org"), Dataset.deleted_at.is_(None)
+)
 
 
 def get(session: Session, org: str, dataset_id: str, *, for_change: bool = False) -> Dataset:
@@ -16,8 +20,8 @@ def get(session: Session, org: str, dataset_id: str, *, for_change: bool = False
     Raises:
         NotFoundError: If the organisation has none of this id, or it was deleted.
     """
-    query = select(Dataset).where(Dataset.id == dataset_id, Dataset.org == org, Dataset.deleted_at.is_(None))
-    dataset = session.scalar(lock(session, query) if for_change else query)
+    mine = {"dataset": dataset_id, "org": org}
+    dataset = session.scalar(lock(session, _MINE) if for_change else _MINE, mine)
     if dataset is None:
         raise NotFoundError("dataset", dataset_id)
     return dataset

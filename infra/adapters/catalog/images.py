@@ -1,10 +1,12 @@
 """Questions about images."""
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
 from infra.adapters.catalog.tables import Image
+
+_OF_KEY = select(Image).where(Image.dataset_id == bindparam("dataset"), Image.key == bindparam("key"))
 
 
 def get(session: Session, image_id: int) -> Image:
@@ -33,4 +35,4 @@ def by_key(session: Session, dataset_id: str, key: str) -> Image:
 
 def find(session: Session, dataset_id: str, key: str) -> Image | None:
     """Return one image by the id that callers use; None if the data set has no such image."""
-    return session.scalar(select(Image).where(Image.dataset_id == dataset_id, Image.key == key))
+    return session.scalar(_OF_KEY, {"dataset": dataset_id, "key": key})

@@ -30,6 +30,19 @@ _OCCUPYING = (
     select(Label).where(Label.image_id == bindparam("image"), Label.state.in_(OCCUPIES)).order_by(Label.seq.desc())
 )
 
+_NAMED = (
+    select(Label)
+    .where(Label.dataset_id == bindparam("dataset"), Label.store_key == bindparam("name"))
+    .order_by(Label.seq.desc(), Label.version.desc())
+    .limit(1)
+)
+_STORED = (
+    select(Label)
+    .where(Label.image_id == bindparam("image"), Label.store_key == bindparam("store_key"))
+    .order_by(Label.seq.desc())
+    .limit(1)
+)
+
 
 def find(session: Session, dataset_id: str, image_id: int, store_key: str, fingerprint: str) -> Label | None:
     """Return the label with exactly this content; this is what makes a notification count once."""
@@ -47,8 +60,7 @@ def named(session: Session, dataset_id: str, name: str) -> Label | None:
     by_id = session.get(Label, name.removeprefix("home/"))
     if by_id is not None and by_id.dataset_id == dataset_id:
         return by_id
-    query = select(Label).where(Label.dataset_id == dataset_id, Label.store_key == name)
-    return session.scalar(query.order_by(Label.seq.desc(), Label.version.desc()).limit(1))
+    return session.scalar(_NAMED, {"dataset": dataset_id, "name": name})
 
 
 def replaceable(session: Session, label: Label) -> Sequence[Label]:
@@ -75,8 +87,7 @@ def active_masks(session: Session, image_id: int) -> Sequence[Label]:
 
 def by_store_key(session: Session, image_id: int, store_key: str) -> Label | None:
     """Return the newest version of a label that an image has under this id."""
-    query = select(Label).where(Label.image_id == image_id, Label.store_key == store_key)
-    return session.scalar(query.order_by(Label.seq.desc()).limit(1))
+    return session.scalar(_STORED, {"image": image_id, "store_key": store_key})
 
 
 def active_up_to(session: Session, dataset_id: str, to_seq: int) -> Sequence[Row[tuple[Label, Image]]]:

@@ -8,13 +8,14 @@ import pytest
 from sqlalchemy import event, insert
 from sqlalchemy.orm import Session
 
-from infra.adapters.catalog import experiments
+from infra.adapters.catalog import experiments, labels
 from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Candidate, Experiment
 from tasks.rounds.count import notify
 from tasks.selection.next_image import next_image
+from tasks.selection.skip import skipped
 from tasks.selection.unscored import Unscored
-from tests.bench.many import add_images, add_jobs, add_labels
+from tests.bench.many import add_images, add_jobs, add_labels, skip_images
 from tests.builders import BUNDLE, ORG, World, build, notice, second_experiment, start_loop
 
 SMALL, LARGE = 2_500, 10_000
@@ -33,7 +34,8 @@ class Filled:
         self.other = second_experiment(catalog, self.world, {"1": "spleen"})
         start_loop(catalog, self.world, round_size=100_000)
         add_jobs(catalog, self.world.experiment, self.world.dataset, images // 10, org=ORG, bundle_id=BUNDLE)
-        self.free = made[images // 10 :]
+        skip_images(catalog, made[-images // 20 :])
+        self.free = made[images // 10 : -images // 20]
         with catalog.write() as session:
             shared = {"dataset_id": self.world.dataset, "version_id": self.world.version, "method": "entropy"}
             shared["experiment_id"] = self.world.experiment
@@ -76,6 +78,16 @@ def _jobs(on: Filled, _: int) -> None:
         experiments.trainings(session, on.world.experiment, 20)
 
 
+def _named(on: Filled, number: int) -> None:
+    with on.catalog.read() as session:
+        labels.named(session, on.world.dataset, f"new-{number}")
+
+
+def _skipped(on: Filled, _: int) -> None:
+    with on.catalog.read() as session:
+        skipped(session, on.world.dataset, limit=20)
+
+
 def _to_score(on: Filled, _: int) -> None:
     with on.catalog.read() as session:
         experiment = session.get_one(Experiment, on.world.experiment)
@@ -89,6 +101,8 @@ ASKED: dict[str, Callable[[Filled, int], None]] = {
     "random, labelled by others": _next(lambda on: on.other, "random"),
     "first, labelled by others": _next(lambda on: on.other, "first"),
     "notify": _notify,
+    "a label by its id in the store": _named,
+    "skipped images": _skipped,
     "newest jobs": _jobs,
     "to score": _to_score,
 }

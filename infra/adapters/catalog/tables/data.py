@@ -3,7 +3,7 @@
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from configs.states import LabelState
 from infra.adapters.catalog.tables.base import HASH, ID, NAME, STATE, Base, new_id, now
@@ -55,6 +55,7 @@ class Image(Base):
             sqlite_where=_SKIPPED,
             postgresql_where=_SKIPPED,
         ),
+        Index("ix_image_out", "dataset_id", "key", sqlite_where=_SKIPPED, postgresql_where=_SKIPPED),
     )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -88,7 +89,7 @@ class Label(Base):
 
     __tablename__ = "label"
     __table_args__ = (
-        UniqueConstraint("dataset_id", "image_id", "store_key", "fingerprint"),
+        UniqueConstraint("dataset_id", "store_key", "image_id", "fingerprint"),  # a label is also found by its id alone
         Index("ix_label_active", "dataset_id", "state", "seq", "image_id"),
         Index("ix_label_newest", "dataset_id", "created_at"),
         Index("ix_label_uploads", "dataset_id", sqlite_where=_UPLOADS, postgresql_where=_UPLOADS),
@@ -139,7 +140,7 @@ class LabelTag(Base):
 
 
 class LabelEvent(Base):
-    """Something happened to a label; the numbers are the commit order."""
+    """Something happened to a label; the numbers are the commit order. By `label`, its row is written first."""
 
     __tablename__ = "label_event"
 
@@ -149,6 +150,7 @@ class LabelEvent(Base):
     label_id: Mapped[str] = mapped_column(ForeignKey("label.id"))
     actor: Mapped[str] = mapped_column(NAME, default="")
     at: Mapped[float] = mapped_column(default=now())
+    label: Mapped[Label] = relationship(lazy="raise")
 
 
 class Lease(Base):

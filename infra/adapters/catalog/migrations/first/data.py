@@ -63,6 +63,7 @@ def _image() -> None:
         sqlite_where=skipped,
         postgresql_where=skipped,
     )
+    op.create_index("ix_image_out", "image", ["dataset_id", "key"], sqlite_where=skipped, postgresql_where=skipped)
     op.create_index("ix_image_next", "image", ["dataset_id", "open", "shuffle"])
 
 
@@ -115,10 +116,10 @@ def _label() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_label"),
         sa.UniqueConstraint(
             "dataset_id",
-            "image_id",
             "store_key",
+            "image_id",
             "fingerprint",
-            name="uq_label_dataset_id_image_id_store_key_fingerprint",
+            name="uq_label_dataset_id_store_key_image_id_fingerprint",
         ),
     )
     op.create_index("ix_label_active", "label", ["dataset_id", "state", "seq", "image_id"])
