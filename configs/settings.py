@@ -50,7 +50,9 @@ class Settings(BaseSettings):
 
     prefect_api_url: str = ""
     prefect_auth: SecretStr | None = None
-    mlflow_tracking_uri: str = ""
+    mlflow_tracking_uri: str = Field(
+        default="", description="MLflow's address; default: ours, which `up` starts; off: nothing is written to one."
+    )
     prefect_ui_url: str = Field(default="", description="Prefect's pages elsewhere; default: ours, at /prefect/.")
     mlflow_ui_url: str = Field(default="", description="MLflow's pages elsewhere; default: ours, at /mlflow/.")
     public_url: str = Field(
@@ -145,6 +147,11 @@ class Settings(BaseSettings):
         if self.warm_flows == "off":
             return None
         return Path(self.warm_flows).absolute() if self.warm_flows else self.home / "run" / "flows.sock"
+
+    @property
+    def tracking_url(self) -> str:
+        """Where MLflow is; nothing where none is told."""
+        return "" if self.mlflow_tracking_uri == "off" else self.mlflow_tracking_uri
 
     @property
     def single_machine(self) -> bool:

@@ -19,6 +19,7 @@ from infra.adapters.compute.process import ProcessHosts
 from infra.adapters.images.objects.place import Endpoints
 from infra.adapters.images.objects.stores import ObjectStores
 from infra.adapters.orchestration.base import Orchestrator
+from infra.adapters.orchestration.prefect import PrefectOrchestrator
 from infra.adapters.security.egress import EgressPolicy
 from infra.adapters.security.redact import Redactor, guard_all
 from infra.adapters.security.vault import Vault
@@ -57,18 +58,14 @@ class Parts:
     @cached_property
     def orchestrator(self) -> Orchestrator:
         """Prefect."""
-        if self._orchestrator is not None:
-            return self._orchestrator
-        from infra.adapters.orchestration.prefect import PrefectOrchestrator  # noqa: PLC0415 - takes a second to import
-
-        return PrefectOrchestrator(self.settings.prefect_api_url, self.settings.prefect_auth)
+        return self._orchestrator or PrefectOrchestrator(self.settings.prefect_api_url, self.settings.prefect_auth)
 
     @cached_property
     def tracking(self) -> Tracking:
         """MLflow."""
         from infra.adapters.tracking.mlflow import MlflowTracking  # noqa: PLC0415 - takes a second to import
 
-        return MlflowTracking(self.settings.mlflow_tracking_uri)
+        return MlflowTracking(self.settings.tracking_url)
 
     def tracking_at(self, uri: str) -> Tracking:
         """Return somebody else's MLflow, called where the egress policy allows, without credentials of ours."""

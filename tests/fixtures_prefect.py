@@ -64,7 +64,7 @@ class PrefectServer:
         secret = self.auth.get_secret_value()
         environment = worker_environment(os.environ, home=self.home, url=self.url, auth=secret, root=root)
         log = self.home / f"worker-{pool}.log"
-        process = _start(worker_command(pool), {**environment, **settings}, root, log)
+        process = _start(worker_command([pool]), {**environment, **settings}, root, log)
         try:
             yield process
         finally:

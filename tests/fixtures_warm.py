@@ -10,8 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from infra.adapters.compute.cage import probe
-from infra.adapters.compute.process import ROOT
-from infra.adapters.compute.processes import warm_command, warm_environment
+from infra.adapters.compute.processes import ROOT, warm_command, warm_environment
 from tests.processes import end, wait_until
 
 SETTING = "TEACHBACK_WARM_HOST"

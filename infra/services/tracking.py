@@ -18,7 +18,7 @@ def rebuild(parts: Parts, caller: Caller) -> int:
         InvalidRequestError: If this installation has no MLflow.
     """
     allow(caller, Right.RUN_JOBS)
-    if not parts.settings.mlflow_tracking_uri:
+    if not parts.settings.tracking_url:
         raise InvalidRequestError("This installation has no MLflow to write to: set TEACHBACK_MLFLOW_TRACKING_URI")
     with parts.catalog.write() as session:
         count = tell_all_again(session, caller.org)

@@ -31,7 +31,7 @@ def track(parts: Parts, entry: Entry) -> None:
     Raises:
         TrackingError: If MLflow cannot be reached, or refuses.
     """
-    if not parts.settings.mlflow_tracking_uri:
+    if not parts.settings.tracking_url:
         return
     with parts.catalog.read() as session:
         job = session.get(Job, entry.ref)

@@ -14,7 +14,7 @@ ALIASES_EVERY_S = 60.0
 
 def aliases_moved(parts: Parts) -> int:
     """Once a minute, have aliases rewritten that name another version in MLflow than in the catalog."""
-    if not parts.settings.mlflow_tracking_uri:
+    if not parts.settings.tracking_url:
         return 0
     with parts.catalog.write() as session:
         waits = outbox.waiting(session, OutboxKind.TRACKING)  # MLflow is away, or will be told anyway
@@ -50,7 +50,7 @@ class Back:
 
     def check(self, parts: Parts) -> int:
         """Make what waits for MLflow due now, once, when it answers after it did not."""
-        if not parts.settings.mlflow_tracking_uri:
+        if not parts.settings.tracking_url:
             return 0
         with parts.catalog.read() as session:
             if not outbox.waiting(session, OutboxKind.TRACKING):

@@ -58,7 +58,7 @@ def recount(parts: Parts) -> int:
 
 def metrics_behind(parts: Parts) -> int:
     """Have MLflow told what running rounds said since it was last told."""
-    if not parts.settings.mlflow_tracking_uri:
+    if not parts.settings.tracking_url:
         return 0
     with parts.catalog.write() as session:
         if not loops.is_time(session, "metrics", METRICS_EVERY_S):

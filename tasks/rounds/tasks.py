@@ -14,6 +14,7 @@ from configs.errors import SupersededError, TaskFailedError, TeachbackError, Ups
 from configs.settings import Settings
 from configs.specs.annotation import PublishPolicy
 from configs.specs.train import TrainSpec
+from infra.adapters.cache.scratch import use_scratch
 from infra.wiring import Parts, open_parts
 from tasks.rounds import adopt as adopting
 from tasks.rounds import attempts, decide, evaluate, finish, gather, report, tidy, train, work
@@ -25,8 +26,11 @@ log = logging.getLogger(__name__)
 
 @lru_cache(maxsize=1)
 def parts() -> Parts:
-    """Open this flow process's adapters, once."""
-    return open_parts(Settings())
+    """Open this flow process's adapters, once; what is temporary goes into the home, as other processes' does."""
+    settings = Settings()
+    opened = open_parts(settings)
+    use_scratch(settings.home / "work" / "tmp")
+    return opened
 
 
 def adopt(

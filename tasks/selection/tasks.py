@@ -7,10 +7,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from configs.errors import TaskFailedError, TeachbackError, UpstreamError
-from configs.settings import Settings
 from configs.specs.score import ScoringMethod
-from infra.wiring import open_parts
 from tasks.rounds.failures import in_our_words
+from tasks.rounds.tasks import parts
 from tasks.rounds.work import Claim, open_work
 from tasks.selection.refresh import refresh_scores
 from tasks.selection.refresh_all import Refreshed, refresh_all
@@ -21,11 +20,10 @@ log = logging.getLogger(__name__)
 @task(name="refresh-scores", cache_policy=NO_CACHE)
 def refresh_strategy_scores(held: Claim) -> None:
     """Score unlabelled images with the published model; the round is done, so a failure here only is a warning."""
-    parts = open_parts(Settings())
     try:
-        with in_our_words(parts, held):
-            work = open_work(parts, held)
-            refresh_scores(parts, work.experiment_id, work.dataset_id)
+        with in_our_words(parts(), held):
+            work = open_work(parts(), held)
+            refresh_scores(parts(), work.experiment_id, work.dataset_id)
     except TeachbackError as error:
         log.warning("scores were not refreshed after job %s: %s", held.job_id, error)
 
@@ -33,7 +31,7 @@ def refresh_strategy_scores(held: Claim) -> None:
 @task(name="score", cache_policy=NO_CACHE)
 def refresh_all_scores(experiment: str, method: ScoringMethod | None) -> list[Refreshed]:
     """Score unlabelled images of one experiment or of all, with what each has published."""
-    return refresh_all(open_parts(Settings()), experiment, method)
+    return refresh_all(parts(), experiment, method)
 
 
 @task(name="report", cache_policy=NO_CACHE)
@@ -46,8 +44,7 @@ def report_scores(done: list[Refreshed]) -> None:
     scored = sum(each.scored for each in done)
     rows = [each.model_dump() for each in done]
     try:
-        orchestrator = open_parts(Settings()).orchestrator
-        orchestrator.table("refresh-scores", rows, f"{scored} images were scored.", str(flow_run.get_id()))
+        parts().orchestrator.table("refresh-scores", rows, f"{scored} images were scored.", str(flow_run.get_id()))
     except UpstreamError:
         log.warning("the table could not be shown in Prefect")
     failed = [each for each in done if each.error]

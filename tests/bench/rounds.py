@@ -226,7 +226,7 @@ class _Clinic:
 
     def _prefect_states(self, run: str) -> dict[str, float]:
         """Return when a run entered each of its states."""
-        found = self.installation.environment("prefect", "worker", "rounds")
+        found = self.installation.environment("infra.adapters.orchestration.worker")
         user, _, word = found["PREFECT_API_AUTH_STRING"].partition(":")
         with httpx.Client(base_url=found["PREFECT_API_URL"], auth=(user, word), timeout=120) as prefect:
             reply = prefect.get("/flow_run_states/", params={"flow_run_id": run})

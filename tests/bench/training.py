@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from configs.wire.host import Case
-from infra.adapters.compute.process import ROOT
+from infra.adapters.compute.processes import ROOT
 from tasks.images.sample.write import write_cases
 from tests.bench.frame import Bench, Row, at_least, at_most, reported
 

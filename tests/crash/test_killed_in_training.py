@@ -10,7 +10,7 @@ from tests.processes import wait_until
 
 pytestmark = pytest.mark.slow
 WARM = "infra.adapters.orchestration.warm"
-WORKER = ("worker", "start", "--pool", "rounds")
+WORKER = ("infra.adapters.orchestration.worker", "rounds")
 
 
 def test_a_round_whose_flow_is_killed_goes_on_from_its_checkpoint_and_is_published_once(ward: Ward) -> None:

@@ -13,7 +13,7 @@ from tests.fixtures_installation import ROOT, UP, House, of_home
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.slow
-WORKER = ("worker", "start", "--pool", "rounds")
+WORKER = ("infra.adapters.orchestration.worker", "rounds")
 
 
 def test_up_gets_ready_mends_itself_and_leaves_no_process(house: House) -> None:

@@ -250,7 +250,7 @@ def _faults(hospital: Hospital) -> list[tuple[str, Callable[[], None]]]:
         ("image folder away for a minute", lambda: _folder_away(hospital.folder / "images")),
         ("realtime server killed", kill("infra.doors.realtime")),
         ("MLflow does not answer for a minute", away(*mlflow)),
-        ("worker and its flow killed", kill("worker", "rounds")),
+        ("worker and its flow killed", kill("infra.adapters.orchestration.worker")),
         ("bundle hosts killed", kill("tasks.compute")),
         ("Prefect does not answer for a minute", away(*prefect)),
     ]

@@ -18,8 +18,7 @@ from infra.adapters.compute.bounds import Disk, machine_mib
 from infra.adapters.compute.cage import View, binds, probe, wrap
 from infra.adapters.compute.children import Child, StartedChild
 from infra.adapters.compute.conversation import HostProcess
-
-ROOT = Path(__file__).resolve().parents[3]
+from infra.adapters.compute.processes import ROOT
 
 _log = logging.getLogger(__name__)
 

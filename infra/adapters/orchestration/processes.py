@@ -6,7 +6,7 @@ could start flows), and no telemetry, neither the server's nor the client's.
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 POLL_S = 0.5
@@ -47,9 +47,9 @@ def server_environment(base: Mapping[str, str], *, home: Path, port: int, auth: 
     }
 
 
-def worker_command(pool: str) -> list[str]:
-    """Return the command of a worker that runs *pool*'s flow runs as processes of this machine."""
-    return [sys.executable, "-m", "prefect", "worker", "start", "--type", "process", "--pool", pool]
+def worker_command(pools: Sequence[str]) -> list[str]:
+    """Return the command of a worker that runs the flow runs of *pools* as processes of this machine."""
+    return [sys.executable, "-m", "infra.adapters.orchestration.worker", *pools]
 
 
 def warm_command(address: Path) -> list[str]:

@@ -135,7 +135,7 @@ def _parts(settings: Settings) -> Iterator[Finding]:
     addresses = {
         "API": f"{api_address(settings.host, ports.api)}/api/v1/health" if pid else "",
         "Prefect": f"{embedded.prefect_api_url}/health" if embedded.prefect_api_url else "",
-        "MLflow": f"{embedded.mlflow_tracking_uri}/health" if embedded.mlflow_tracking_uri else "",
+        "MLflow": f"{embedded.tracking_url}/health" if embedded.tracking_url else "",
     }
     for name, url in addresses.items():
         if url:

@@ -23,8 +23,7 @@ _NAMES = {
     "mlflow": "MLflow server",
     "catalog": "catalog",
     "deployments": "Prefect deployments",
-    "worker-rounds": "worker of the rounds",
-    "worker-realtime": "worker of the realtime slots",
+    "worker": "worker of rounds and realtime slots",
     "api": "HTTP API",
 }
 

@@ -1,6 +1,6 @@
-"""`teachback worker POOL`: a Prefect worker of this installation, once this machine is seen to have the vault's keys.
+"""`teachback worker POOL...`: a Prefect worker of this installation, once this machine has shown the vault's keys.
 
-`python -m infra.doors.cli.worker POOL` is what `teachback up` runs, with everything in its environment.
+`python -m infra.doors.cli.worker POOL...` is what `teachback up` runs, with everything in its environment.
 """
 
 import os
@@ -23,7 +23,8 @@ app = noun("Run rounds or realtime slots on this machine, for an installation wh
 
 @app.command()
 def worker(
-    pool: Annotated[str, typer.Argument(metavar="POOL", help="rounds or realtime.")], home: HomeOption = None
+    pools: Annotated[list[str], typer.Argument(metavar="POOL...", help="rounds, realtime or both.")],
+    home: HomeOption = None,
 ) -> None:
     """Start a worker; it ends when it is told to.
 
@@ -43,7 +44,7 @@ def worker(
         tell(parts)
     finally:
         parts.close()
-    command = prefect.worker_command(pool)
+    command = prefect.worker_command(pools)
     os.execve(command[0], command, _environment(settings))  # noqa: S606 - becomes Prefect's worker, no shell
 
 

@@ -258,3 +258,13 @@ def test_a_server_that_is_down_is_said_and_what_is_elsewhere_is_named(tmp_path: 
         assert (down.status_code, "Prefect does not answer" in down.text) == (502, True)
         assert client.get("/mlflow/").headers["location"] == "https://mlflow.example"
     parts.close()
+
+
+def test_where_nothing_is_written_to_mlflow_its_page_says_so(tmp_path: Path, sqlite_url: str) -> None:
+    parts = Parts(Settings(home=tmp_path / "home", catalog_url=sqlite_url, mlflow_tracking_uri="off"))
+    build(parts.catalog, images=1)
+    with TestClient(create_app(parts, run_loops=False), base_url="http://127.0.0.1:8000") as client:
+        log_in(parts, client, Role.ENGINEER)
+        page = client.get("/mlflow/")
+        assert (page.status_code, "writes to no MLflow" in page.text) == (400, True)
+    parts.close()

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ValidationError
 
-from configs.errors import ForbiddenError, NotFoundError, TrackingError
+from configs.errors import ForbiddenError, InvalidRequestError, NotFoundError, TrackingError
 from configs.settings import Settings
 from infra.doors.api.browser.proxy import Upstream, ask, forward
 from infra.doors.api.browser.session import VisitorDep
@@ -52,8 +52,14 @@ class _RunReply(BaseModel):
 
 
 def upstream(settings: Settings) -> Upstream:
-    """Return the MLflow server that these settings name."""
-    return Upstream("MLflow", settings.mlflow_tracking_uri, PREFIX, lambda path: f"{PREFIX}{path}", {})
+    """Return the MLflow server that these settings name.
+
+    Raises:
+        InvalidRequestError: If they name none.
+    """
+    if not settings.tracking_url:
+        raise InvalidRequestError("This installation writes to no MLflow: set TEACHBACK_MLFLOW_TRACKING_URI")
+    return Upstream("MLflow", settings.tracking_url, PREFIX, lambda path: f"{PREFIX}{path}", {})
 
 
 @router.get(PREFIX)

@@ -39,8 +39,8 @@ def with_embedded(settings: Settings, ports: Ports) -> Settings:
         found["public_url"] = settings.public_url or api_address(settings.host, ports.api)
     if not settings.mlflow_tracking_uri:
         found["mlflow_tracking_uri"] = mlflow.server_url(ports.mlflow)
-    else:
-        found["mlflow_ui_url"] = settings.mlflow_ui_url or settings.mlflow_tracking_uri
+    elif settings.tracking_url:
+        found["mlflow_ui_url"] = settings.mlflow_ui_url or settings.tracking_url
     return settings.model_copy(update=found)
 
 
@@ -63,7 +63,7 @@ def parts_of(settings: Settings, ports: Ports) -> list[Part]:
     parts += [
         Part("catalog", [*python, "infra.doors.cli.prepare"], environment, once=True),
         Part("deployments", [*python, "infra.adapters.orchestration", *starting], worker_environment, once=True),
-        *(_worker(pool, worker_environment) for pool in POOLS),
+        _worker(worker_environment),
         Part(
             "api",
             [*python, "infra.doors.api"],
@@ -124,11 +124,11 @@ def _mlflow(settings: Settings, ports: Ports, environment: dict[str, str]) -> Pa
     )
 
 
-def _worker(pool: str, environment: dict[str, str]) -> Part:
+def _worker(environment: dict[str, str]) -> Part:
     # An idle worker takes 16 s to follow TERM (Prefect 3.8); its flow runs get their time, it gets little.
     return Part(
-        f"worker-{pool}",
-        [sys.executable, "-m", "infra.doors.cli.worker", pool],  # becomes Prefect's, if the vault's keys are here
+        "worker",
+        [sys.executable, "-m", "infra.doors.cli.worker", *POOLS],  # becomes Prefect's, if the vault's keys are here
         environment,
         needs=("deployments",),
         stops=1,
