@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     egress_allow: str = Field(
         default="", description="Comma-separated networks and host patterns that requests may name."
     )
+    bundle_sources: str = Field(
+        default="*.ngc.nvidia.com,huggingface.co",
+        description="Comma-separated patterns of hosts and buckets that an admin may register bundles from.",
+    )
     s3_endpoint: str = Field(
         default="", description="S3 that is not Amazon's, such as https://minio.hospital.example: for s3:// addresses."
     )

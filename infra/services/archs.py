@@ -32,9 +32,9 @@ def check_arch(arch: str) -> None:
     raise InvalidRequestError(f"Invalid network arch {arch!r}: use one of {offered}")
 
 
-def arch_of(bundle_name: str) -> str:
+def arch_of(bundle: Bundle) -> str:
     """Return the architecture under which a bundle is listed."""
-    found = (arch for part, arch in _BY_NAME.items() if part in bundle_name.lower())
+    found = (arch for part, arch in _BY_NAME.items() if part in bundle.name.lower())
     return next(found, "monai_segmentation")
 
 
@@ -42,3 +42,8 @@ def actions_of(bundle: Bundle) -> list[str]:
     """Return what jobs an experiment with this bundle can run: tiers A and B train, C only infers."""
     every = ["inference", "batchinfer"]
     return ["train", "annotation", *every] if bundle.tier in _TRAINABLE else every
+
+
+def reason_of(bundle: Bundle) -> str:
+    """Return why a bundle is of its tier, as examining it found."""
+    return str(bundle.check.get("reason", ""))

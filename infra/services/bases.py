@@ -11,7 +11,6 @@ from infra.adapters.catalog.locks import one_by_one
 from infra.adapters.catalog.tables import Bundle, Experiment
 from infra.adapters.catalog.tables.base import new_id
 from infra.services.archs import arch_of
-from infra.services.callers import Caller, Right, allow
 from infra.services.experiment_requests import ShownExperiment
 from infra.wiring import Parts
 from tasks.bundles.catalog import register
@@ -30,29 +29,27 @@ def register_shipped(parts: Parts) -> list[str]:
     found = []
     for folder in folders:
         try:
-            found.append(_listed(parts, register(parts, folder, by=SYSTEM)))
+            found.append(listed(parts, register(parts, str(folder), by=SYSTEM)))
         except TeachbackError:
             _log.exception("the bundle %s could not be registered", folder.name)
     return found
 
 
-def register_bundle(parts: Parts, caller: Caller, folder: Path) -> str:
-    """Register a bundle of this machine and return its base experiment's id.
-
-    Raises:
-        ForbiddenError: If the caller may not.
-        BundleError: If it is no bundle that works here.
-    """
-    allow(caller, Right.MANAGE_BUNDLES)
-    return _listed(parts, register(parts, folder, by=caller.subject))
-
-
-def _listed(parts: Parts, bundle: Bundle) -> str:
+def listed(parts: Parts, bundle: Bundle) -> str:
+    """Show a bundle as a base experiment for everybody; return that one's id."""
     with parts.catalog.write() as session:
         one_by_one(session, f"base/{bundle.name}/{bundle.version}")
         base = catalog.base_of(session, bundle.name, bundle.version) or _new(session, bundle)
         base.bundle_id, base.labels, base.description = bundle.id, dict(bundle.labels), bundle.description
         return base.id
+
+
+def of_one(session: Session, org: str, bundle: Bundle, *, name: str, arch: str) -> Experiment:
+    """Make the base of one experiment that names its bundle by address: in the organisation alone, and in no list."""
+    base = _new(session, bundle)
+    base.org, base.name, base.arch, base.labels = org, f"base_experiment_{name}", arch, dict(bundle.labels)
+    session.flush()
+    return base
 
 
 def _new(session: Session, bundle: Bundle) -> Experiment:
@@ -61,7 +58,7 @@ def _new(session: Session, bundle: Bundle) -> Experiment:
         org=None,
         base=True,
         name=bundle.name,
-        arch=arch_of(bundle.name),
+        arch=arch_of(bundle),
         bundle_id=bundle.id,
         labels={},
         shown=ShownExperiment(version=bundle.version).model_dump(mode="json"),

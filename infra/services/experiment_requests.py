@@ -58,6 +58,7 @@ class NewExperiment(BaseModel):
     description: str = ""
     arch: str
     base: list[str] = Field(default_factory=list, max_length=2)
+    bundle_url: str = Field(default="", description="Where its bundle comes from, where no base is named.")
     from_job: str | None = Field(default=None, description="Train job of the base whose weights are taken over.")
     datasets: Datasets = Datasets()
     labels: dict[LabelIndex, LabelName] | None = Field(default=None, description="Default: the bundle's own.")

@@ -15,6 +15,8 @@ from infra.adapters.catalog.experiments import Uses
 from infra.adapters.catalog.tables import Bundle, Experiment, Job, ModelVersion
 from infra.adapters.catalog.tables.base import new_id, now
 from infra.services.archs import check_arch
+from infra.services.bases import of_one
+from infra.services.bundles import at_address
 from infra.services.callers import Caller, Right, allow
 from infra.services.experiment_requests import Datasets, ExperimentChange, NewExperiment, ShownExperiment
 from infra.services.listing import Cut, Page, cut
@@ -46,13 +48,19 @@ def create(parts: Parts, caller: Caller, request: NewExperiment) -> ExperimentVi
     """Make an experiment; a realtime one is answered once its servers are ready, or leaves nothing behind.
 
     Raises:
+        BundleError: If the bundle at its `bundle_url` does not work here.
         ForbiddenError: If the caller may not.
         InvalidRequestError: If base, data sets or labels do not fit, the quota is used up, or a server is not ready
             in time.
     """
     allow(caller, Right.MANAGE_EXPERIMENTS)
     check_arch(request.arch)
+    # Outside of the unit: it is fetched and run, which takes seconds or minutes.
+    own = _own_bundle(parts, caller, request)
     with parts.catalog.write() as session:
+        if own is not None:
+            base = of_one(session, caller.org, own, name=request.name, arch=request.arch)
+            request = request.model_copy(update={"base": [base.id]})
         row = _insert(session, caller, request)
         wanted = [
             want(session, row, parts.settings.realtime_quota, replica=replica).id
@@ -146,7 +154,7 @@ def remove(parts: Parts, caller: Caller, experiment_id: str) -> ExperimentView:
     def hidden(session: Session) -> None:
         """Hide the row, held, so that no job starts meanwhile."""
         row = catalog.get(session, caller.org, experiment_id, for_change=True)
-        _refuse_base(row)
+        _refuse_base(row, to_delete=True)
         running = catalog.open_jobs(session, experiment_id)
         if running:
             ids = ", ".join(job.id for job in running)
@@ -218,8 +226,20 @@ def _insert(session: Session, caller: Caller, request: NewExperiment) -> Experim
     return row
 
 
+def _own_bundle(parts: Parts, caller: Caller, request: NewExperiment) -> Bundle | None:
+    """Return the bundle at the request's address, registered; None where it names a base instead."""
+    if request.bundle_url and request.base:
+        raise InvalidRequestError("An experiment has one bundle: give bundle_url or base_experiment, not both")
+    return at_address(parts, caller, request.bundle_url) if request.bundle_url else None
+
+
 def _base(session: Session, org: str, request: NewExperiment) -> tuple[Experiment, ModelVersion | None]:
     """Return the base and, if it is an experiment of the organisation, the version to start from."""
+    if not request.base and request.arch == "monai_custom":
+        raise InvalidRequestError(
+            "Either `bundle_url` or `ngc_path` needs to be defined for MONAI Custom Model: give bundle_url, or a"
+            " base_experiment"
+        )
     if len(request.base) != 1:
         msg = f"base_experiment has to name exactly one experiment, not {len(request.base)}: take a base experiment"
         raise InvalidRequestError(f"{msg} from the list of experiments")
@@ -287,6 +307,9 @@ def _give_up(session: Session, experiment_id: str) -> None:
     row = session.get_one(Experiment, experiment_id)
     _switch_off(session, row)
     row.deleted_at = session.scalar(select(now()))
+    base = session.get(Experiment, row.base_experiment_id) if row.base_experiment_id else None
+    if base is not None and base.base and base.org is not None:
+        base.deleted_at = row.deleted_at
 
 
 def _switch_off(session: Session, row: Experiment) -> list[str]:
@@ -298,8 +321,8 @@ def _switch_off(session: Session, row: Experiment) -> list[str]:
     return [slot.id for slot in wanted]
 
 
-def _refuse_base(row: Experiment) -> None:
-    if row.base:
+def _refuse_base(row: Experiment, *, to_delete: bool = False) -> None:
+    if row.base and (row.org is None or not to_delete):
         raise InvalidRequestError("A base experiment is read-only: make an experiment that names it as its base")
 
 

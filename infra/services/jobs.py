@@ -19,7 +19,7 @@ from infra.adapters.catalog import jobs as job_catalog
 from infra.adapters.catalog.repeats import made_before
 from infra.adapters.catalog.tables import Attempt, Experiment, Job
 from infra.adapters.catalog.tables.base import now
-from infra.services.archs import actions_of
+from infra.services.archs import actions_of, reason_of
 from infra.services.callers import Caller, Right, allow
 from infra.services.listing import Cut, Page
 from infra.wiring import Parts
@@ -263,8 +263,12 @@ def _start(
         if (known := made_before(session)) is not None:
             return known, False
         experiment = catalog.get(session, caller.org, experiment_id)
-        if action not in actions_of(catalog.bundle(session, experiment.bundle_id)):
-            raise InvalidRequestError(f"Action {action!r} is not offered by this experiment: its bundle only infers")
+        bundle = catalog.bundle(session, experiment.bundle_id)
+        if action not in actions_of(bundle):
+            why = reason_of(bundle)
+            raise InvalidRequestError(
+                f"Action {action!r} is not offered by this experiment: its bundle only infers. {why}"
+            )
         job = start(session, experiment)
         job.description = asked.description or job.description
         audit.record(session, caller.org, caller.subject, f"job.{action}", job.id, experiment=experiment_id)

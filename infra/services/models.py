@@ -1,4 +1,4 @@
-"""Model versions and bundles: what there is, and what is served."""
+"""Model versions: what there is, and what is served."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from configs.errors import InvalidRequestError, NotFoundError
 from infra.adapters.catalog import experiments as catalog
-from infra.adapters.catalog.tables import Bundle, Experiment, Job, ModelVersion, Publication
+from infra.adapters.catalog.tables import Experiment, Job, ModelVersion, Publication
 from infra.services.callers import Caller, Right, allow
 from infra.wiring import Parts
 from tasks.delivery.tracking import group_name
@@ -147,10 +147,3 @@ def _experiment_of(session: Session, caller: Caller, version_id: str, experiment
         return catalog.find(session, caller.org, version.experiment_id)
     except NotFoundError:  # another organisation's: not even its experiment's id is told
         raise NotFoundError("model version", version_id) from None
-
-
-def bundles(parts: Parts, caller: Caller) -> Sequence[Bundle]:
-    """Return the registered bundles."""
-    allow(caller, Right.READ)
-    with parts.catalog.read() as session:
-        return catalog.bundles(session)

@@ -1,17 +1,23 @@
 """Registered bundles: unpacked on this host, examined once, and known by the hash of their content."""
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pydantic import BaseModel, ConfigDict
 
-from configs.errors import BundleError, ForbiddenError, InvalidRequestError, NotFoundError
+from configs.errors import ForbiddenError, NotFoundError
+from configs.wire.host import CheckResult
 from infra.adapters.catalog.locks import one_by_one
 from infra.adapters.catalog.tables import Bundle
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
 from tasks.bundles.register import examine
-from tasks.bundles.unpack import unpack
+from tasks.bundles.source import at_hand, is_address, shown
+from tasks.bundles.unpack import make_writable, unpack
 
 
 class _Metadata(BaseModel):
@@ -24,57 +30,87 @@ class _Metadata(BaseModel):
     description: str = ""
 
 
-def register(parts: Parts, folder: Path, *, by: str) -> Bundle:
+def register(parts: Parts, source: str, *, by: str) -> Bundle:
     """Unpack a bundle, run it once in a bundle host to see what it is, and note it. Registering it again is no work.
 
     Args:
         parts: The adapters.
-        folder: A folder or archive that holds the bundle.
+        source: A folder or archive of this machine, by its absolute path, or an archive's address.
         by: Who registers it.
 
     Raises:
         BundleError: If it does not run, or has no weights and no `weights: random(seed)`.
-        ForbiddenError: If it comes from elsewhere and there is no cage to keep its code in.
+        ForbiddenError: If it may not come from there, or there is no cage to keep its code in.
         InvalidRequestError: If there is none, or the archive is not acceptable.
     """
-    if not _is_there(folder):
-        raise InvalidRequestError("There is no bundle of this name on the server's machine: give an absolute path")
-    _trusted_or_caged(parts, folder)
-    sha256, unpacked = unpack(folder, parts.settings.home / "bundles")
+    with _trusted(parts, source) as folder:
+        sha256, unpacked = unpack(folder, parts.settings.home / "bundles")
+        stem = _stem(folder)
     with parts.catalog.read() as session:
         known = session.get(Bundle, sha256)
-    if known is not None:
+    if known is not None and known.removed_at is None:
         return known
     check = examine(parts.hosts, unpacked, parts.settings.home / "work" / f"check-{new_id()}")
-    if check.missing:
-        raise BundleError(f"The bundle needs packages that are not installed: {', '.join(check.missing)}")
-    metadata = _Metadata.model_validate(json.loads((unpacked / "configs" / "metadata.json").read_text()))
-    bundle = Bundle(
-        id=sha256,
-        name=metadata.name or folder.name.removesuffix(".zip"),
-        version=metadata.version,
-        description=metadata.description,
-        tier=check.tier,
-        labels={str(index): name for index, name in check.labels.items()},
-        check=check.model_dump(mode="json"),
-        registered_by=by,
-    )
+    bundle = _row(sha256, _metadata(unpacked), stem, check)
+    bundle.source, bundle.registered_by = shown(source), by
     with parts.catalog.write() as session:
         one_by_one(session, f"bundle/{sha256}")  # two processes that start at once both find it missing
         return session.merge(bundle)
 
 
-def _is_there(folder: Path) -> bool:
-    try:
-        return folder.exists()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
+def look_at(parts: Parts, source: str) -> Bundle:
+    """Return what registering a bundle would note, and keep nothing of it; raises as `register`."""
+    home = parts.settings.home / "work"
+    home.mkdir(parents=True, exist_ok=True)
+    with _trusted(parts, source) as folder, TemporaryDirectory(dir=home, prefix="look-") as scratch:
+        sha256, unpacked = unpack(folder, Path(scratch))
+        try:
+            check = examine(parts.hosts, unpacked, Path(scratch) / "check")
+            return _row(sha256, _metadata(unpacked), _stem(folder), check)
+        finally:
+            make_writable(Path(scratch))
 
 
-def _trusted_or_caged(parts: Parts, folder: Path) -> None:
-    settings = parts.settings
-    shipped = folder.resolve().is_relative_to(settings.bundles_dir.resolve())
-    if not shipped and parts.hosts.level == "limits" and not settings.uncaged_bundles:
+def _row(sha256: str, metadata: _Metadata, stem: str, check: CheckResult) -> Bundle:
+    return Bundle(
+        id=sha256,
+        name=_name(metadata.name) or stem,
+        version=metadata.version,
+        description=metadata.description,
+        tier=check.tier,
+        labels={str(index): name for index, name in check.labels.items()},
+        check=check.model_dump(mode="json"),
+        removed_at=None,
+    )
+
+
+def _metadata(folder: Path) -> _Metadata:
+    return _Metadata.model_validate(json.loads((folder / "configs" / "metadata.json").read_text()))
+
+
+def _name(written: str) -> str:
+    """Return a bundle's own name as one word: the model zoo writes `Spleen CT segmentation`."""
+    return re.sub(r"[^a-z0-9.-]+", "_", written.lower()).strip("_")
+
+
+def _stem(path: Path) -> str:
+    """Return what a folder or archive is called, without the version that the model zoo's archives have."""
+    return _name(re.sub(r"(_v[0-9][0-9.]*)?(\.zip|\.tar|\.tgz|\.gz)*$", "", path.name)) or "bundle"
+
+
+@contextmanager
+def _trusted(parts: Parts, source: str) -> Iterator[Path]:
+    """Give a source as a path, unless there is nothing that would keep its code in; it is not fetched then, either."""
+    if is_address(source):
+        _caged(parts)
+    with at_hand(parts, source) as folder:
+        if not folder.resolve().is_relative_to(parts.settings.bundles_dir.resolve()):
+            _caged(parts)
+        yield folder
+
+
+def _caged(parts: Parts) -> None:
+    if parts.hosts.level == "limits" and not parts.settings.uncaged_bundles:
         raise ForbiddenError(
             "This bundle does not come with the project, and no cage works here: its code would run as this user, with"
             " this user's files and network. Install bubblewrap; or, if you trust its code, set"

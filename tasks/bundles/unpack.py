@@ -79,7 +79,7 @@ def unpack(source: Path, bundles_dir: Path) -> tuple[str, Path]:
                 if not final.exists():  # another process was first: same content, same name
                     raise
             final.chmod(0o555)
-        _make_writable(Path(scratch))
+        make_writable(Path(scratch))
     return identity, final
 
 
@@ -198,8 +198,8 @@ def _make_read_only(root: Path) -> None:
         path.chmod(0o555 if path.is_dir() else 0o444)
 
 
-def _make_writable(top: Path) -> None:
-    """Undo it for what is left behind, so that it can be removed."""
+def make_writable(top: Path) -> None:
+    """Let folders below *top* be removed."""
     for path in top.rglob("*"):
         if path.is_dir():
             path.chmod(0o755)

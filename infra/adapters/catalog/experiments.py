@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from sqlalchemy import bindparam, delete, func, or_, select
+from sqlalchemy import and_, bindparam, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
@@ -26,6 +26,9 @@ _NEWEST_JOBS = (
     .order_by(Job.created_at.desc())
     .limit(bindparam("most"))
 )
+_BUNDLES = select(Bundle).where(Bundle.removed_at.is_(None))
+_ID_CHARS = 8
+"""Of a bundle's id, which is a hash: fewer are a name."""
 Uses = dict[str, list[str]]
 
 
@@ -37,7 +40,7 @@ def get(session: Session, org: str, experiment_id: str, *, for_change: bool = Fa
     """
     query = select(Experiment).where(
         Experiment.id == experiment_id,
-        or_(Experiment.org == org, Experiment.base.is_(True)),
+        or_(Experiment.org == org, Experiment.org.is_(None)),
         Experiment.deleted_at.is_(None),
     )
     experiment = session.scalar(lock(session, query) if for_change else query)
@@ -64,7 +67,8 @@ def find(session: Session, org: str, name: str) -> Experiment:
 
 def listed(session: Session, org: str, *, own: bool = True, bases: bool = True) -> Sequence[Experiment]:
     """Return the organisation's experiments and the base experiments, or one of the two."""
-    kinds = ([Experiment.org == org] if own else []) + ([Experiment.base.is_(True)] if bases else [])
+    kinds = [and_(Experiment.org == org, Experiment.base.is_(False))] if own else []
+    kinds += [Experiment.org.is_(None)] if bases else []
     query = select(Experiment).where(or_(*kinds), Experiment.deleted_at.is_(None))
     return session.scalars(query.order_by(Experiment.created_at, Experiment.id)).all()
 
@@ -165,13 +169,46 @@ def bundle(session: Session, bundle_id: str) -> Bundle:
 
 def bundles(session: Session) -> Sequence[Bundle]:
     """Return the registered bundles by name and version."""
-    return session.scalars(select(Bundle).order_by(Bundle.name, Bundle.version)).all()
+    return session.scalars(_BUNDLES.order_by(Bundle.name, Bundle.version)).all()
+
+
+def find_bundle(session: Session, name: str) -> Bundle:
+    """Return the registered bundle whose id begins so or, if there is none, the newest of this name.
+
+    Raises:
+        NotFoundError: If there is none, or ids of several begin so.
+    """
+    beginning = _BUNDLES.where(Bundle.id.startswith(name, autoescape=True)).limit(2)
+    by_id = session.scalars(beginning).all() if len(name) >= _ID_CHARS else []
+    newest = _BUNDLES.where(Bundle.name == name).order_by(Bundle.created_at.desc(), Bundle.version.desc()).limit(1)
+    found = by_id[0] if len(by_id) == 1 else session.scalar(newest)
+    if found is None:
+        raise NotFoundError("bundle", name, [row.name for row in bundles(session)])
+    return found
+
+
+def bundle_from(session: Session, source: str) -> Bundle | None:
+    """Return the newest bundle that was registered from this path or address."""
+    return session.scalar(_BUNDLES.where(Bundle.source == source).order_by(Bundle.created_at.desc()).limit(1))
+
+
+def users_of(session: Session, bundle_id: str) -> Sequence[Experiment]:
+    """Return the experiments of all organisations that use a bundle; no base experiments."""
+    query = select(Experiment).where(Experiment.bundle_id == bundle_id, Experiment.base.is_(False))
+    return session.scalars(query.where(Experiment.deleted_at.is_(None)).order_by(Experiment.created_at)).all()
+
+
+def bases_of(session: Session, bundle_id: str) -> Sequence[Experiment]:
+    """Return the base experiments that show a bundle."""
+    query = select(Experiment).where(Experiment.bundle_id == bundle_id, Experiment.base.is_(True))
+    return session.scalars(query.where(Experiment.deleted_at.is_(None))).all()
 
 
 def base_of(session: Session, name: str, version: str) -> Experiment | None:
     """Return the base experiment that shows a bundle of this name and version."""
+    shared = select(Experiment).where(Experiment.base.is_(True), Experiment.org.is_(None), Experiment.name == name)
+    bases = session.scalars(shared.where(Experiment.deleted_at.is_(None)))
     # Compared here: there are a few, and the two databases ask differently what stands in JSON.
-    bases = session.scalars(select(Experiment).where(Experiment.base.is_(True), Experiment.name == name))
     return next((base for base in bases if base.shown.get("version") == version), None)
 
 

@@ -72,6 +72,7 @@ ROLES: dict[str, Role | None] = {
     "native.models.decline": Role.ENGINEER,
     "native.models.rollback": Role.ENGINEER,
     "native.bundles.list_bundles": Role.ANNOTATOR,
+    "native.bundles.get_bundle": Role.ANNOTATOR,
     "native.bundles.register_bundle": Role.ADMIN,
     "native.keys.list_keys": Role.ADMIN,
     "native.keys.create_key": Role.ADMIN,

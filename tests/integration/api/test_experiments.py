@@ -53,7 +53,7 @@ def test_labels_are_the_requests_own_whatever_their_indices(engineer: Api, datas
         ({"model_params": {"labels": {"1": "liver", "2": "Liver"}}}, "same name"),
         ({"model_params": {"labels": {"1": "left kidney", "2": "left_kidney"}}}, "same name"),
         ({"model_params": {"override": {"bundle_root": "/"}}}, "bundle_root"),
-        ({"bundle_url": "http://example.org/b.zip"}, "an admin registers"),
+        ({"bundle_url": "http://example.org/b.zip"}, "bundle_url or base_experiment, not both"),
         ({"train_datasets": ["x"]}, "Dataset ID passed is not a valid UUID"),
     ],
 )

@@ -48,7 +48,13 @@ NAMED: list[tuple[str, str, dict[str, Any], int]] = [
     ("GET", "/experiments/$own_experiment/jobs/$job", {}, 404),
 ]
 # Not of an organisation: bundles are everybody's, logs the operator's, and a webhook's sender has no key.
-FREE = {"/hooks/{hook_id}", "/api/teachback/v1/bundles", "/logs/{name}"}
+FREE = {"/hooks/{hook_id}", "/logs/{name}"} | {f"/api/teachback/v1/bundles{rest}" for rest in ("", "/{name}")}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, catalog_url: str) -> Settings:
+    """Each database in turn: what is seen must not depend on it."""
+    return Settings(home=tmp_path / "home", catalog_url=catalog_url, realtime_quota=2)
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
     write_cases(folder / "images", folder / "truth", count=6, seed=1)
     write_cases(folder / "held-out", folder / "held-out-truth", count=2, seed=2, first=101)
     (folder / "held-out-truth").rename(folder / "held-out" / "labels")
-    bundle = register(parts, settings.bundles_dir / "sample", by="test")
+    bundle = register(parts, str(settings.bundles_dir / "sample"), by="test")
     with parts.catalog.write() as session:
         session.add(Organisation(id=ORG))
         session.flush()

@@ -20,8 +20,10 @@ class Bundle(Base):
     tier: Mapped[str] = mapped_column(STATE)
     labels: Mapped[dict[str, Any]]  # index (as text) -> name, background left out
     check: Mapped[dict[str, Any]]  # configs.wire.host.CheckResult
+    source: Mapped[str] = mapped_column(Text, default="")  # path or address, without what may be secret in it
     registered_by: Mapped[str] = mapped_column(ID, default="")
     created_at: Mapped[float] = mapped_column(default=now())
+    removed_at: Mapped[float | None]  # hidden: rounds of experiments that are gone still name it
 
 
 class Experiment(Base):

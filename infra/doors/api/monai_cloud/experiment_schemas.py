@@ -6,10 +6,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from configs.errors import InvalidRequestError
 from configs.specs.score import Strategy
-from infra.adapters.catalog.tables import Job
+from infra.adapters.catalog.tables import Bundle, Job
 from infra.doors.api.monai_cloud.dataset_schemas import Name, Text, Version
 from infra.doors.api.monai_cloud.words import PaginationInfo, iso, uuid_of
-from infra.services.archs import actions_of
+from infra.services.archs import actions_of, reason_of
 from infra.services.experiment_requests import (
     Datasets,
     ExperimentChange,
@@ -76,9 +76,6 @@ class ExperimentRequest(BaseModel):
         """
         if not self.network_arch:
             raise InvalidRequestError("Invalid network arch: network_arch is required")
-        if self.bundle_url:
-            said = "A bundle's address is not fetched on request: an admin registers the bundle"
-            raise InvalidRequestError(f"{said}, then name its base experiment as base_experiment")
         params = _checked(self.model_params or ModelParams())
         timeout_s = self.realtime_infer_request_timeout or READY_WITHIN_S
         shown = {**self._shown(), "override": params.override, "image_key": params.image_key}
@@ -87,6 +84,7 @@ class ExperimentRequest(BaseModel):
             description=self.description or "",
             arch=self.network_arch,
             base=self.base_experiment or [],
+            bundle_url=self.bundle_url or "",
             from_job=self.additional_id_info,
             datasets=self._datasets(),
             labels=params.labels,
@@ -212,14 +210,14 @@ class ExperimentResponse(BaseModel):
             realtime_infer=row.realtime,
             realtime_infer_request_timeout=shown.request_timeout_s,
             model_params={**params, "override": shown.override} if shown.override else params,
-            public=row.base,
+            public=row.base and row.org is None,
             read_only=row.base,
             shared=shown.shared,
             metric=shown.metric,
             tags=shown.tags,
             actions=actions_of(bundle),
             ngc_path=f"teachback/bundles/{bundle.name}:{bundle.version}",
-            base_experiment_metadata={"description": bundle.description, "tier": bundle.tier} if row.base else None,
+            base_experiment_metadata=_about(bundle) if row.base else None,
             jobs={job.id: JobSummary.of(job) for job in view.jobs},
             strategy=row.strategy,
             bundle=bundle.id,
@@ -240,6 +238,10 @@ class Tags(BaseModel):
     """The tags in use."""
 
     tags: list[str]
+
+
+def _about(bundle: Bundle) -> dict[str, Any]:
+    return {"description": bundle.description, "tier": bundle.tier, "tier_reason": reason_of(bundle)}
 
 
 def _checked(params: ModelParams) -> ModelParams:

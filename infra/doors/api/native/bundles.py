@@ -1,28 +1,34 @@
 """Registered bundles."""
 
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from infra.adapters.catalog.tables import Bundle
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import bases, models
+from infra.services import bundles
+from infra.services.archs import reason_of
 
 router = APIRouter(tags=["bundles"])
+Name = Annotated[str, Path(max_length=512, description="Its name, its id, or the beginning of that.")]
 
 
 class BundleResponse(BaseModel):
-    """A bundle; the id is the hash of its content. Tier A trains by Lightning, B by itself, C only infers."""
+    """A bundle; the id is the hash of its content. Tier A trains by Lightning, B by itself, C only infers.
+
+    `reason` says why it is of this tier, `source` where it came from, `check` all that examining it found.
+    """
 
     id: str
     name: str
     version: str
     description: str
     tier: str
+    reason: str
     labels: dict[str, str]
+    source: str
     check: dict[str, Any]
 
     @classmethod
@@ -34,32 +40,54 @@ class BundleResponse(BaseModel):
             version=row.version,
             description=row.description,
             tier=row.tier,
+            reason=reason_of(row),
             labels=row.labels,
+            source=row.source or "",
             check=row.check,
         )
 
 
-class RegisterRequest(BaseModel):
-    """Where on the server's machine the bundle is: a folder."""
+class SourceRequest(BaseModel):
+    """Where the bundle is: an absolute path on the server's machine, or the address of a zip or tar."""
 
     model_config = ConfigDict(extra="forbid")
 
-    folder: Path
+    source: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 
 class RegisteredResponse(BaseModel):
-    """The base experiment under which a bundle is listed."""
+    """A registered bundle, and the base experiment under which it is listed."""
 
     base_experiment: str
+    bundle: BundleResponse
 
 
 @router.get("/bundles")
 def list_bundles(parts: PartsDep, caller: CallerDep) -> list[BundleResponse]:
     """List the registered bundles."""
-    return [BundleResponse.of(row) for row in models.bundles(parts, caller)]
+    return [BundleResponse.of(row) for row in bundles.listed(parts, caller)]
+
+
+@router.get("/bundles/{name}")
+def get_bundle(name: Name, parts: PartsDep, caller: CallerDep) -> BundleResponse:
+    """Show one bundle; of several versions the newest."""
+    return BundleResponse.of(bundles.get(parts, caller, name))
 
 
 @router.post("/bundles", status_code=HTTPStatus.CREATED)
-def register_bundle(body: RegisterRequest, parts: PartsDep, caller: CallerDep) -> RegisteredResponse:
-    """Register a bundle of the server's machine."""
-    return RegisteredResponse(base_experiment=bases.register_bundle(parts, caller, body.folder))
+def register_bundle(body: SourceRequest, parts: PartsDep, caller: CallerDep) -> RegisteredResponse:
+    """Fetch a bundle, examine it in a bundle host, and list it."""
+    added = bundles.add(parts, caller, body.source)
+    return RegisteredResponse(base_experiment=added.base_experiment, bundle=BundleResponse.of(added.bundle))
+
+
+@router.post("/bundles:check")
+def check_bundle(body: SourceRequest, parts: PartsDep, caller: CallerDep) -> BundleResponse:
+    """Examine a bundle as registering would, and keep nothing of it."""
+    return BundleResponse.of(bundles.check(parts, caller, body.source))
+
+
+@router.delete("/bundles/{name}")
+def remove_bundle(name: Name, parts: PartsDep, caller: CallerDep) -> BundleResponse:
+    """Take a bundle that no experiment uses off the lists."""
+    return BundleResponse.of(bundles.remove(parts, caller, name))

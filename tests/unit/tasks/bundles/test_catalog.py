@@ -36,8 +36,8 @@ def uncaged(request: pytest.FixtureRequest, sqlite_url: str, tmp_path: Path) -> 
 def test_without_a_cage_a_bundle_from_elsewhere_needs_a_flag(uncaged: Parts, broken: Path) -> None:
     if uncaged.settings.uncaged_bundles:
         with pytest.raises(BundleError):
-            register(uncaged, broken, by="ann")
+            register(uncaged, str(broken), by="ann")
     else:
         with pytest.raises(ForbiddenError, match="TEACHBACK_UNCAGED_BUNDLES"):
-            register(uncaged, broken, by="ann")
+            register(uncaged, str(broken), by="ann")
         assert not (uncaged.settings.home / "bundles").exists()

@@ -16,8 +16,10 @@ def _bundle() -> None:
         sa.Column("tier", sa.String(length=16), nullable=False),
         sa.Column("labels", json(), nullable=False),
         sa.Column("check", json(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
         sa.Column("registered_by", sa.String(length=36), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("removed_at", sa.Double()),
         sa.PrimaryKeyConstraint("id", name="pk_bundle"),
     )
     op.create_index("ix_bundle_name", "bundle", ["name"])
