@@ -74,6 +74,8 @@ ROLES: dict[str, Role | None] = {
     "native.bundles.list_bundles": Role.ANNOTATOR,
     "native.bundles.get_bundle": Role.ANNOTATOR,
     "native.bundles.register_bundle": Role.ADMIN,
+    "native.bundles.check_bundle": Role.ADMIN,
+    "native.bundles.remove_bundle": Role.ADMIN,
     "native.keys.list_keys": Role.ADMIN,
     "native.keys.create_key": Role.ADMIN,
     "native.keys.revoke_key": Role.ADMIN,

@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
 
+from configs.settings import Settings
 from infra.adapters.catalog.tables import Base, Job, Label, ModelVersion
 from infra.services import hooks, people
 from infra.services.callers import Role
@@ -113,6 +115,15 @@ def test_the_other_organisations_ids_cannot_be_named_in_a_body(
         reply = stranger.call(method, _filled(path, ids), json=sent if method != "GET" else None)
         assert reply.status_code == status, f"{method} {path} {body}: {reply.status_code} {reply.text[:300]}"
     assert _dump(parts) == before
+
+
+def test_an_organisation_may_be_called_anything(parts: Parts, engineer: Api, dataset: str) -> None:
+    org = "Klinik Süd, Station 3"
+    made = people.create_key(parts, people.operator(org), name="x", role=Role.ENGINEER)
+    person = Api(engineer.client, org, made.secret)
+    assert person.call("GET", "/datasets").json() == []
+    assert person.call("GET", f"/datasets/{dataset}").status_code == 404
+    assert Api(engineer.client, ORG, made.secret).call("GET", f"/datasets/{dataset}").status_code in {403, 404}
 
 
 def test_lists_and_counts_have_only_ones_own(stranger: Api, theirs: dict[str, str]) -> None:
