@@ -1,16 +1,12 @@
 """A label map → the file that a viewer or a store wants."""
 
 import gzip
-import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from highdicom import AlgorithmIdentificationSequence
-from highdicom.seg import Segmentation, SegmentDescription
-from highdicom.sr import CodedConcept
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
@@ -24,15 +20,8 @@ from tasks.labels.label_map import marked_values
 
 Origin = Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"]
 """Who made a label: a person; a person out of a model's output; a model."""
-MANUFACTURER = "Teachback"
 _GZIP = 16 + 15
 """zlib's word for a gzip header and its largest window."""
-_SERIES_NUMBER = 900
-_SCHEME = "99TEACHBACK"
-_ANATOMY = CodedConcept("91723000", "SCT", "Anatomical Structure")
-_AI = CodedConcept("123109", "DCM", "Artificial Intelligence")
-_NOT_IN_A_NAME = re.compile(r"[\^=\\\x00-\x1f]+")
-_PERSON_LENGTH, _LABEL_LENGTH = 64, 64
 
 
 def to_nrrd(volume: Volume, *, compressed: bool = True) -> bytes:
@@ -114,23 +103,17 @@ def write_seg(
         if any(source is not first for source in sources):
             raise InvalidRequestError("The image is several multi-frame instances: a SEG can refer to one alone")
         sources, planes = [first], planes[np.argsort([plane.frame or 0 for plane in slices])]
-    seg = Segmentation(
-        source_images=sources,
-        pixel_array=planes,
-        segmentation_type="BINARY",
-        segment_descriptions=[_segment(n, name, origin, model) for n, name in enumerate(named.values(), start=1)],
-        series_instance_uid=series_uid(label_id),
-        series_number=_SERIES_NUMBER,
-        sop_instance_uid=generate_uid(entropy_srcs=["instance", label_id]),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MANUFACTURER,
-        software_versions="1",
-        device_serial_number="0",
-        content_label="SEGMENTATION",
-        content_creator_name=_person(author),
-        series_description=f"{MANUFACTURER} segmentation",
-        omit_empty_frames=bool(array.any()),
+    from tasks.labels.segments import segmentation  # noqa: PLC0415 - 22 MB in every process that never writes one
+
+    seg = segmentation(
+        sources,
+        planes,
+        list(named.values()),
+        series_uid=series_uid(label_id),
+        instance_uid=generate_uid(entropy_srcs=["instance", label_id]),
+        author=author,
+        origin=origin,
+        model=model,
     )
     seg.save_as(path, enforce_file_format=True)
 
@@ -147,23 +130,6 @@ def _segment_numbers(array: NDArray[Any], values: list[int]) -> NDArray[Any]:
     for number, value in enumerate(values, start=1):
         table[value] = number
     return np.ascontiguousarray(table[array].T)
-
-
-def _segment(number: int, name: str, origin: Origin, model: str) -> SegmentDescription:
-    algorithm = AlgorithmIdentificationSequence(name=model or MANUFACTURER, family=_AI, version="1")
-    return SegmentDescription(
-        segment_number=number,
-        segment_label=name[:_LABEL_LENGTH],
-        segmented_property_category=_ANATOMY,
-        segmented_property_type=CodedConcept(str(number), _SCHEME, name[:_LABEL_LENGTH]),
-        algorithm_type=origin,
-        algorithm_identification=None if origin == "MANUAL" else algorithm,
-    )
-
-
-def _person(author: str) -> str:
-    """Return the name as DICOM's PN with one component, which the caret says is meant."""
-    return f"{_NOT_IN_A_NAME.sub(' ', author).strip()[: _PERSON_LENGTH - 1] or MANUFACTURER}^"
 
 
 def _vector(values: NDArray[Any]) -> str:
