@@ -248,6 +248,28 @@ class Interaction:
         return Trainer._iteration(engine, engine, batch)
 
 
+class AddClicks:
+    """Channels for clicks, one per label name, of which a request need not have any (spleen_deepedit)."""
+
+    def __init__(self, label_names):
+        self.label_names = label_names
+
+    def __call__(self, item):
+        signals = torch.zeros(len(self.label_names), *item["image"].shape[1:])
+        for number, name in enumerate(self.label_names):
+            for i, j, k in item.get(name, []):
+                signals[number, i, j, k] = 1
+        item["image"].array = torch.cat([item["image"].as_tensor(), signals])
+        return item
+
+
+class NeedsMore:
+    """A transform that no image alone satisfies."""
+
+    def __call__(self, item):
+        return {**item, "image": item["image"] * item["dose"]}
+
+
 class Invert:
     """A transform of its own."""
 
@@ -282,6 +304,26 @@ def own_iteration() -> Shape:
     shape = Shape(files={"scripts/__init__.py": "", "scripts/parts.py": SCRIPTS})
     assert shape.train is not None
     shape.train["train"]["trainer"]["iteration_update"] = {"_target_": "scripts.parts.Interaction"}
+    return shape
+
+
+def with_clicks() -> Shape:
+    """More input channels than the image has: clicks for each label name are channels, too (spleen_deepedit)."""
+    shape = own_iteration()
+    shape.inputs = {"image": {"num_channels": 3, "spatial_shape": ["8*n"] * 3, "channel_def": {"0": "image"}}}
+    shape.outputs = {"pred": {"num_channels": 2}}
+    for made in shape.both():
+        made["label_names"] = {"organ": 1, "background": 0}
+        made["network_def"] = {**NETWORK, "in_channels": 3}
+    clicks = {"_target_": "scripts.parts.AddClicks", "label_names": "@label_names"}
+    shape.inference["preprocessing"]["transforms"].append(clicks)
+    return shape
+
+
+def needs_more() -> Shape:
+    """Its preprocessing wants what no image has."""
+    shape = own_scripts()
+    shape.inference["preprocessing"]["transforms"].append({"_target_": "scripts.parts.NeedsMore"})
     return shape
 
 
@@ -366,6 +408,7 @@ SERVES: dict[str, tuple[Callable[[], Shape], str, str]] = {
     "own_scripts": (own_scripts, "A", "plain SupervisedTrainer"),
     "own_trainer": (own_trainer, "B", "Its trainer is scripts.parts.Trainer, which is run as it is"),
     "own_iteration": (own_iteration, "B", "its own iteration_update, which is run as it is"),
+    "with_clicks": (with_clicks, "B", "its own iteration_update"),
     "opens_files": (opens_files, "A", "plain SupervisedTrainer"),
     "no_training": (no_training, "C", "no configs/train.json or .yaml: inference only"),
     "own_loop": (own_loop, "C", "no train#trainer: inference only"),

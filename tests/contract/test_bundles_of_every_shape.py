@@ -10,7 +10,7 @@ from configs.errors import BundleError
 from configs.wire.host import Load, Loaded, Predict, Prediction, ServeRequest
 from infra.adapters.compute.process import ProcessHosts
 from tasks.bundles.register import examine
-from tests.bundles_of_every_shape import REFUSED, SERVES
+from tests.bundles_of_every_shape import REFUSED, SERVES, needs_more
 
 SHAPE = (18, 17, 16)
 
@@ -41,6 +41,7 @@ def test_it_registers_with_its_tier_and_serves(
 
     assert found.tier == tier
     assert reason in found.reason
+    assert [note for note in found.notes if "made-up image" in note] == []
     image = images if name == "regions" else images[:1]
     predicted = _predict(hosts, folder, tmp_path / "serve", found.labels, image)
     assert predicted.shape == SHAPE
@@ -59,6 +60,12 @@ def _predict(
         answer = next(messages)
         assert isinstance(answer, Prediction), answer
         return np.asarray(nib.load(answer.path).dataobj).astype(np.uint8)
+
+
+def test_what_an_image_alone_does_not_satisfy_registers_with_a_note(hosts: ProcessHosts, tmp_path: Path) -> None:
+    found = examine(hosts, needs_more().write(tmp_path / "needs_more"), tmp_path / "check")
+    (note,) = found.notes
+    assert note.startswith("Its inference was tried on a made-up image, and failed: KeyError: 'dose'")
 
 
 @pytest.mark.parametrize("name", REFUSED)

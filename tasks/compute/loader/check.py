@@ -3,20 +3,28 @@
 import resource
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import nibabel as nib
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from configs.wire.host import CheckRequest, CheckResult, Ready
 from tasks.compute.control import Control
-from tasks.compute.failures import BadInputError, BundleFaultError
+from tasks.compute.failures import BadInputError, BundleFaultError, is_memory
+from tasks.compute.inference.arrangement import Arrangement
+from tasks.compute.inference.predictor import Predictor
+from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import INFERER, POSTPROCESSING, PREPROCESSING, Bundle, Config, device
-from tasks.compute.loader.faults import trying
+from tasks.compute.loader.faults import because, trying
 from tasks.compute.loader.network import build_network, first_tensor, own_weights, probe
 from tasks.compute.loader.outputs import outputs_of
 from tasks.compute.loader.tier import command_for, missing, tier_of
 
 _MIB = 2**20
+_MADE_UP = 96
+"""The most voxels of a made-up image along an axis."""
 
 
 def run(request: CheckRequest, control: Control) -> None:
@@ -48,6 +56,7 @@ def check(bundle: Bundle) -> CheckResult:
         answer, seconds = _run_twice(network.eval(), example)
     if answer.shape[1] != len(channels.names):
         raise BundleFaultError(f"Its network answers {answer.shape[1]} channels, it names {len(channels.names)}")
+    failed = "" if bundle.metadata.classifies else try_image(bundle, config, network, channels)
     training = bundle.training()
     tier, reason = tier_of(training, classifies=bundle.metadata.classifies)
     head, head_refusal = try_head(bundle, training or bundle.inference(), network)
@@ -55,7 +64,7 @@ def check(bundle: Bundle) -> CheckResult:
         tier=tier,
         reason=reason,
         labels=outputs.labels,
-        notes=[outputs.doubt] if outputs.doubt else [],
+        notes=[note[:1000] for note in (outputs.doubt, failed) if note],
         inputs=list(bundle.metadata.network_data_format.inputs) or ["image"],
         key_metric=_key_metric(training),
         head=head[:1000],
@@ -78,6 +87,34 @@ def _run_twice(network: nn.Module, example: Tensor) -> tuple[Tensor, float]:
         start = time.perf_counter()
         answer = first_tensor(network(example))
         return answer, time.perf_counter() - start
+
+
+def try_image(bundle: Bundle, config: Config, network: nn.Module, channels: Channels) -> str:
+    """Predict a made-up image, in every step that a request goes through.
+
+    Returns:
+        Why it failed; empty if it did not. That is no refusal: a bundle may need what only a real image has.
+    """
+    predictor = Predictor(bundle, config, channels, cache=None, arrangement=Arrangement())
+    shape = [min(extent, _MADE_UP) for extent in probe(bundle, config).shape[2:]]
+    random = np.random.default_rng(0)
+    with TemporaryDirectory() as folder:
+        files = [str(Path(folder) / f"{number}.nii") for number in range(bundle.metadata.image.num_channels or 1)]
+        for file in files:
+            nib.save(nib.Nifti1Image(random.normal(size=shape).astype(np.float32), np.eye(4)), file)
+        attempts = [files[:1], files] if len(files) > 1 else [files]
+        said = [_tried(predictor, network, attempt, bundle) for attempt in attempts]
+    return "" if "" in said else said[-1]
+
+
+def _tried(predictor: Predictor, network: nn.Module, files: list[str], bundle: Bundle) -> str:
+    try:
+        predictor.segment(network, files)
+    except Exception as error:
+        if is_memory(error):
+            raise
+        return f"Its inference was tried on a made-up image, and failed: {because(error, bundle)}"
+    return ""
 
 
 def try_head(bundle: Bundle, config: Config, network: nn.Module) -> tuple[str, str]:

@@ -30,11 +30,11 @@ def trying(what: str, bundle: Bundle) -> Iterator[None]:
     except Exception as error:
         if is_memory(error):
             raise
-        raise BundleFaultError(f"{what}: {_because(error, bundle)}") from error
+        raise BundleFaultError(f"{what}: {because(error, bundle)}") from error
 
 
-def _because(error: BaseException, bundle: Bundle) -> str:
-    """Return the innermost reason: MONAI wraps what a component raises, layer by layer."""
+def because(error: BaseException, bundle: Bundle) -> str:
+    """Return the innermost reason, without places of this machine: MONAI wraps what a component raises."""
     while (beneath := error.value if isinstance(error, ErrorDuringImport) else error.__cause__) is not None:
         error = beneath
     said = " ".join(str(error).replace(str(bundle.folder), "").split())[:_MOST]
