@@ -16,6 +16,7 @@ TOPICS = {
     "inference": "tests.bench.inference",
     "catalog": "tests.bench.catalog",
     "labels": "tests.bench.labels",
+    "scores": "tests.bench.scores",
     "rounds": "tests.bench.rounds",
     "installation": "tests.bench.installation",
 }

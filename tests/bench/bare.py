@@ -19,9 +19,8 @@ _OVERLAP, _BATCH = 0.5, 4
 
 
 class Timed(NamedTuple):
-    """A decision per voxel, and the seconds of decoding with the bundle's transforms, and of the network."""
+    """The seconds of decoding with the bundle's transforms, and of the network; deciding is in neither."""
 
-    decision: NDArray[np.uint8]
     prepare_s: float
     network_s: float
 
@@ -35,7 +34,6 @@ class Bare:
     """
 
     def __init__(self, bundle: Path, network: nn.Module) -> None:
-        self._network = network
         self._preprocessing: Any = Bundle(bundle).inference().build("preprocessing")
         self.best = fastest(network, torch.randn(1, 1, *unet.WINDOW))
         self._fitted = self.best.fit(network)
@@ -45,27 +43,27 @@ class Bare:
         start = time.perf_counter()
         prepared = self._preprocessing({"image": str(image)})["image"].as_tensor()
         between = time.perf_counter()
-        decision = self.forward(prepared)
-        return Timed(decision, between - start, time.perf_counter() - between)
+        self.forward(prepared)
+        return Timed(between - start, time.perf_counter() - between)
 
-    def forward(self, prepared: Tensor) -> NDArray[np.uint8]:
-        """Return the decision of the network at its best."""
-        return _decide(prepared, _BATCH, lambda patch: self.best.run(self._fitted, patch))
-
-
-def naive(network: nn.Module, prepared: Tensor) -> NDArray[np.uint8]:
-    """Return the decision of the network as one would first write it: float32, one window at a time."""
-    return _decide(prepared, 1, network)
+    def forward(self, prepared: Tensor) -> Tensor:
+        """Return the logits of the network at its best, shape (channel, i, j, k)."""
+        return _logits(prepared, _BATCH, lambda patch: self.best.run(self._fitted, patch))
 
 
-def _decide(prepared: Tensor, batch: int, network: Callable[[Tensor], Tensor]) -> NDArray[np.uint8]:
+def naive(network: nn.Module, prepared: Tensor) -> Tensor:
+    """Return the logits of the network as one would first write it: float32, one window at a time."""
+    return _logits(prepared, 1, network)
+
+
+def _logits(prepared: Tensor, batch: int, network: Callable[[Tensor], Tensor]) -> Tensor:
     inferer = SlidingWindowInferer(roi_size=unet.WINDOW, sw_batch_size=batch, overlap=_OVERLAP)
     with torch.inference_mode():
-        logits = inferer(prepared[None], network)
-    decision: NDArray[np.uint8] = logits[0].argmax(0).to(torch.uint8).numpy()
-    return decision
+        logits: Tensor = inferer(prepared[None], network)[0]
+    return logits
 
 
-def dice(decision: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float:
-    """Return the Dice coefficient of two masks that are not empty, 0..1."""
+def dice(logits: Tensor, truth: NDArray[np.uint8]) -> float:
+    """Return the Dice coefficient of what two channels' logits decide and a mask that is not empty, 0..1."""
+    decision = (logits[1] > logits[0]).numpy()
     return float(2 * np.sum(decision & truth) / (decision.sum() + truth.sum()))

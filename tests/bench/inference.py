@@ -18,7 +18,7 @@ from tests.bench.frame import Bench, Row, at_least, at_most, percentile, reporte
 from tests.bench.served import Served, serving
 from tests.processes import wait_until
 
-IMAGES = 60
+IMAGES = 20  # for each repeat: none is asked for twice as a fresh one
 PAIRS = 3
 CALLS_BESIDE = 6
 AHEAD = 3
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 def rows(bench: Bench) -> Iterator[Row]:
     """Measure the network alone, then calls to an API with a slot, each in its own process."""
-    with serving(bench.folder, IMAGES) as served, served.client() as client:
+    with serving(bench.folder, IMAGES * bench.repeats) as served, served.client() as client:
         network = unet.loaded(bench.folder / "weights.safetensors")
         bare = Bare(served.bundle, copy.deepcopy(network))
         yield from _forward(bench, bare, network)

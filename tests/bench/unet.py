@@ -1,6 +1,7 @@
 """The bundle that the bench serves: MONAI's UNet of 4.8 million parameters, as in its spleen bundle, and its images."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import nibabel
@@ -29,8 +30,8 @@ _LEVELS = {"a_min": -57, "a_max": 164, "b_min": 0.0, "b_max": 1.0, "clip": True}
 _STEPS, _PATCH = 30, 48
 
 
-def write_bundle(folder: Path) -> None:
-    """Write the bundle; its weights are an experiment's own."""
+def write_bundle(folder: Path, definition: Mapping[str, object] = DEFINITION, window: tuple[int, ...] = WINDOW) -> None:
+    """Write the bundle, or one with another UNet; its weights are an experiment's own, or random."""
     pixdim = list(SPACING_MM)
     transforms = [
         {"_target_": "LoadImaged", "keys": "image"},
@@ -40,13 +41,17 @@ def write_bundle(folder: Path) -> None:
         {"_target_": "ScaleIntensityRanged", "keys": "image", **_LEVELS},
         {"_target_": "EnsureTyped", "keys": "image"},
     ]
-    window = {"roi_size": list(WINDOW), "sw_batch_size": 4, "overlap": 0.5}
     inference = {
         "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
-        "network_def": {"_target_": "UNet", **DEFINITION},
+        "network_def": {"_target_": "UNet", **definition},
         "network": "$@network_def.to(@device)",
         "preprocessing": {"_target_": "Compose", "transforms": transforms},
-        "inferer": {"_target_": "SlidingWindowInferer", **window},
+        "inferer": {
+            "_target_": "SlidingWindowInferer",
+            "roi_size": list(window),
+            "sw_batch_size": 4,
+            "overlap": 0.5,
+        },
         "postprocessing": {
             "_target_": "Compose",
             "transforms": [{"_target_": "Activationsd", "keys": "pred", "softmax": True}],
