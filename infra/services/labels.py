@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from sqlalchemy.orm import Session
 
@@ -29,7 +30,7 @@ def save(
     caller: Caller,
     dataset_id: str,
     image_key: str,
-    source: Path,
+    source: BinaryIO,
     params: LabelParams,
     *,
     client_id: str = "",

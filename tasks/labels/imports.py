@@ -8,14 +8,15 @@ from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, exists, select
 from sqlalchemy.orm import Session
 
 from configs.errors import DamagedImageError, InvalidRequestError, NotFoundError
 from configs.specs.dataset import DatasetSpec
 from configs.states import LabelState
 from infra.adapters.catalog import images, labels
-from infra.adapters.catalog.tables import Dataset, Image, Label, LabelEvent, SeenLabel
+from infra.adapters.catalog.outbox import OutboxKind
+from infra.adapters.catalog.tables import Dataset, Image, Label, LabelEvent, Outbox, SeenLabel
 from infra.adapters.images.base import ImageStore, StoredLabel
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
@@ -127,6 +128,9 @@ def _was_gone(session: Session, known: Label) -> bool:
 
 def _take_out_gone(parts: Parts, store: ImageStore, dataset_id: str) -> None:
     """Take out the labels whose file or series is gone; each is looked for, since a listing may leave some out."""
+    # A power cut may have taken it from the folder before it was made to stay: then it is written there again.
+    mine = and_(Outbox.kind == OutboxKind.STORE_LABEL, Outbox.ref == Label.id, Outbox.done_at.is_(None))
+    unsettled = exists().where(mine)
     with parts.catalog.read() as session:
         query = (
             select(Label, Image.key)
@@ -136,6 +140,7 @@ def _take_out_gone(parts: Parts, store: ImageStore, dataset_id: str) -> None:
                 Label.place == "store",
                 Label.upload_pending.is_(False),
                 Label.state.in_(_STANDS),
+                ~unsettled,
                 Image.skipped_reason == "",  # an image that is away takes its labels with it, and brings them back
             )
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from configs.errors import AccessError, ConflictError, InvalidRequestError, ReadOnlyStoreError, StoreError
 from configs.specs.dataset import DatasetSpec
-from infra.adapters.catalog.tables import Dataset
+from infra.adapters.catalog.tables import Image
 from infra.adapters.images.base import LabelToStore, StoredLabel
 from infra.adapters.images.places import LabelPlace, open_place
 from infra.adapters.security.egress import same_origin
@@ -47,29 +47,46 @@ class Written:
     waits: bool = False
 
 
-def write_label(parts: Parts, dataset_id: str, image_key: str, file: Path, geometry: Geometry, said: Said) -> Written:
+def write_label(
+    parts: Parts,
+    spec: DatasetSpec,
+    image: Image,
+    file: Path,
+    geometry: Geometry,
+    said: Said,
+    *,
+    settle: bool = True,
+) -> Written:
     """Write a label to where its data set wants labels; what cannot be written stays with us, and the answer says why.
 
     A DICOMweb server gets a SEG of our writing: a client's may refer to another series or reuse an old UID.
+
+    Args:
+        parts: The adapters.
+        spec: The data set's.
+        image: Its image.
+        file: The label as it was saved.
+        geometry: The image's grid.
+        said: What the label says of itself.
+        settle: Whether a folder's copy has to outlive a power cut at once; else `store_label` sees to it.
     """
-    with parts.catalog.read() as session:
-        spec = DatasetSpec.model_validate(session.get_one(Dataset, dataset_id).spec)
     if spec.labels_to == "home":
         return Written()
     place: Place = "store" if spec.labels_to == "store" else "elsewhere"
     try:
         with tempfile.TemporaryDirectory(prefix="seg-") as folder:
-            ready = _in_form(parts, dataset_id, spec, image_key, file, Path(folder), geometry, said)
+            ready = _in_form(parts, spec, image, file, Path(folder), geometry, said)
             if isinstance(ready, str):
                 return Written(note=ready)
-            target = _open(parts, dataset_id, spec)
+            target = _open(parts, image.dataset_id, spec)
             sha256 = said.sha256 if ready == file else ""
-            stored = target.put_label(image_key, LabelToStore(id=said.label_id, path=ready, sha256=sha256))
+            to_store = LabelToStore(id=said.label_id, path=ready, sha256=sha256, settle=settle)
+            stored = target.put_label(image.key, to_store)
     except ReadOnlyStoreError:
         return Written(note=READ_ONLY)
     except StoreError as error:
         if place == "store" and isinstance(error, AccessError):
-            degrade(parts, dataset_id, error)
+            degrade(parts, image.dataset_id, error)
         return Written(place=place, note=WAITS, waits=True)
     except (InvalidRequestError, ConflictError) as error:
         return Written(note=f"The image store cannot hold this label, so it is kept here: {error}")
@@ -90,9 +107,8 @@ def _open(parts: Parts, dataset_id: str, spec: DatasetSpec) -> LabelPlace:
 
 def _in_form(
     parts: Parts,
-    dataset_id: str,
     spec: DatasetSpec,
-    image_key: str,
+    image: Image,
     file: Path,
     folder: Path,
     geometry: Geometry,
@@ -104,7 +120,7 @@ def _in_form(
         return "A DICOMweb server keeps no JSON: the label is kept here." if to_web else file
     if spec.kind == "folder" and not to_web:
         return file
-    headers = series_headers(parts, dataset_id, image_key)
+    headers = series_headers(parts, image.dataset_id, image.key)
     if headers is None:
         return "A DICOMweb server keeps labels of DICOM images only: the label is kept here." if to_web else file
     label = read_label(file, geometry)

@@ -84,6 +84,8 @@ def _indices(array: NDArray[Any]) -> NDArray[Any]:
     """Return the values as uint8, or as uint16 where they need it."""
     if array.dtype.kind not in "biuf":
         raise InvalidRequestError(f"The label's values are {array.dtype}: save it with whole numbers")
+    if array.dtype == np.uint8:
+        return array
     low, high = (array.min(), array.max()) if array.size else (0, 0)
     whole = array.dtype.kind != "f" or bool((np.isfinite(array) & (array == np.rint(array))).all())
     if not whole or low < 0 or high > _HIGHEST:

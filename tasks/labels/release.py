@@ -17,7 +17,7 @@ from tasks.labels.check import CheckedLabel
 from tasks.labels.checked import LabelKind
 from tasks.labels.intake import activate
 from tasks.labels.names import Names, names_on
-from tasks.labels.save import LabelParams, check_saved, grid_of, named_copy
+from tasks.labels.save import LabelParams, check_saved, grid_of, linked
 from tasks.rounds.count import count_image, hold, open_round_if_due
 
 
@@ -77,7 +77,7 @@ def _checked(
     if row.blob is None:
         raise NotFoundError("content of label", row.id)
     with tempfile.TemporaryDirectory(prefix="release-") as folder:
-        file = named_copy(parts.blobs.path(row.blob), Path(folder))
+        file = linked(parts.blobs.path(row.blob), Path(folder))
         grid, lost = grid_of(parts, row.dataset_id, image)
         if grid is None and not lost:
             raise BusyError("The label's image cannot be read now: try again when its store is back")

@@ -8,11 +8,11 @@ counts at once where the image is on this host, so that the label could be compa
 """
 
 import json
-import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -65,11 +65,12 @@ class LabelParams(BaseModel):
 
 
 class _Kept(NamedTuple):
-    """A label's file, and the blob that it is."""
+    """A label's file, the blob that it is, and what its values mean where nobody says otherwise."""
 
     label_id: str
     blob: str
     file: Path
+    names: Mapping[int, str]
 
 
 class SavedLabel(BaseModel):
@@ -88,7 +89,7 @@ class SavedLabel(BaseModel):
 
 
 def save_label(
-    parts: Parts, dataset_id: str, image_key: str, source: Path, params: LabelParams, actor: str
+    parts: Parts, dataset_id: str, image_key: str, source: Path | BinaryIO, params: LabelParams, actor: str
 ) -> SavedLabel:
     """Save a label of an image; it counts by itself.
 
@@ -96,7 +97,7 @@ def save_label(
         parts: The adapters.
         dataset_id: The data set.
         image_key: The image's id in it.
-        source: The label's bytes: NIfTI, NRRD, DICOM SEG, or JSON of a class or boxes; the name does not matter.
+        source: The label's bytes, in a file or as they come: NIfTI, NRRD, DICOM SEG, or JSON of a class or boxes.
         params: What the client says of it.
         actor: Who saves.
 
@@ -105,36 +106,22 @@ def save_label(
         InvalidRequestError: If the bytes cannot be read; everything readable is kept.
     """
     params = params.model_copy(update={"author_name": params.author_name or actor})
-    with parts.catalog.read() as session:
-        image = images.by_key(session, dataset_id, image_key)
-        spec = DatasetSpec.model_validate(session.get_one(Dataset, dataset_id).spec)
-        here = names_on(session, dataset_id, params.base_version)
-    with tempfile.TemporaryDirectory(prefix="label-") as folder, ThreadPoolExecutor(1) as pool:
-        file = named_copy(source, Path(folder))
-        # It is made durable while it is looked at; of what is refused then, the sweep of unnamed blobs gets rid.
-        durable = pool.submit(parts.blobs.put_file, file)
-        geometry, lost = grid_of(parts, dataset_id, image)
-        kind, checked = check_saved(file, geometry, here, params, most_bytes=parts.settings.volume_bytes)
-        if lost:
-            checked = checked.model_copy(update={"quarantine": lost, "warnings": [*checked.warnings, lost]})
-        blob = durable.result()
-        fail_point(parts.settings, "label-bytes-stored")
-        label_id = _id_of(dataset_id, image, blob, params, actor if spec.annotators_per_image > 1 else "")
-        written = _written(parts, spec, image, _Kept(label_id, blob, file), geometry, checked, params)
-    notice = _notice(image, label_id, blob, kind, params, checked, written, unchecked=geometry is None and not lost)
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream:
+        notice, settled = _taken(parts, (dataset_id, image_key), stream, params, actor)
+    fail_point(parts.settings, "label-bytes-stored")
 
     def kept(session: Session) -> SavedLabel:
         """Count the label, and note where it lies."""
         changed = notify(session, dataset_id, [notice], actor)
-        row = session.get(Label, label_id) or labels.find(
-            session, dataset_id, image.id, notice.store_key, notice.fingerprint
+        row = session.get(Label, notice.label_id) or labels.find(
+            session, dataset_id, notice.image_id, notice.store_key, notice.fingerprint
         )
         if row is None:
             raise InvalidRequestError("The label could not be kept: save it again")
         if notice.place != "home" and not notice.upload_pending:
             row.store_key, row.fingerprint, row.place = notice.store_key, notice.fingerprint, notice.place
             row.upload_pending = False
-        _ask_for_upload(session, row)
+        _ask_for_upload(session, row, settled=settled)
         return _saved(image_key, row, notice, counted=bool(changed))
 
     saved = parts.catalog.unit(kept)
@@ -142,8 +129,35 @@ def save_label(
     return saved
 
 
-def named_copy(source: Path, folder: Path) -> Path:
-    """Give an upload a name with the ending that its bytes have, for readers only.
+def _taken(
+    parts: Parts, place: tuple[str, str], stream: BinaryIO, params: LabelParams, actor: str
+) -> tuple[CheckedNotice, bool]:
+    """Look at a label of an image of a data set, and write it to its place, while our own copy becomes durable.
+
+    Returns:
+        What is to be counted, and whether the copy in its place outlives a power cut.
+    """
+    with tempfile.TemporaryDirectory(prefix="label-") as folder, parts.blobs.putting(stream) as incoming:
+        with parts.catalog.read() as session:
+            image = images.by_key(session, *place)
+            spec = DatasetSpec.model_validate(session.get_one(Dataset, image.dataset_id).spec)
+            here = names_on(session, image.dataset_id, params.base_version)
+        geometry, lost = grid_of(parts, image.dataset_id, image)
+        file = linked(incoming.file, Path(folder))
+        kind, checked = check_saved(file, geometry, here, params, most_bytes=parts.settings.volume_bytes)
+        if lost:
+            checked = checked.model_copy(update={"quarantine": lost, "warnings": [*checked.warnings, lost]})
+        blob = incoming.sha256.result()
+        label_id = _id_of(image.dataset_id, image, blob, params, actor if spec.annotators_per_image > 1 else "")
+        kept = _Kept(label_id, blob, file, here.known)
+        written = _written(parts, spec, image, kept, geometry, checked, params)
+    unchecked = geometry is None and not lost
+    notice = _notice(image, label_id, blob, kind, params, checked, written, unchecked=unchecked)
+    return notice, written.stored is None or written.stored.settled
+
+
+def linked(source: Path, folder: Path) -> Path:
+    """Return a link to a label's bytes, with the ending that they have: readers go by it.
 
     Raises:
         InvalidRequestError: If it is in none of the formats that we read.
@@ -152,10 +166,7 @@ def named_copy(source: Path, folder: Path) -> Path:
     if ending is None:
         raise InvalidRequestError("The label's bytes are no NIfTI, NRRD, DICOM SEG or JSON: send one of those.")
     target = folder / f"label{ending}"
-    try:
-        target.hardlink_to(source)
-    except OSError:  # on another disk
-        shutil.copyfile(source, target)
+    target.symlink_to(source)
     return target
 
 
@@ -219,7 +230,6 @@ def _written(
     """Write the label to its place, unless it stands there already, or does not belong there."""
     with parts.catalog.read() as session:
         row = session.get(Label, kept.label_id)
-        here = names_on(session, image.dataset_id, params.base_version)
     stays = spec.labels_to == "home" or (params.prediction and not spec.write_predictions)
     if row is not None and row.place != "home" and not row.upload_pending:
         stored = StoredLabel(image=image.key, key=row.store_key, fingerprint=row.fingerprint, automatic=False)
@@ -232,11 +242,11 @@ def _written(
         label_id=kept.label_id,
         author=params.author_name,
         origin=origin_of(unedited=params.unedited, base_version=params.base_version, prediction=params.prediction),
-        names=params.names or checked.names or here.known,
+        names=params.names or checked.names or kept.names,
         model=params.base_version or "",
         sha256=kept.blob,
     )
-    return write_label(parts, image.dataset_id, image.key, kept.file, geometry, said)
+    return write_label(parts, spec, image, kept.file, geometry, said, settle=False)
 
 
 def _id_of(dataset_id: str, image: Image, blob: str, params: LabelParams, person: str) -> str:
@@ -292,8 +302,8 @@ def _notice(
     )
 
 
-def _ask_for_upload(session: Session, row: Label) -> None:
-    waits = row.upload_pending or row.state == LabelState.PENDING_UPLOAD
+def _ask_for_upload(session: Session, row: Label, *, settled: bool) -> None:
+    waits = row.upload_pending or row.state == LabelState.PENDING_UPLOAD or not settled
     if waits and not outbox.undelivered(session, OutboxKind.STORE_LABEL, row.id):
         outbox.enqueue(session, OutboxKind.STORE_LABEL, row.id)
 

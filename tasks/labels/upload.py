@@ -1,35 +1,43 @@
 """A label that its store could not take is checked, counted and written there when the store is back.
 
+So is the copy in a folder made to outlive a power cut, for which no save waits: our own copy does by then.
+
 Checking and counting is one unit, writing another: each may be done and then repeated. The SEG's UIDs and the file's
 name follow from the label's id, so a process that dies between the store and the row makes no second one.
 """
 
+import logging
 import tempfile
 from pathlib import Path
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from configs.errors import InvalidRequestError, StoreError
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError, StoreError
 from configs.failpoints import fail_point
+from configs.specs.dataset import DatasetSpec
 from configs.states import LabelState
 from infra.adapters.catalog import outbox
 from infra.adapters.catalog.outbox import Entry, OutboxKind
-from infra.adapters.catalog.tables import Image, Label
+from infra.adapters.catalog.tables import Dataset, Image, Label
+from infra.adapters.images.base import LabelToStore
+from infra.adapters.images.folder import FolderStore
 from infra.wiring import Parts
 from tasks.images.geometry import Geometry
+from tasks.images.stores import store_of
 from tasks.labels.check import CheckedLabel
 from tasks.labels.intake import activate
 from tasks.labels.names import Names, names_on
 from tasks.labels.place import Said, write_label
-from tasks.labels.save import LabelParams, check_saved, grid_of, named_copy, origin_of
+from tasks.labels.save import LabelParams, check_saved, grid_of, linked, origin_of
 from tasks.rounds.count import count_image, hold, open_round_if_due
 
 _DONE = frozenset({LabelState.REMOVED, LabelState.QUARANTINED})
+log = logging.getLogger(__name__)
 
 
 def store_label(parts: Parts, entry: Entry) -> None:
-    """Check, count and write a label that waits for its store.
+    """Check, count and write a label that waits for its store; or make its copy in a folder outlive a power cut.
 
     Raises:
         StoreError: If the store still cannot be read or written: it is tried again.
@@ -41,7 +49,10 @@ def store_label(parts: Parts, entry: Entry) -> None:
     if row is None or image is None or row.blob is None or row.state in _DONE:
         return
     with tempfile.TemporaryDirectory(prefix="upload-") as folder:
-        file = named_copy(parts.blobs.path(row.blob), Path(folder))
+        file = linked(parts.blobs.path(row.blob), Path(folder))
+        if row.state != LabelState.PENDING_UPLOAD and not row.upload_pending:
+            _settle_copy(parts, row, image, file)
+            return
         geometry, lost = grid_of(parts, row.dataset_id, image)
         if geometry is None and not lost:
             raise StoreError("The image store does not answer yet")
@@ -60,6 +71,16 @@ def store_is_back(parts: Parts) -> None:
             return
     with parts.catalog.write() as session:
         outbox.hasten(session, [OutboxKind.STORE_LABEL])
+
+
+def _settle_copy(parts: Parts, row: Label, image: Image, file: Path) -> None:
+    """Put a label into its data set's folder once more: synced, and whole again where a power cut took some of it."""
+    try:
+        store = store_of(parts, row.dataset_id)
+        if row.place == "store" and isinstance(store, FolderStore):
+            store.put_label(image.key, LabelToStore(id=row.id, path=file, sha256=row.blob or ""))
+    except (NotFoundError, ConflictError):  # its image is gone, or somebody changed the copy: as they like
+        log.info("the copy of label %s is left as it is", row.id)
 
 
 def _checked(file: Path, geometry: Geometry | None, here: Names, row: Label, lost: str) -> CheckedLabel:
@@ -106,7 +127,9 @@ def _write(parts: Parts, row: Label, image: Image, file: Path, geometry: Geometr
         names={int(value): str(name) for value, name in row.names.items()} or here.known,
         model=row.base_version or "",
     )
-    written = write_label(parts, row.dataset_id, image.key, file, geometry, said)
+    with parts.catalog.read() as session:
+        spec = DatasetSpec.model_validate(session.get_one(Dataset, row.dataset_id).spec)
+    written = write_label(parts, spec, image, file, geometry, said)
     if written.waits:
         raise StoreError("The image store could not be written yet")
     fail_point(parts.settings, "label-stored")

@@ -1,8 +1,17 @@
 """What our own store of immutable files can do, wherever the files are."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, NamedTuple, Protocol
+
+
+class Incoming(NamedTuple):
+    """Bytes that are being stored: a file with all of them, to be read in the block, and their hash."""
+
+    file: Path
+    sha256: Future[str]
 
 
 class Artifacts(Protocol):
@@ -13,6 +22,12 @@ class Artifacts(Protocol):
 
     def put_bytes(self, content: bytes) -> str:
         """Store the bytes and return their sha256 once they are durable."""
+
+    def putting(self, source: BinaryIO) -> AbstractContextManager[Incoming]:
+        """Store what is read from *source*: it can be looked at in the block, and is durable when that has ended.
+
+        Nothing is stored if the block fails.
+        """
 
     def path(self, sha256: str) -> Path:
         """Return a local file with these bytes, checked.

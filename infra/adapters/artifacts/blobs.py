@@ -10,22 +10,28 @@ cannot meet one that is on its way into a row, and needs no table that every put
 
 import fcntl
 import hashlib
+import mmap
 import os
 import re
+import shutil
 import stat
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
-from configs.durable import sync_folder
+from configs.durable import sync_file, sync_folder
 from configs.errors import CorruptError, InvalidRequestError, NotFoundError
+from infra.adapters.artifacts.base import Incoming
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLAIN_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")
-_CHUNK_BYTES = 2**20
+_CHUNK_BYTES = 2**18
+"""What is written at once: for larger pieces Linux takes larger pages, and some virtual machines five times as long."""
 
 
 class Blobs:
@@ -39,6 +45,8 @@ class Blobs:
         self._folder = folder
         # What this process has verified, by size, time and inode: a changed file is hashed again.
         self._verified: dict[str, tuple[int, int, int]] = {}
+        # Folders whose own name this process has synced: it stays, so once is enough.
+        self._lasting: set[Path] = set()
 
     def put_file(self, path: Path) -> str:
         """Store a copy of a regular file; a link is refused, since a bundle host may have made it.
@@ -46,22 +54,33 @@ class Blobs:
         Raises:
             InvalidRequestError: If it is no regular file.
         """
-        try:
-            # A bundle host may have put a link or a pipe there: no link is followed, and a pipe is not waited for.
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else type(error).__name__
-            msg = f"A file to be stored cannot be opened ({reason}): only regular files are stored"
-            raise InvalidRequestError(msg) from None
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            os.close(handle)
-            raise InvalidRequestError("What is to be stored is no file: only regular files are stored")
-        with os.fdopen(handle, "rb") as file:
-            return self._put(iter(lambda: file.read(_CHUNK_BYTES), b""))
+        with _opened(path) as file, self.putting(file) as incoming:
+            return incoming.sha256.result()
 
     def put_bytes(self, content: bytes) -> str:
         """Store the bytes."""
-        return self._put(iter((content,)))
+        with self.putting(BytesIO(content)) as incoming:
+            return incoming.sha256.result()
+
+    @contextmanager
+    def putting(self, source: BinaryIO) -> Iterator[Incoming]:
+        """Write to a name of our own; while the disk takes that it is hashed, and the block may look at it."""
+        folder = self._folder / "blobs" / "sha256"
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"tmp-{uuid.uuid4().hex}"
+        try:
+            with partial.open("xb") as file:
+                shutil.copyfileobj(source, file, _CHUNK_BYTES)
+                file.flush()
+                # Before it has its name: nobody, ourselves included, ever opens a blob to write.
+                os.fchmod(file.fileno(), 0o400)
+            with ThreadPoolExecutor(2) as pool:
+                synced, hashed = pool.submit(sync_file, partial), pool.submit(_hash, partial)
+                yield Incoming(partial, hashed)
+            synced.result()
+            self._keep(partial, hashed.result())
+        finally:
+            partial.unlink(missing_ok=True)
 
     def path(self, sha256: str) -> Path:
         """Return the blob's file, its bytes checked when this process meets it first and whenever it changed."""
@@ -121,33 +140,17 @@ class Blobs:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _put(self, chunks: Iterator[bytes]) -> str:
-        """Write to a name of our own, then give it the name of its hash: nothing half-written is ever there."""
-        folder = self._folder / "blobs" / "sha256"
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"tmp-{uuid.uuid4().hex}"
-        digest = hashlib.sha256()
-        try:
-            with partial.open("xb") as file:
-                for chunk in chunks:
-                    digest.update(chunk)
-                    file.write(chunk)
-                file.flush()
-                # Before it has its name: nobody, ourselves included, ever opens a blob to write.
-                os.fchmod(file.fileno(), 0o400)
-                os.fsync(file.fileno())
-            sha256 = digest.hexdigest()
-            target = self._place(sha256)
-            target.parent.mkdir(exist_ok=True)
-            # Shared with other puts, never with a sweep: that one looks how old a blob is and removes it in one go.
-            with self._lock(fcntl.LOCK_SH):
-                partial.rename(target)  # over an equal file, or over a corrupt one
-        finally:
-            partial.unlink(missing_ok=True)
-        # Both: the blob's name is in the one, and the one's, where it is new, in the other.
-        for changed in (target.parent, folder):
-            sync_folder(changed)
-        return sha256
+    def _keep(self, partial: Path, sha256: str) -> None:
+        """Give what is on the disk the name of its hash: nothing half-written is ever there."""
+        target = self._place(sha256)
+        target.parent.mkdir(exist_ok=True)
+        # Shared with other puts, never with a sweep: that one looks how old a blob is and removes it in one go.
+        with self._lock(fcntl.LOCK_SH):
+            partial.rename(target)  # over an equal file, or over a corrupt one
+        sync_folder(target.parent)
+        if target.parent not in self._lasting:
+            sync_folder(target.parent.parent)
+            self._lasting.add(target.parent)
 
     @contextmanager
     def _lock(self, kind: int) -> Iterator[None]:
@@ -174,6 +177,29 @@ class Blobs:
             msg = f"The stored bytes of {sha256} are damaged: restore this file of the artifacts from a backup"
             raise CorruptError(msg)
         self._verified[sha256] = mark
+
+
+def _hash(path: Path) -> str:
+    """Return the hash in one call: in pieces, each would wait for a turn with the threads that run Python."""
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return hashlib.sha256().hexdigest()
+        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
+            return hashlib.sha256(content).hexdigest()
+
+
+def _opened(path: Path) -> BufferedReader:
+    """Open a regular file; no link is followed, and a pipe, which a bundle host may have put there, not waited for."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        msg = f"A file to be stored cannot be opened ({reason}): only regular files are stored"
+        raise InvalidRequestError(msg) from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise InvalidRequestError("What is to be stored is no file: only regular files are stored")
+    return os.fdopen(handle, "rb")
 
 
 def _is_older(path: Path, seconds: float) -> bool:

@@ -54,6 +54,7 @@ class StoredLabel(BaseModel):
     ours: bool = Field(default=False, description="Whether this system wrote it.")
     mark: str = Field(default="", description="Tells a later listing that this content was seen; cheap.")
     changed: datetime | None = Field(default=None, description="When it was written, in UTC, where the store knows.")
+    settled: bool = Field(default=True, description="Whether it outlives a power cut; else it has to be put again.")
 
 
 class FetchedImage(BaseModel):
@@ -77,6 +78,7 @@ class LabelToStore(BaseModel):
     )
     path: Path = Field(description="A SEG for DICOMweb; for a folder NIfTI, NRRD, SEG or `.json`.")
     sha256: str = Field(default="", description="Of the file, in hex, where it is known: it is not read again then.")
+    settle: bool = Field(default=True, description="Whether to wait until it outlives a power cut.")
 
 
 class ImageStore(Protocol):
@@ -155,6 +157,8 @@ class ImageStore(Protocol):
 
     def put_label(self, image: str, source: LabelToStore) -> StoredLabel:
         """Add a label; return once it is durable there. Repeating it with the same bytes changes nothing.
+
+        A store that waits for its disk may leave that to a later put, where the label is not to be settled at once.
 
         Raises:
             NotFoundError: If there is no such image.

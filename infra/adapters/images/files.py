@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from configs.durable import sync_folder
+from configs.durable import sync_file, sync_folder
 from configs.errors import StoreError
 
 _CHUNK_BYTES = 2**20
@@ -53,8 +53,11 @@ def write_hashed(pieces: Iterable[bytes], target: Path) -> str:
     return digest.hexdigest()
 
 
-def create_exclusively(source: Path, target: Path) -> bool:
-    """Make `target` a durable copy of `source`, whole or not at all; answer False, changing nothing, if it exists."""
+def create_exclusively(source: Path, target: Path, *, settle: bool = True) -> bool:
+    """Make `target` a copy of `source`, whole or not at all; answer False, changing nothing, if it exists.
+
+    It is durable, unless *settle* is false: then a power cut may leave the beginning of it, or nothing.
+    """
     # Their names have to be synced, too, each in the folder above it.
     missing = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +65,8 @@ def create_exclusively(source: Path, target: Path) -> bool:
     try:
         with source.open("rb") as reading, partial.open("xb") as writing:
             _copy(reading, writing)
-            os.fsync(writing.fileno())
+            if settle:
+                os.fsync(writing.fileno())
         try:
             # A link fails where the name is taken; a rename would replace what is there.
             os.link(partial, target)
@@ -76,9 +80,28 @@ def create_exclusively(source: Path, target: Path) -> bool:
             partial.rename(target)  # a file system without links: label ids are unique, so nobody else writes this one
     finally:
         partial.unlink(missing_ok=True)
-    for folder in {target.parent, *(folder.parent for folder in missing)}:
+    for folder in {target.parent, *(folder.parent for folder in missing)} if settle else ():
         sync_folder(folder)
     return True
+
+
+def settle(path: Path, root: Path) -> None:
+    """Make a file durable that was created without waiting for it, and the folders that lead to it from *root*."""
+    sync_file(path)
+    for folder in path.parents[: len(path.relative_to(root).parts)]:
+        sync_folder(folder)
+
+
+def is_cut_short(path: Path, whole: Path) -> bool:
+    """Say whether a file is what a power cut leaves of a copy of *whole*: there, and only its beginning."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return False
+    if size >= whole.stat().st_size:
+        return False
+    with path.open("rb") as left, whole.open("rb") as ours:
+        return all(chunk == ours.read(len(chunk)) for chunk in iter(lambda: left.read(_CHUNK_BYTES), b""))
 
 
 def _copy(reading: BinaryIO, writing: BinaryIO) -> None:

@@ -26,7 +26,7 @@ from configs.errors import (
 )
 from configs.specs.dataset import OnGap
 from infra.adapters.images.base import FetchedImage, LabelToStore, StoredImage, StoredLabel
-from infra.adapters.images.files import copy_hashed, create_exclusively, hash_file
+from infra.adapters.images.files import copy_hashed, create_exclusively, hash_file, is_cut_short, settle
 from infra.adapters.images.patient import FIRST_FOLDER, patient_pattern
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd")
@@ -142,10 +142,16 @@ class FolderStore:
         with _translated("write"):
             if not target.parent.resolve().is_relative_to(self._root):
                 raise StoreError("The folder for labels leads out of the data set: remove the link teachback/labels")
-            created = create_exclusively(source.path, target)
-            if not created and hash_file(target) != hash_file(source.path):
-                raise ConflictError(f"Label {source.id} is stored already with other content: save it under a new id")
-            return self._describe_label(image, key, source.sha256)
+            if is_cut_short(target, source.path):
+                target.unlink()
+            if not create_exclusively(source.path, target, settle=source.settle):
+                if hash_file(target) != (source.sha256 or hash_file(source.path)):
+                    msg = f"Label {source.id} is stored already with other content: save it under a new id"
+                    raise ConflictError(msg)
+                if source.settle:
+                    settle(target, self._root)
+            stored = self._describe_label(image, key, source.sha256)
+            return stored.model_copy(update={"settled": source.settle})
 
     def remove_label(self, key: str) -> bool:
         """Remove a label that we wrote, `teachback/labels/…`; False if it is not there, or not ours.

@@ -1,8 +1,5 @@
 """`/datastore` of this dialect: images out, labels in and out. Saving a label is its notification."""
 
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, UploadFile
@@ -104,12 +101,8 @@ def save_label(
 ) -> SavedAnswer:
     """Save a label of an image; what is readable is never refused."""
     row, sent = datasets.find(parts, caller, dataset), SentParams.model_validate_json(params or "{}")
-    with tempfile.TemporaryDirectory(prefix="upload-") as folder:
-        path = Path(folder) / "label"
-        with path.open("wb") as file:
-            shutil.copyfileobj(label.file, file, 2**20)
-        saved = labels.save(parts, caller, row.id, image, path, sent.to_params(tag), client_id=sent.client_id)
-        return SavedAnswer.of(saved)
+    saved = labels.save(parts, caller, row.id, image, label.file, sent.to_params(tag), client_id=sent.client_id)
+    return SavedAnswer.of(saved)
 
 
 @router.get("/label", response_class=FileResponse)

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,27 @@ def test_what_was_put_is_read_back_under_its_hash(blobs: Blobs, tmp_path: Path) 
     assert blobs.read_bytes(SHA256) == CONTENT
     assert blobs.path(SHA256) == tmp_path / "artifacts" / "blobs" / "sha256" / SHA256[:2] / SHA256
     assert list(blobs.hashes()) == [SHA256]
+
+
+def test_what_comes_in_can_be_read_before_it_is_stored(blobs: Blobs) -> None:
+    with blobs.putting(BytesIO(CONTENT)) as incoming:
+        assert incoming.file.read_bytes() == CONTENT
+        assert incoming.sha256.result() == SHA256
+        assert list(blobs.hashes()) == []
+
+    assert blobs.read_bytes(SHA256) == CONTENT
+
+
+def test_of_what_is_refused_while_it_comes_in_nothing_is_left(blobs: Blobs) -> None:
+    with pytest.raises(KeyError), blobs.putting(BytesIO(CONTENT)):
+        raise KeyError
+
+    assert list(blobs.hashes()) == []
+    assert blobs.drop_partial(older_than_s=0) == 0
+
+
+def test_no_bytes_at_all_are_content_too(blobs: Blobs) -> None:
+    assert blobs.read_bytes(blobs.put_bytes(b"")) == b""
 
 
 def test_damaged_bytes_are_found_out_also_after_a_good_read(blobs: Blobs) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.errors import InvalidRequestError, NotFoundError, ReadOnlyStoreError, StoreError
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError, ReadOnlyStoreError, StoreError
 from infra.adapters.images.base import LabelToStore
 from infra.adapters.images.folder import FolderStore
 
@@ -153,6 +153,42 @@ def test_nothing_half_written_is_left_beside_a_label(root: Path, tmp_path: Path)
 
     assert [path.name for path in (root / "teachback" / "labels" / "a").iterdir()] == ["one.nii.gz"]
     assert (root / stored.key).read_bytes() == b"marks"
+
+
+def test_a_label_that_is_not_waited_for_is_whole_at_once_and_settled_by_a_second_put(
+    root: Path, tmp_path: Path
+) -> None:
+    _write(root / "a.nii")
+    label = _label(tmp_path)
+
+    first = FolderStore(root).put_label("a", label.model_copy(update={"settle": False}))
+    again = FolderStore(root).put_label("a", label)
+
+    assert (first.settled, again.settled) == (False, True)
+    assert first.key == again.key
+    assert (root / first.key).read_bytes() == b"marks"
+
+
+@pytest.mark.parametrize("left", [b"", b"mar"])
+def test_what_a_power_cut_left_of_a_label_is_made_whole(left: bytes, root: Path, tmp_path: Path) -> None:
+    _write(root / "a.nii")
+    stored = FolderStore(root).put_label("a", _label(tmp_path))
+    (root / stored.key).write_bytes(left)
+
+    FolderStore(root).put_label("a", _label(tmp_path))
+
+    assert (root / stored.key).read_bytes() == b"marks"
+
+
+@pytest.mark.parametrize("theirs", [b"mor", b"marks of mine", b"skram"])
+def test_what_somebody_made_of_a_label_stays(theirs: bytes, root: Path, tmp_path: Path) -> None:
+    _write(root / "a.nii")
+    stored = FolderStore(root).put_label("a", _label(tmp_path))
+    (root / stored.key).write_bytes(theirs)
+
+    with pytest.raises(ConflictError):
+        FolderStore(root).put_label("a", _label(tmp_path))
+    assert (root / stored.key).read_bytes() == theirs
 
 
 def test_a_vanished_folder_is_a_store_s_fault_and_names_no_path(tmp_path: Path) -> None:
