@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 from configs.wire.host import (
     CaseResult,
     EvaluateRequest,
+    Failed,
     HostCommand,
     HostMessage,
     HostRequest,
@@ -30,12 +31,14 @@ class TrainingInMemory(HostsInMemory):
         score: Returns a version's score on a case by label name; both are ids. None = nothing but background.
         meanwhile: Called once while the next evaluation runs.
         asked: What each evaluation asked: version → cases.
+        unreadable: Cases that it can neither train on nor score.
     """
 
     score: Callable[[str, str], PerLabel | None] = lambda _version, _case: {"liver": 0.5}
     meanwhile: Callable[[], None] | None = None
     asked: list[dict[str, list[str]]] = field(default_factory=list)
     trained: list[TrainRequest] = field(default_factory=list)
+    unreadable: set[str] = field(default_factory=set)
 
     def host(self, request: HostRequest, work: Path) -> HostInMemory:
         del work
@@ -54,7 +57,8 @@ class TrainingInMemory(HostsInMemory):
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({"weight": np.array([len(self.trained)], np.float32)}, path)
         yield Progress(epoch=0, max_epoch=1, step=1, max_step=1)
-        yield TrainResult(weights=str(path), epoch=1, steps=1, train_s=0.1)
+        left_out = [case.id for case in request.cases if case.id in self.unreadable]
+        yield TrainResult(weights=str(path), epoch=1, steps=1, train_s=0.1, left_out=left_out)
 
     def _evaluate(self, request: EvaluateRequest) -> Iterator[HostMessage]:
         every = [case.id for case in request.cases]
@@ -65,7 +69,10 @@ class TrainingInMemory(HostsInMemory):
             happens()
         for version, cases in asked.items():
             for case in cases:
-                yield _result(version, case, self.score(version, case))
+                if case in self.unreadable:
+                    yield Failed(id=case, code="unreadable", message="it cannot be read")
+                else:
+                    yield _result(version, case, self.score(version, case))
 
 
 class _Host(HostInMemory):

@@ -78,6 +78,10 @@ class TrainSpec(BaseModel):
         """The MLflow server that is written to besides ours."""
         return None if self.tracking == "none" else self.tracking_uri
 
+    def for_host(self) -> Self:
+        """Return what a bundle host is told: it is given no address, so not that of a tracking server either."""
+        return self.model_copy(update={"tracking": None, "tracking_uri": None, "experiment_name": None})
+
     @classmethod
     def from_request(cls, request: Mapping[str, Any]) -> Self:
         """Sort a dialect's flat dictionary into our fields and the bundle's overrides.

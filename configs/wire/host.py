@@ -258,7 +258,7 @@ class TrainResult(_Message):
     """The trained network's weights (safetensors, in `out`) and how they came about.
 
     `batch_at_once`: memory did not suffice for a batch, so it went through the network in parts of so many items.
-    `ranks`: the processes that trained, one per device.
+    `ranks`: the processes that trained, one per device. `left_out`: cases that could not be read or prepared.
     """
 
     kind: Literal["train_result"] = "train_result"
@@ -272,6 +272,7 @@ class TrainResult(_Message):
     batch_at_once: int | None = Field(default=None, ge=1)
     precision: str = Field(default="", max_length=20)
     ranks: int = Field(default=1, ge=1)
+    left_out: list[str] = []
 
 
 class Loaded(_Message):
@@ -294,7 +295,7 @@ class Prediction(_Message):
 
 
 class Failed(_Message):
-    """Something failed: the request, or with an `id` one prediction, load (`id` = version) or image's score."""
+    """Something failed: the request, or with an `id` one prediction, load (`id` = version), case or image's score."""
 
     kind: Literal["failed"] = "failed"
     id: str | None = None

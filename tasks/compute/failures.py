@@ -1,5 +1,9 @@
 """What went wrong, in the words of the protocol."""
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from configs.wire.host import Failed, FailureCode
 
 
@@ -20,7 +24,7 @@ class BadInputError(ComputeError):
 
 
 class UnreadableError(BadInputError):
-    """An image cannot be read, or not be prepared as the bundle says."""
+    """An image or its label cannot be read, or not be prepared as the bundle says."""
 
     code: FailureCode = "unreadable"
 
@@ -54,3 +58,22 @@ def is_memory(error: BaseException) -> bool:
     """Say whether memory did not suffice, on an accelerator or not: PyTorch's allocator has no type on the CPU."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or (isinstance(error, RuntimeError) and "not enough memory" in str(error))
+
+
+@contextmanager
+def preparing() -> Iterator[None]:
+    """Tell what the block cannot read or prepare from a memory that does not suffice; the log says where it failed.
+
+    Raises:
+        UnreadableError: If the block fails in the ways that files and MONAI's transforms do.
+    """
+    try:
+        yield
+    except (OSError, EOFError, RuntimeError) as error:
+        beneath: BaseException | None = error  # MONAI wraps whatever a transform raises, layer by layer
+        while beneath is not None:
+            if is_memory(beneath):
+                raise beneath from None
+            beneath = beneath.__cause__
+        traceback.print_exc()
+        raise UnreadableError("The image or its label cannot be read or prepared; the host's log says why") from error

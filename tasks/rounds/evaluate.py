@@ -8,11 +8,12 @@ the published model, which has not seen it, before a round trains on it for the 
 
 import statistics
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
-from configs.errors import HostDiedError
+from configs.errors import BundleError, UnreadableError
 from configs.wire.host import CaseResult, EvaluateRequest, Failed
 from infra.adapters.cache.disk import Pin
 from infra.adapters.catalog import jobs
@@ -24,9 +25,9 @@ from tasks.devices.needs import batch_need
 from tasks.publishing.gate import CaseScore, PairedCase
 from tasks.rounds.measured import Measured, Version
 from tasks.rounds.result import MetricKind, VersionScores
-from tasks.rounds.snapshot import SnapshotRow
-from tasks.rounds.train import tensor_cache, weights_file
-from tasks.rounds.work import Claim, Lease, Work, cases_of, mark_step, open_work, read_snapshot, step_done
+from tasks.rounds.snapshot import Snapshot, SnapshotRow
+from tasks.rounds.train import read_trained, tensor_cache, weights_file
+from tasks.rounds.work import Claim, Lease, Work, cases_of, mark_step, note_unread, open_work, read_snapshot, step_done
 
 STEP = "evaluate"
 AGAIN = "evaluate-2"
@@ -43,6 +44,7 @@ class Evaluation(BaseModel):
         proving: Training cases, only where there is no evaluation case; the challenger's.
         cohorts: Of the evaluation cases.
         reused: Scores that had been measured before.
+        left_out: Cases that, or whose labels, cannot be read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,6 +58,7 @@ class Evaluation(BaseModel):
     published_scores: dict[str, CaseScore]
     challenger_scores: dict[str, CaseScore]
     reused: int = 0
+    left_out: list[str] = []
 
     def pairs(self) -> list[PairedCase]:
         """Return both versions on the held-out cases."""
@@ -100,7 +103,7 @@ def evaluate(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str, chal
 
     Raises:
         SupersededError: If the attempt may no longer write.
-        HostError: If the bundle fails on a case.
+        HostError: If the bundle fails on a case, or can read none of those that the challenger is to be judged by.
         StoreError: If an image cannot be read now.
     """
     done = step_done(parts, held, STEP)
@@ -129,30 +132,9 @@ def _evaluate(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str, cha
             for version in dict.fromkeys(filter(None, (published, challenger)))
             if (row := session.get_one(ModelVersion, version))
         ]
-    both = [version.id for version in versions]
-    measured = Measured(parts, work, versions)
     with parts.cache.pin() as pin:
-        held_out = _ready(parts, work, pin, measured, snapshot.side("evaluate"), both)
-        training = snapshot.side("train", "validate")
-        fresh, proving = list[SnapshotRow](), list[SnapshotRow]()
-        if len(held_out) < work.spec.gate.min_cases and published is not None:
-            new = [row for row in training if row.fresh]
-            fresh = _ready(parts, work, pin, measured, new, [published])
-        if not held_out:
-            proving = _ready(parts, work, pin, measured, training[:MOST_PROVING], [challenger])
-        if measured.asked:
-            measured.keep(_run(parts, work, lease, step, measured))
-    evaluation = Evaluation(
-        published=published,
-        challenger=challenger,
-        held_out=[row.case for row in held_out],
-        prequential=[row.case for row in fresh],
-        proving=[row.case for row in proving],
-        cohorts={row.case: row.cohort for row in held_out},
-        published_scores=measured.scores.get(published or "", {}),
-        challenger_scores=measured.scores[challenger],
-        reused=measured.reused,
-    )
+        judging = _Judging(parts, work, lease, step, pin, Measured(parts, work, versions))
+        evaluation = judging.of(snapshot, published, challenger)
     sha256 = parts.blobs.put_bytes(evaluation.model_dump_json().encode())
     mark_step(parts, held, step, sha256)
     return sha256
@@ -168,54 +150,102 @@ def _compared_with(parts: Parts, session: Session, work: Work) -> str | None:
     return session.get_one(Experiment, work.experiment_id).published_version
 
 
-def _ready(
-    parts: Parts, work: Work, pin: Pin, measured: Measured, rows: list[SnapshotRow], versions: list[str]
-) -> list[SnapshotRow]:
-    """Have versions measured on these cases, and return the rows that they can be measured on.
+class _Judging(NamedTuple):
+    """What an evaluation is done with."""
 
-    Only what was never measured needs its image: it is fetched, and left out if that, or its label, cannot be read.
-    """
-    unknown = measured.look_up(rows, versions)
-    cases = {case.id: case for case in cases_of(parts, work, unknown, pin)}
-    lost = {row.case for row in unknown if row.case not in cases}
-    measured.ask(cases, versions)
-    return [row for row in rows if row.case not in lost]
+    parts: Parts
+    work: Work
+    lease: Lease
+    step: str
+    pin: Pin
+    measured: Measured
+
+    def of(self, snapshot: Snapshot, published: str | None, challenger: str) -> Evaluation:
+        """Measure both versions on the cases that say something about them."""
+        held_out, fresh, proving = snapshot.side("evaluate"), list[SnapshotRow](), list[SnapshotRow]()
+        trained = read_trained(self.parts, self.work.claim)
+        unlearnt = trained.left_out if trained is not None else []
+        training = [row for row in snapshot.side("train", "validate") if row.case not in unlearnt]
+        kept = self.measured.kept
+        self._ask(held_out, published, challenger)
+        if len(kept(held_out)) < self.work.spec.gate.min_cases and published is not None:
+            fresh = [row for row in training if row.fresh]
+            self._ask(fresh, published)
+        if kept(held_out):
+            self._run()
+        if not kept(held_out):  # there is none, or the bundle can read none
+            proving = training[:MOST_PROVING]
+            self._ask(proving, challenger)
+            self._run()
+        if not kept([*held_out, *proving]):
+            raise BundleError(
+                f"The bundle can read or prepare none of the {len([*held_out, *proving])} cases that the challenger is"
+                " to be judged by: look at its validate#preprocessing; the job's log says where it fails"
+            )
+        scores = self.measured.scores
+        return Evaluation(
+            published=published,
+            challenger=challenger,
+            held_out=[row.case for row in kept(held_out)],
+            prequential=[row.case for row in kept(fresh)],
+            proving=[row.case for row in kept(proving)],
+            cohorts={row.case: row.cohort for row in kept(held_out)},
+            published_scores=scores.get(published or "", {}),
+            challenger_scores=scores[challenger],
+            reused=self.measured.reused,
+            left_out=sorted(self.measured.left_out),
+        )
+
+    def _ask(self, rows: list[SnapshotRow], *asked: str | None) -> None:
+        """Have versions measured on these cases.
+
+        Only what was never measured needs its image: it is fetched, and left out if that, or its label, cannot be read.
+        """
+        versions = [version for version in dict.fromkeys(asked) if version is not None]
+        unknown = self.measured.look_up(rows, versions)
+        self.measured.ask(unknown, cases_of(self.parts, self.work, unknown, self.pin), versions)
+
+    def _run(self) -> None:
+        """Have a bundle host score each version on the cases that it was not scored on before."""
+        measured, work = self.measured, self.work
+        if not measured.asked:
+            return
+        request = EvaluateRequest(
+            bundle=str(work.bundle),
+            cases=list(measured.cases.values()),
+            labels=work.labels,
+            versions={version: measured.files[version] for version in measured.asked},
+            asked=measured.asked,
+            cache=str(tensor_cache(self.parts, work.bundle_id)),
+        )
+        results, unread = list[CaseResult](), set[str]()
+        with (
+            computing(
+                self.parts,
+                request,
+                batch_need(self.parts, work.bundle_id, None),
+                holder=f"evaluate:{work.claim.job_id}:{work.claim.n}",
+                work=work.host_folder(self.step),
+                bundle=work.bundle,
+                check=self.lease.check,
+            ) as host,
+            self.lease.calls(host.kill),
+        ):
+            for message in host.messages():
+                if isinstance(message, CaseResult):
+                    results.append(message)
+                elif isinstance(message, Failed):
+                    unread.add(_unread(message, measured))
+        measured.keep(results, unread)
+        note_unread(self.parts, unread, reads_others=bool(results))
 
 
-def _run(parts: Parts, work: Work, lease: Lease, step: str, measured: Measured) -> list[CaseResult]:
-    """Have a bundle host score each version on the cases that it was not scored on before."""
-    request = EvaluateRequest(
-        bundle=str(work.bundle),
-        cases=list(measured.cases.values()),
-        labels=work.labels,
-        versions={version: measured.files[version] for version in measured.asked},
-        asked=measured.asked,
-        cache=str(tensor_cache(parts, work.bundle_id)),
-    )
-    wanted = {(version, case) for version, cases in measured.asked.items() for case in cases}
-    results: list[CaseResult] = []
-    with (
-        computing(
-            parts,
-            request,
-            batch_need(parts, work.bundle_id, None),
-            holder=f"evaluate:{work.claim.job_id}:{work.claim.n}",
-            work=work.host_folder(step),
-            bundle=work.bundle,
-            check=lease.check,
-        ) as host,
-        lease.calls(host.kill),
-    ):
-        for message in host.messages():
-            if isinstance(message, Failed):
-                raise error_of(message)
-            if isinstance(message, CaseResult):
-                results.append(message)
-    # A host is not trusted to have answered all that was asked, and nothing else.
-    came = {(result.version, result.case) for result in results}
-    if came != wanted:
-        raise HostDiedError(f"{len(came & wanted)} of {len(wanted)} results came, and {len(came - wanted)} others.")
-    return results
+def _unread(failed: Failed, measured: Measured) -> str:
+    """Return the case that a host could not read; any other failure is raised."""
+    error = error_of(failed)
+    if not isinstance(error, UnreadableError) or failed.id is None or failed.id not in measured.cases:
+        raise error
+    return failed.id
 
 
 def _mean(values: list[float | None]) -> float | None:

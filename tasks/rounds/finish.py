@@ -16,9 +16,8 @@ from tasks.rounds.evaluate import Evaluation, read_evaluation
 from tasks.rounds.judged import earlier_results, judged
 from tasks.rounds.result import RoundResult
 from tasks.rounds.snapshot import Snapshot
-from tasks.rounds.train import STEP as FINE_TUNE
-from tasks.rounds.train import Trained
-from tasks.rounds.work import Claim, open_work, read_snapshot, step_done
+from tasks.rounds.train import Trained, read_trained
+from tasks.rounds.work import Claim, open_work, read_snapshot
 
 HELD_OUT = "no label is on the training side yet: they are kept for evaluation"
 UNREADABLE = "none of the labels can be read in the experiment's label names, or their images are gone: check them"
@@ -37,8 +36,7 @@ def finish(parts: Parts, held: Claim, snapshot_sha256: str, evaluation_sha256: s
         SupersededError: If the attempt may no longer write.
     """
     work, snapshot = open_work(parts, held), read_snapshot(parts, snapshot_sha256)
-    trained_sha256 = step_done(parts, held, FINE_TUNE)
-    trained = Trained.model_validate_json(parts.blobs.read_bytes(trained_sha256)) if trained_sha256 else None
+    trained = read_trained(parts, held)
     evaluation = read_evaluation(parts, evaluation_sha256) if evaluation_sha256 else None
 
     def closed(session: Session) -> None:
@@ -76,7 +74,8 @@ def _result(
     if trained is None or evaluation is None:
         only_held_out = snapshot.side("evaluate") and not snapshot.side("train")
         reason = HELD_OUT if only_held_out else UNREADABLE
-        return result.model_copy(update={"decision": "skipped", "reason": reason})
+        unread = [row.image for row in snapshot.side("train")]
+        return result.model_copy(update={"decision": "skipped", "reason": reason, "left_out": unread})
     decision, reason, verdict = _decision(session, job.id)
     return result.model_copy(
         update={
@@ -93,6 +92,8 @@ def _result(
             "precision": trained.precision,
             "ranks": trained.ranks,
             "head_rebuilt": trained.head_rebuilt,
+            "training_cases": result.training_cases - len(trained.left_out),
+            "left_out": sorted(int(case) for case in {*trained.left_out, *evaluation.left_out}),
         }
     )
 

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from configs.errors import HostDiedError
 from configs.wire.host import Case, CaseResult
 from infra.adapters.catalog import scores as catalog
 from infra.wiring import Parts
@@ -36,6 +37,7 @@ class Measured:
         cases: Those cases.
         files: Weights by version.
         reused: How many scores were known already.
+        left_out: Cases that cannot be measured, since they or their labels cannot be read.
     """
 
     def __init__(self, parts: Parts, work: Work, versions: Sequence[Version]) -> None:
@@ -47,6 +49,7 @@ class Measured:
         self.cases: dict[str, Case] = {}
         self.files = {version.id: version.file for version in versions}
         self.reused = 0
+        self.left_out: set[str] = set()
 
     def look_up(self, rows: Sequence[SnapshotRow], versions: Sequence[str]) -> list[SnapshotRow]:
         """Take what is known of these cases; return those of which something is not."""
@@ -60,16 +63,35 @@ class Measured:
                 self.reused += 1
         return [row for row in rows if any(row.case not in self.scores[version] for version in versions)]
 
-    def ask(self, cases: Mapping[str, Case], versions: Sequence[str]) -> None:
-        """Have these cases measured, each for the versions of which that is not known."""
+    def ask(self, rows: Sequence[SnapshotRow], cases: Sequence[Case], versions: Sequence[str]) -> None:
+        """Have rows measured, each for the versions of which that is not known; what has no case is left out."""
+        self.cases.update({case.id: case for case in cases})
+        self.left_out.update(row.case for row in rows if row.case not in self.cases)
         for version in versions:
-            unknown = [case for case in cases if case not in self.scores[version]]
+            unknown = [case.id for case in cases if case.id not in self.scores[version]]
             if unknown:
                 self.asked[version] = [*self.asked.get(version, []), *unknown]
-        self.cases.update(cases)
 
-    def keep(self, results: Sequence[CaseResult]) -> None:
-        """Take what a host measured, and keep it for later rounds."""
+    def kept(self, rows: Sequence[SnapshotRow]) -> list[SnapshotRow]:
+        """Return those rows that are not left out."""
+        return [row for row in rows if row.case not in self.left_out]
+
+    def keep(self, results: Sequence[CaseResult], unread: Collection[str]) -> None:
+        """Take what a host measured, and keep it for later rounds; what it could not read is left out.
+
+        Raises:
+            HostDiedError: If that is not what was asked for.
+        """
+        # A host is not trusted to have answered all that was asked, and nothing else.
+        came = {(result.version, result.case) for result in results}
+        wanted = {(version, case) for version, cases in self.asked.items() for case in cases}
+        missing = {(version, case) for version, case in wanted - came if case not in unread}
+        if missing or came - wanted:
+            raise HostDiedError(
+                f"{len(missing)} of {len(wanted)} results are missing, and {len(came - wanted)} others came."
+            )
+        self.left_out.update(unread)
+        self.asked, self.cases = {}, {}
         kept = {}
         for result in results:
             score = CaseScore(

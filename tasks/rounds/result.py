@@ -43,13 +43,15 @@ class RoundResult(BaseModel):
 
     `metric_name` is the bundle's key metric, `mean_dice` where that is none of ours; `metric_cases` counts the cases
     of `key_metric`. `prequential_mean` is over all rounds so far, each new label once. `forgetting` is the largest of
-    the cohorts'. `scores_reused` were measured in an earlier round and not run again.
+    the cohorts'. `scores_reused` were measured in an earlier round and not run again. `left_out` are images (catalog
+    ids) that took no part, since they or their labels cannot be read.
     """
 
     model_config = ConfigDict(frozen=True)
 
     labels: int = 0
     training_cases: int = 0
+    left_out: list[int] = []
     metric_kind: MetricKind | None = None
     metric_name: str = ""
     metric_cases: int = 0

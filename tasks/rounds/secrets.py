@@ -1,7 +1,7 @@
 """Secrets in what a job is asked to do: they go to the vault, and the job's row names where.
 
 A value under a name such as `access_token` becomes `vault:<row>`; a URL's user info becomes `vault:<row>@`. A bundle
-host never gets more than that.
+host gets neither: an override that holds one is refused.
 """
 
 import re
@@ -61,3 +61,17 @@ class Sealer:
             self._session.add(row)
             self._known[secret] = f"vault:{row.id}"
         return self._known[secret]
+
+
+def secret_in(values: Mapping[str, Any]) -> str:
+    """Return the first name under which a secret stands, as it was sent or as a reference; empty = there is none."""
+    return next((name for name, value in values.items() if _holds_secret(name, value)), "")
+
+
+def _holds_secret(name: str, value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return bool(secret_in(value))
+    if isinstance(value, list):
+        return any(_holds_secret(name, part) for part in value)
+    text = value if isinstance(value, str) else ""
+    return bool(text and (_SECRET_NAME.search(name) or _USER_INFO.search(text) or _REFERENCE.search(text)))

@@ -27,6 +27,7 @@ from infra.adapters.catalog.tables.base import now
 from tasks.devices import ask as devices
 from tasks.labels.choose import about, images_to_learn
 from tasks.rounds.count import add_pending, open_round_if_due
+from tasks.rounds.secrets import secret_in
 
 
 def start_annotation(
@@ -111,15 +112,21 @@ def check_spec(session: Session, experiment: Experiment, spec: TrainSpec) -> Non
     """Refuse a spec that the experiment's bundle cannot follow, before anything is gathered or trained for it.
 
     Raises:
-        InvalidRequestError: If an override names what the bundle has not got, or is no plain value; if no machine has
-            the devices for it; if the version to start from is not of this experiment or of one that it descends from,
-            or belongs to other labels.
+        InvalidRequestError: If an override names what the bundle has not got, or is a secret or no plain value; if no
+            machine has the devices for it; if the version to start from is not of this experiment or of one that it
+            descends from, or belongs to other labels.
         NotFoundError: If there is no such version.
     """
     bundle = session.get_one(Bundle, experiment.bundle_id)
     fault = fault_of(spec.overrides, frozenset(bundle.check.get("training_keys", ())))
     if fault:
         raise InvalidRequestError(fault)
+    secret = secret_in(spec.overrides)
+    if secret:
+        raise InvalidRequestError(
+            f"The override {secret!r} is a secret by its name or value, and a bundle is given none: it computes without"
+            " network and credentials. Leave it out"
+        )
     short = devices.fault_of(session, spec)
     if short:
         raise InvalidRequestError(short)

@@ -32,13 +32,13 @@ from tasks.devices.hold import computing
 from tasks.devices.needs import training_need
 from tasks.rounds import attempts
 from tasks.rounds.snapshot import Snapshot
-from tasks.rounds.work import Claim, Lease, Work, cases_of, mark_step, open_work, read_snapshot, step_done
+from tasks.rounds.work import Claim, Lease, Work, cases_of, mark_step, note_unread, open_work, read_snapshot, step_done
 
 STEP = "fine_tune"
 
 
 class Trained(BaseModel):
-    """What training left; the blob of its step mark."""
+    """What training left; the blob of its step mark. `left_out`: cases that, or whose labels, cannot be read."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -52,6 +52,13 @@ class Trained(BaseModel):
     precision: str = ""
     ranks: int = 1
     head_rebuilt: bool = False
+    left_out: list[str] = []
+
+
+def read_trained(parts: Parts, held: Claim) -> Trained | None:
+    """Return what the round's training left; None while it has not."""
+    done = step_done(parts, held, STEP)
+    return None if done is None else Trained.model_validate_json(parts.blobs.read_bytes(done))
 
 
 def fine_tune(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str) -> str | None:
@@ -65,19 +72,24 @@ def fine_tune(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str) -> 
         HostError: If training failed; the class says whether another try makes sense.
         StoreError: If an image cannot be read now.
     """
-    done = step_done(parts, held, STEP)
+    done = read_trained(parts, held)
     if done is not None:
-        return Trained.model_validate_json(parts.blobs.read_bytes(done)).version
+        return done.version
     snapshot, work = read_snapshot(parts, snapshot_sha256), open_work(parts, held)
     if not snapshot.side("train"):
         return None
     fail_point(parts.settings, "before-training")
+    rows = snapshot.side("train", "validate")
     with parts.cache.pin() as pin:
-        cases = cases_of(parts, work, snapshot.side("train", "validate"), pin)
+        cases = cases_of(parts, work, rows, pin)
         if not any(case.side == "train" for case in cases):
             return None
         run = _Run(parts, work, snapshot, snapshot_sha256)
         result = run.to_end(lease, cases)
+    read = {case.id for case in cases}
+    unread = read & {*result.left_out}
+    note_unread(parts, unread, reads_others=True)
+    result = result.model_copy(update={"left_out": [row.case for row in rows if row.case not in read - unread]})
     return _seal(parts, work, snapshot, snapshot_sha256, result, run.max_epoch)
 
 
@@ -121,7 +133,7 @@ class _Run:
             cases=cases,
             labels=self._work.labels,
             weights=str(self._parts.blobs.path(base)) if base else None,
-            spec=self._work.spec.train,
+            spec=self._work.spec.train.for_host(),
             resume=str(resume.path) if resume else None,
             out=str(self._host_folder / "out"),
             cache=str(tensor_cache(self._parts, self._work.bundle_id)),
@@ -184,6 +196,7 @@ def _seal(
         precision=result.precision,
         ranks=result.ranks,
         head_rebuilt=result.head_rebuilt,
+        left_out=result.left_out,
     )
     mark_step(parts, held, STEP, parts.blobs.put_bytes(trained.model_dump_json().encode()))
     shutil.rmtree(work.host_folder(STEP) / "out", ignore_errors=True)

@@ -5,7 +5,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from configs.errors import ConflictError, InvalidRequestError, NotFoundError, SupersededError
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError, SupersededError, UnreadableError
 from configs.failpoints import fail_point
 from configs.specs.round import RoundSpec
 from configs.states import JobStatus
@@ -29,6 +29,7 @@ from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder
 from tasks.devices.claims import Claimant
 from tasks.devices.here import born
+from tasks.images import poison
 from tasks.images.geometry import Geometry
 from tasks.images.stores import image_of, store_of
 from tasks.labels.check import CheckedLabel, check_label
@@ -255,6 +256,21 @@ def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> lis
             Case(id=row.case, image=[str(local.path)], label=str(target), side=row.side, annotated=found.annotated)
         )
     return cases
+
+
+def note_unread(parts: Parts, cases: Iterable[str], *, reads_others: bool) -> None:
+    """Count that a round's bundle host could not read or prepare these cases; the second time skips their images.
+
+    Args:
+        parts: The adapters.
+        cases: Their ids.
+        reads_others: Whether the host could read others.
+    """
+    error = UnreadableError("a bundle could not read or prepare it, or its label; the round's log says why")
+    for case in cases:
+        with parts.catalog.read() as session:
+            image = images.get(session, int(case))
+        poison.unprepared(parts, image, error, reads_others=reads_others)
 
 
 def _changed(image: int) -> str:

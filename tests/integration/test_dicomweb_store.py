@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -182,6 +183,18 @@ def test_nonsense_is_the_store_s_error_without_its_address(status: int, content:
     with _server(status, content) as url, pytest.raises(StoreError) as caught:
         list(DicomWebStore(url).images())
     assert "mueller" not in str(caught.value)
+
+
+def test_a_patient_is_an_id_of_whoever_issued_it() -> None:
+    def series(number: int, issuer: str) -> dict[str, Any]:
+        said = {"0020000D": f"1.{number}", "0020000E": f"2.{number}", "00100020": "7", "00100021": issuer}
+        return {tag: {"vr": "LO", "Value": [value]} for tag, value in said.items() if value}
+
+    listed = [series(1, "north"), series(2, "south"), series(3, "")]
+    with _server(200, json.dumps(listed).encode()) as url:
+        found = list(islice(DicomWebStore(url).images(), 3))
+    assert len({image.patient for image in found}) == 3
+    assert {image.study for image in found} == {"1.1", "1.2", "1.3"}
 
 
 def test_no_content_is_an_empty_store() -> None:

@@ -4,8 +4,8 @@ With `--wait` the server may be starting, too: its imports and ours take seconds
 """
 
 import logging
-import sys
 import time
+from argparse import ArgumentParser
 from pathlib import Path
 
 import httpx
@@ -33,9 +33,12 @@ def wait_for(api_url: str, within_s: float = _STARTS_WITHIN_S) -> None:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    settings = Settings()
-    if "--wait" in sys.argv:
+    options = ArgumentParser()
+    options.add_argument("--wait", action="store_true")
+    options.add_argument("--devices", type=int, default=1, help="rounds that may run at a time")
+    asked, settings = options.parse_args(), Settings()
+    if asked.wait:
         wait_for(settings.prefect_api_url)
-    ensure_pools(settings.prefect_api_url, settings.prefect_auth)
+    ensure_pools(settings.prefect_api_url, settings.prefect_auth, devices=asked.devices)
     for registered in deploy(settings.prefect_api_url, settings.prefect_auth, ROOT):
         logging.getLogger("teachback.deployments").info("Registered %s", registered)

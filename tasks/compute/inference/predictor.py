@@ -14,7 +14,7 @@ from monai.inferers import Inferer, SimpleInferer, SlidingWindowInferer
 from monai.transforms import Activationsd, AsDiscreted, Compose, EnsureTyped, Invertd
 from torch import Tensor, nn
 
-from tasks.compute.failures import BundleFaultError, NotFiniteError, UnreadableError
+from tasks.compute.failures import BundleFaultError, NotFiniteError, preparing
 from tasks.compute.inference.arrangement import Arrangement, agree, decisions
 from tasks.compute.inference.decide import label_map
 from tasks.compute.inference.grid import Grid, Labels, resample_labels
@@ -90,10 +90,8 @@ class Predictor:
             """Prepare the image as the bundle says."""
             return {self._key: self._preprocessing({self._key: data})[self._key]}
 
-        try:
+        with preparing():
             tensor: Tensor = self._cache.get(image, make)[self._key]
-        except (OSError, EOFError, RuntimeError) as error:
-            raise UnreadableError("The image cannot be read or prepared; the host's log says why") from error
         return tensor
 
     def answer(self, network: nn.Module, image: Tensor, *, between: Callable[[], None] | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from monai.transforms.traits import RandomizableTrait
 from torch.utils.data import Dataset
 
 from configs.wire.host import Case
-from tasks.compute.failures import BadInputError
+from tasks.compute.failures import BadInputError, BundleFaultError, UnreadableError, preparing
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import Config
 from tasks.compute.loader.tensors import Item, TensorCache
@@ -71,12 +71,19 @@ class Pipeline:
 
         Raises:
             BadInputError: If the case has no label.
+            UnreadableError: If it cannot be read or prepared.
         """
         if case.label is None:
             raise BadInputError(f"Case {case.id} has no label; training and evaluation need one")
         image: Any = case.image[0] if len(case.image) == 1 else list(case.image)
         raw = {self._image_key: image, LABEL: case.label}
-        item = self._cache.get([*case.image, case.label], lambda: dict(self._fixed(raw)))
+
+        def make() -> Item:
+            """Prepare image and label as the bundle says."""
+            with preparing():
+                return dict(self._fixed(raw))
+
+        item = self._cache.get([*case.image, case.label], make)
         kept = {name: value for name, value in item.items() if isinstance(value, torch.Tensor)}
         return {**kept, DRAWN: torch.tensor(self._channels.drawn(case.annotated))}
 
@@ -84,30 +91,64 @@ class Pipeline:
         """Return the case after all transforms, the random ones from this seed: an item, or a list of patches.
 
         The number comes back with it, as `CASE`.
+
+        Raises: as `fixed`.
         """
         item = {name: value.clone() for name, value in self.fixed(case).items()}
         self._random.set_random_state(seed=seed % 2**32)
-        made = self._random(item)
+        with preparing():
+            made = self._random(item)
         ours = {DRAWN: item[DRAWN], CASE: torch.tensor(number)}  # a bundle may select its own keys
         return [{**one, **ours} for one in made] if isinstance(made, list) else {**made, **ours}
 
 
 class CaseDataset(Dataset[Any]):
-    """Cases through a pipeline: as they are by their number, varied by a draw."""
+    """Cases through a pipeline: as they are by their number, varied by a draw.
 
-    def __init__(self, cases: Sequence[Case], pipeline: Pipeline) -> None:
+    Args:
+        cases: The cases.
+        pipeline: What prepares them.
+        left_out: Ids of cases that cannot be read or prepared; what is found to be such is added.
+    """
+
+    def __init__(self, cases: Sequence[Case], pipeline: Pipeline, left_out: list[str]) -> None:
         self._cases = cases
         self._pipeline = pipeline
+        self._left_out = left_out
 
     def __len__(self) -> int:
         """Return the number of cases."""
         return len(self._cases)
 
     def __getitem__(self, wanted: int | Draw) -> Any:
-        """Return one case's item, or its list of patches."""
-        if isinstance(wanted, Draw):
-            return self._pipeline.varied(self._cases[wanted.case], wanted.case, wanted.seed)
-        return self._pipeline.fixed(self._cases[wanted])
+        """Return one case's item, or its list of patches.
+
+        In place of a case that is left out a draw gives the next one, so that every process takes as many steps as
+        ever; by its number it is an empty item.
+
+        Raises:
+            BundleFaultError: If there is none to give for a draw.
+        """
+        if not isinstance(wanted, Draw):
+            return self._read(wanted) or {}
+        for number in (*range(wanted.case, len(self)), *range(wanted.case)):
+            if (made := self._read(number, wanted.seed)) is not None:
+                return made
+        raise BundleFaultError(
+            f"The bundle can read or prepare none of the {len(self)} training cases: look at its transforms; the host's"
+            " log says where they fail"
+        )
+
+    def _read(self, number: int, seed: int | None = None) -> Any:
+        """Return a case's item, varied where there is a seed; None if it is left out."""
+        case = self._cases[number]
+        if case.id in self._left_out:
+            return None
+        try:
+            return self._pipeline.fixed(case) if seed is None else self._pipeline.varied(case, number, seed)
+        except UnreadableError:
+            self._left_out.append(case.id)
+            return None
 
 
 def _random(transform: object) -> bool:

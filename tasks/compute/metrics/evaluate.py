@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from configs.wire.host import Case, CaseResult, EvaluateRequest, Ready
 from tasks.compute.control import Control
-from tasks.compute.failures import BadInputError, NotFiniteError
+from tasks.compute.failures import BadInputError, NotFiniteError, UnreadableError, failed, preparing
 from tasks.compute.inference.arrangement import Arrangement
 from tasks.compute.inference.decide import label_map
 from tasks.compute.inference.predictor import Predictor
@@ -29,7 +29,7 @@ Comparison = Callable[[nn.Module, Case], Compared]
 
 
 def run(request: EvaluateRequest, control: Control) -> None:
-    """Answer an evaluation."""
+    """Answer an evaluation; a case that cannot be read is told and left out."""
     Thread(target=_until_gone, args=(control,), daemon=True).start()
     control.say(Ready())
     bundle = Bundle(Path(request.bundle))
@@ -55,7 +55,10 @@ def run(request: EvaluateRequest, control: Control) -> None:
         else:
             network.load_state_dict(start)
         for case in asked:
-            control.say(judge(case, version, network, compare, request.labels, metric))
+            try:
+                control.say(judge(case, version, network, compare, request.labels, metric))
+            except UnreadableError as error:
+                control.say(failed(error, about=case.id))
 
 
 def judge(
@@ -129,7 +132,9 @@ def _on_images(predictor: Predictor) -> Comparison:
         if case.label is None:
             raise BadInputError(f"Case {case.id} has no label; evaluation needs one")
         labels, _, _ = predictor.segment(network, case.image)
-        return torch.from_numpy(labels), torch.as_tensor(read(case.label)).to(torch.uint8)
+        with preparing():
+            reference = torch.as_tensor(read(case.label)).to(torch.uint8)
+        return torch.from_numpy(labels), reference
 
     return compare
 

@@ -1,7 +1,7 @@
 """Checkpoints: everything that a later attempt needs to go on from the end of an epoch."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -35,6 +35,7 @@ class TrainingState:
         drawn: Cases drawn in the epoch that was left in its middle; 0 at an epoch's end.
         at_once: Items that went through the network at a time, once memory did not suffice for a batch.
         idle: Validations since the best one.
+        left_out: Ids of cases that could not be read or prepared.
     """
 
     epoch: int
@@ -49,6 +50,7 @@ class TrainingState:
     drawn: int = 0
     at_once: int | None = None
     idle: int = 0
+    left_out: list[str] = field(default_factory=list)
 
 
 def save(state: TrainingState, folder: Path) -> Path:

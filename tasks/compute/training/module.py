@@ -146,7 +146,9 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
         self._values = {name: [] for name in self.channels.foreground.values()}
 
     def validation_step(self, batch: Batch, _index: int) -> None:
-        """Note each class's Dice on one case, on the preprocessed grid."""
+        """Note each class's Dice on one case, on the preprocessed grid; of a case that is left out there is nothing."""
+        if not batch:
+            return
         logits = first_tensor(self._infer(_plain(batch[self.image_key])))[0]
         label = _plain(batch[LABEL])[0, 0]
         drawn = batch[DRAWN][0]

@@ -112,7 +112,7 @@ class Training:
     def run(self) -> None:
         """Train to the end, or until told to leave."""
         state, bounds = self._resume(), self._bounds()
-        train, validate = self._train_loader(state), self._validate_loader()
+        train, validate = self._train_loader(state), self._validate_loader(state)
         reporter = Reporter(
             self._control,
             self._commands,
@@ -137,8 +137,9 @@ class Training:
             reporter.keep(self._module)
         except LeftError:
             return
+        left_out = {case for part in self._team.all_of(state.left_out) for case in part}
         if self._team.leads:
-            self._finish(state)
+            self._finish(state, sorted(left_out))
 
     def _pipeline(self, side: str, image_key: str) -> Pipeline:
         """Return what prepares the cases of a side; validation as training does where the bundle says nothing."""
@@ -158,7 +159,7 @@ class Training:
                 group["lr"] = self._spec.learning_rate
         return optimizer
 
-    def _finish(self, state: TrainingState) -> None:
+    def _finish(self, state: TrainingState, left_out: list[str]) -> None:
         """Write the weights, the best ones if there was something to choose by, and say so."""
         fill(state, self._module)
         path = checkpoint.write_best(state, Path(self._request.out) / "weights.safetensors")
@@ -174,6 +175,7 @@ class Training:
                 batch_at_once=state.at_once,
                 precision=self._precision,
                 ranks=self._team.ranks,
+                left_out=left_out,
             )
         )
 
@@ -209,21 +211,21 @@ class Training:
         size = self._spec.batch_size or int(self._config.build("train#dataloader#batch_size") or 1)
         place = (self._team.rank, self._team.ranks)
         return DataLoader(
-            CaseDataset(cases, self._pipelines["train"]),
+            CaseDataset(cases, self._pipelines["train"], state.left_out),
             batch_size=min(size, len(cases)),
             sampler=EpochOrder(len(cases), seed=self._seed, begin=(state.epoch, state.drawn), rank=place),
             collate_fn=list_data_collate,
             pin_memory=torch.cuda.is_available(),
         )
 
-    def _validate_loader(self) -> "DataLoader[Any] | None":
+    def _validate_loader(self, state: TrainingState) -> "DataLoader[Any] | None":
         """Return this rank's validation cases; None if there is none at all."""
         cases = self._cases["validate"]
         if not cases:
             return None
         mine = self._team.share(cases)
         self._module.shares_validation = self._team.ranks > 1 and len(mine) < len(cases)
-        dataset = CaseDataset(mine, self._pipelines["validate"])
+        dataset = CaseDataset(mine, self._pipelines["validate"], state.left_out)
         return DataLoader(dataset, batch_size=1, collate_fn=list_data_collate, pin_memory=torch.cuda.is_available())
 
     def _trainer(self, reporter: Reporter, state: TrainingState, bounds: Bounds) -> Trainer:

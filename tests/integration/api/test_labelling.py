@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from infra.adapters.catalog.tables import Dataset, Job, Label
+from infra.adapters.catalog.tables import Dataset, Image, Job, Label
 from infra.wiring import Parts
 from tests.integration.api.conftest import AFFINE, Api, write_label
 
@@ -92,6 +92,42 @@ def test_a_refused_entry_is_named_and_nothing_of_the_call_counts(
     assert reply.status_code == 400
     assert "labels/p2/a.nii.gz" in reply.json()["error_desc"]
     assert _pending(parts, loop) == 0
+
+
+def test_a_notified_label_on_another_grid_is_refused_by_name(
+    annotator: Api, dataset: str, folder: Path, parts: Parts
+) -> None:
+    """Its bytes are safe in the user's store, so nothing of a person's work is lost by the refusal."""
+    odd = folder / "labels" / "p2" / "a.nii.gz"
+    odd.parent.mkdir(parents=True)
+    elsewhere = AFFINE + np.array([[0, 0, 0, 500.25]] * 3 + [[0, 0, 0, 0]])
+    nib.save(nib.Nifti1Image(np.ones((3, 3, 3), dtype=np.uint8), elsewhere), odd)
+    entry = {"image": "p2/a", "label": "labels/p2/a.nii.gz"}
+    reply = annotator.call("POST", f"/datasets/{dataset}/jobs", json={"action": "notify", "specs": {"added": entry}})
+    assert reply.status_code == 400
+    assert "labels/p2/a.nii.gz" in reply.json()["error_desc"]
+    with parts.catalog.read() as session:
+        assert session.scalars(select(Label)).all() == []
+
+
+def test_without_a_loop_and_without_an_experiment_images_are_given_and_labels_kept(
+    annotator: Api, dataset: str, folder: Path, parts: Parts
+) -> None:
+    notified, saved = _next(annotator, dataset), _next(annotator, dataset)
+    path = write_label(folder / "labels" / f"{notified}.nii.gz")
+    entry = {"image": notified, "label": f"labels/{notified}.nii.gz"}
+    annotator.made(f"/datasets/{dataset}/jobs", action="notify", specs={"added": entry})
+    files = {"label": ("x.nii.gz", path.read_bytes())}
+    reply = annotator.at("PUT", f"/label/{dataset}/datastore/label?image={saved}", files=files)
+    assert reply.status_code == 200
+    assert annotator.made(f"/datasets/{dataset}/jobs", action="cacheimage", specs={"image": saved}) == {}
+
+    with parts.catalog.read() as session:
+        labels = session.scalars(select(Label)).all()
+        keys = {session.get_one(Image, label.image_id).key for label in labels}
+    assert [label.state for label in labels] == ["active", "active"]
+    assert keys == {notified, saved}
+    assert {_next(annotator, dataset) for _ in range(4)} == IMAGES - keys
 
 
 @pytest.mark.parametrize("specs", [{"surprise": []}, {"added": [{"image": "p1/a"}]}, {"added": "p1/a"}])

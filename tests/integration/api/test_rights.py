@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -9,6 +10,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from starlette.routing import BaseRoute
 
+from configs.settings import Settings
 from infra.doors.api.roles import BY_COOKIE, OPEN_PATHS, ROLES, name_of
 from infra.services import people
 from infra.services.callers import Role
@@ -110,6 +112,12 @@ OURS: list[tuple[str, str, dict[str, object] | None, Role]] = [
 ]
 # Sent as a form, so it is walked in a test of its own.
 FORMS = {("PUT", "/label/{dataset}/datastore/label"), ("PUT", "/label/{dataset}/datastore/image/info")}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, catalog_url: str) -> Settings:
+    """Each database in turn: what is refused must not depend on it."""
+    return Settings(home=tmp_path / "home", catalog_url=catalog_url)
 
 
 def _cases() -> Iterator[tuple[str, str, dict[str, object] | None, Role]]:

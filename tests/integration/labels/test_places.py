@@ -142,6 +142,16 @@ def test_labels_since_a_day_come_in_and_older_ones_do_not(folder: Clinic, tmp_pa
         since_of("since 2025-02-30")
 
 
+def test_where_labels_of_the_source_are_not_wanted_none_comes_in(folder: Clinic, tmp_path: Path) -> None:
+    theirs = tmp_path / "images" / "labels" / "p"
+    theirs.mkdir(parents=True)
+    label_file(theirs / "ct.nii.gz")
+    _says(folder, import_labels="none")
+
+    assert import_labels(folder.parts, folder.dataset) == 0
+    assert folder.rows() == []
+
+
 def test_a_label_that_is_gone_from_the_source_is_taken_out_and_comes_in_again_when_it_is_back(
     folder: Clinic, tmp_path: Path
 ) -> None:

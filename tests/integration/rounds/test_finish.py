@@ -127,6 +127,7 @@ def test_a_round_whose_labels_cannot_be_read_is_skipped_and_the_loop_goes_on(
     skipped = job(parts.catalog, claim.job_id)
     assert (skipped.status, skipped.result["decision"]) == (JobStatus.DONE, "skipped")
     assert "label names" in skipped.message
+    assert skipped.result["left_out"] == ([world.images[0]] if fault == "image" else [])
     assert (job(parts.catalog, loop).status, job(parts.catalog, loop).rounds_done) == (JobStatus.RUNNING, 0)
 
 

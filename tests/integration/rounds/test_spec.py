@@ -1,16 +1,18 @@
 """What a training may start from, and be told."""
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from configs.errors import InvalidRequestError, NotFoundError
 from configs.specs.annotation import AnnotationSpec
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
-from infra.adapters.catalog.tables import Bundle, Experiment
+from infra.adapters.catalog.tables import Bundle, Experiment, Job, VaultValue
+from infra.services.callers import Caller, Role
+from infra.services.jobs import Asked, train
 from infra.wiring import Parts
 from tasks.rounds.start import start_annotation, start_train
-from tests.builders import World, add_version, build, job
+from tests.builders import ORG, World, add_version, build, job
 
 UNKNOWN = "6f0f4f3e-0c55-4b0e-9d8e-4f1d1f3b7c11"
 
@@ -50,3 +52,20 @@ def test_a_loop_is_refused_an_override_that_would_do_nothing_before_it_starts(pa
     with pytest.raises(InvalidRequestError, match="has no 'train#optimizer#lr'; near ones are optimizer#lr"):
         start(**{"train#optimizer#lr": 0.1})
     start(**{"optimizer::lr": 0.1, "loss#anything": 1})
+
+
+@pytest.mark.parametrize(
+    "value", [{"a#access_token": "t0ken"}, {"a#source": "https://ann:t0ken@nas/x"}, {"a": [{"password": "t0ken"}]}]
+)
+def test_a_secret_for_a_bundle_is_refused_at_the_door_and_kept_nowhere(
+    parts: Parts, world: World, value: dict[str, object]
+) -> None:
+    engineer = Caller(org=ORG, subject="ann", name="ann", role=Role.ENGINEER)
+    spec = RoundSpec(train=TrainSpec(overrides=value))
+
+    with pytest.raises(InvalidRequestError, match=r"'a.*is a secret .* a bundle is given none") as refused:
+        train(parts, engineer, world.experiment, spec, Asked(specs={"train_spec": value}))
+
+    assert "t0ken" not in str(refused.value)
+    with parts.catalog.read() as session:
+        assert [*session.scalars(select(Job)), *session.scalars(select(VaultValue))] == []

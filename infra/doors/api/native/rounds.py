@@ -21,6 +21,7 @@ class RoundResponse(BaseModel):
 
     `start_seconds`: from the last label that made it due to the end of the first training step. Scores are per label
     name, from 0 to 1, in the metric that `metric_name` names. `reason` is the verdict in one line, with its numbers.
+    `left_out`: images (catalog ids) that took no part, since they or their labels cannot be read.
     """
 
     job_id: str
@@ -31,6 +32,7 @@ class RoundResponse(BaseModel):
     attempts: int
     labels: int
     training_cases: int
+    left_out: list[int]
     metric_kind: str | None
     metric_name: str
     metric_cases: int
@@ -64,6 +66,7 @@ class RoundResponse(BaseModel):
             attempts=job.current_attempt,
             labels=result.labels,
             training_cases=result.training_cases,
+            left_out=result.left_out,
             metric_kind=result.metric_kind,
             metric_name=result.metric_name,
             metric_cases=result.metric_cases,

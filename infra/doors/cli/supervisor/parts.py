@@ -12,6 +12,7 @@ from infra.adapters.tracking import processes as mlflow
 from infra.doors.cli.supervisor.addresses import LOOPBACK, Ports, secret
 from infra.doors.cli.supervisor.lifelines import MARK
 from infra.doors.cli.supervisor.part import ROOT, Part
+from tasks.devices.here import devices
 
 POOLS = ("rounds", "realtime")
 _ANYWHERE = {"0.0.0.0": LOOPBACK, "::": "[::1]"}  # noqa: S104 - read here, not bound
@@ -58,11 +59,12 @@ def parts_of(settings: Settings, ports: Ports) -> list[Part]:
         parts.append(_prefect(embedded, ports, environment))
     if not settings.mlflow_tracking_uri:
         parts.append(_mlflow(settings, ports, environment))
+    register = [*python, "infra.adapters.orchestration", "--devices", str(len(devices()))]
     starting = [] if settings.prefect_api_url else ["--wait"]
     worker_environment = _worker_environment(embedded, environment)
     parts += [
         Part("catalog", [*python, "infra.doors.cli.prepare"], environment, once=True),
-        Part("deployments", [*python, "infra.adapters.orchestration", *starting], worker_environment, once=True),
+        Part("deployments", [*register, *starting], worker_environment, once=True),
         _worker(worker_environment),
         Part(
             "api",

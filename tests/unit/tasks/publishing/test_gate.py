@@ -122,3 +122,27 @@ def test_the_bound_of_equal_differences_is_the_difference() -> None:
 def test_the_bound_of_one_gain_in_five_is_a_quantile_of_the_binomial(confidence: float, bound: float) -> None:
     # A resample's mean is K/5 with K ~ B(5, 1/5): P(K=0) = 0.328, P(K<=1) = 0.737, P(K<=2) = 0.942.
     assert bootstrap_lower_bound([1.0, 0.0, 0.0, 0.0, 0.0], confidence) == pytest.approx(bound)
+
+
+@pytest.mark.parametrize(("loss", "bound", "outcome"), [(0.0133, -0.004, "publish"), (0.0167, -0.006, "kept_back")])
+def test_the_bound_may_lie_less_than_five_thousandths_below_zero(loss: float, bound: float, outcome: str) -> None:
+    # A resample has K losses, K ~ B(5, 1/5), and P(K >= 3) = 0.058: the bound is the mean of two gains, three losses.
+    verdict = judge("gate", SPEC, _pairs([0.5] * 5, [0.51] * 4 + [0.5 - loss]), [])
+
+    assert verdict.lower_bound == pytest.approx(bound, abs=1e-4)
+    assert verdict.outcome == outcome
+
+
+@pytest.mark.parametrize(("fall", "outcome"), [(0.049, "publish"), (0.051, "kept_back")])
+def test_a_label_may_fall_by_a_twentieth(fall: float, outcome: str) -> None:
+    before, after = _score(0.5, liver=0.4, spleen=0.6), _score(0.6, liver=0.7, spleen=0.6 - fall)
+    pairs = [PairedCase(case=str(number), published=before, challenger=after) for number in range(5)]
+
+    assert judge("gate", SPEC, pairs, []).outcome == outcome
+
+
+def test_five_cases_are_enough_and_four_are_weak_evidence() -> None:
+    assert [judge("gate", SPEC, _pairs([0.5] * count, [0.6] * count), []).rule for count in (4, 5)] == [
+        "weak evidence",
+        "paired evidence",
+    ]

@@ -80,6 +80,13 @@ def test_steps_and_patience_bound_training(run: Run) -> None:
     assert run(name="patience", epochs=50, patience=1, learning_rate=1e-12).result.epoch < 50
 
 
+def test_minutes_bound_training_and_what_was_learnt_is_kept(run: Run) -> None:
+    ended = run(epochs=50, max_minutes=1e-9)
+
+    assert ended.result.steps == 1
+    assert ended.result.best is not None
+
+
 def test_validations_come_as_often_as_asked(run: Run) -> None:
     assert sorted(run(epochs=4, val_interval=2).metric("val_mean_dice")) == [0, 6, 12]
 
