@@ -42,8 +42,6 @@ MASK_SHAPE = (256, 256, 160)
 SERIES_SHAPE = (512, 512, 100)
 SIZES = (100, 10_000)
 SAVES = 5
-PIECE_BYTES = 2**18
-"""What the bare write writes at once: its fastest, and five times as fast here as all at once."""
 AFFINE = np.diag([0.8, 0.8, 2.0, 1.0])
 NAMES = {1: "liver"}
 
@@ -132,7 +130,7 @@ def _bare_write(path: Path, content: bytes) -> None:
     """Write a new file as carefully as one can: under another name, synced, renamed, and its folder synced."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        shutil.copyfileobj(BytesIO(content), file, PIECE_BYTES)
+        shutil.copyfileobj(BytesIO(content), file)  # in pieces: at once takes some virtual machines 25 ms longer
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)

@@ -30,8 +30,6 @@ from infra.adapters.artifacts.base import Incoming
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLAIN_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")
-_CHUNK_BYTES = 2**18
-"""What is written at once: for larger pieces Linux takes larger pages, and some virtual machines five times as long."""
 
 
 class Blobs:
@@ -70,7 +68,7 @@ class Blobs:
         partial = folder / f"tmp-{uuid.uuid4().hex}"
         try:
             with partial.open("xb") as file:
-                shutil.copyfileobj(source, file, _CHUNK_BYTES)
+                shutil.copyfileobj(source, file)
                 file.flush()
                 # Before it has its name: nobody, ourselves included, ever opens a blob to write.
                 os.fchmod(file.fileno(), 0o400)
