@@ -36,7 +36,7 @@ _DAMAGE = (
 _IMPOSSIBLE = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ})
 _MARK = PurePosixPath("configs/metadata.json")
 # Version control and caches are no part of a bundle, and differ from one copy to the next.
-_SKIPPED = frozenset({".git", "__pycache__", ".DS_Store", "__MACOSX"})
+_SKIPPED = frozenset({".git", ".cache", "__pycache__", ".DS_Store", "__MACOSX"})
 
 
 class Member(NamedTuple):
@@ -99,7 +99,10 @@ def _write_all(source: Path, top: Path) -> None:
     for count, member in enumerate(_members(source), start=1):
         if count > MAX_FILES:
             raise InvalidRequestError(f"A bundle may have {MAX_FILES} files; {source.name} has more")
-        target = top / _checked(member.name)
+        inside = _checked(member.name)
+        if _SKIPPED & set(inside.parts):
+            continue
+        target = top / inside
         if member.packed and member.size > MAX_RATIO * member.packed + _BLOCK:
             raise InvalidRequestError(f"{member.name!r} would grow more than {MAX_RATIO} times: refused")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +130,7 @@ def _folder_members(source: Path) -> Iterator[Member]:
         name = path.relative_to(source).as_posix()
         if path.is_symlink():
             raise InvalidRequestError(f"{name!r} is a link; a bundle holds plain files only")
-        if path.is_file() and not _SKIPPED & set(path.relative_to(source).parts):
+        if path.is_file():
             with path.open("rb") as content:
                 yield Member(name, path.stat().st_size, 0, content)
 

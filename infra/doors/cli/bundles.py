@@ -1,5 +1,6 @@
 """`teachback bundles`: the MONAI bundles that experiments can use."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from tasks.bundles.new import write_bundle
 
 app = noun("MONAI bundles that experiments can use.", "teachback bundles add ~/spleen_ct_segmentation_v0.5.9.zip")
 PATH = "/api/teachback/v1/bundles"
+_DOWNLOAD = "import json, sys; from monai.bundle import download; download(progress=False, **json.loads(sys.argv[1]))"
 _EXAMINED_WITHIN_S = 3600.0  # fetched and run: hundreds of megabytes on a slow line, and a network on a processor
 Source = Annotated[str, typer.Argument(metavar="PATH|URL", help="A folder, zip or tar on the server's machine; a URL.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As `teachback bundles list` shows it, or its content.")]
@@ -155,36 +157,33 @@ def pull(
         teachback bundles pull spleen_ct_segmentation
     """
     work = settings_of(home).home / "work"
-    asked = {"--name": name, "--version": version, "--source": origin, "--repo": repo}
+    asked = {"name": name, "version": version, "source": origin, "repo": repo}
     with Client.of(url, key, home) as client:
         work.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=work, prefix="pull-") as folder:
-            _download({**asked, "--bundle_dir": folder, "--progress": "False"})
-            _add(client, _only_folder(Path(folder)), as_json=as_json)
+            _add(client, str(download(asked, Path(folder))), as_json=as_json)
 
 
-def _download(asked: dict[str, str]) -> None:
-    """Run MONAI's downloader in a process of its own: it takes PyTorch along.
+def download(asked: dict[str, str], folder: Path) -> Path:
+    """Run MONAI's downloader in a process of its own, for it takes PyTorch along; return the bundle's folder.
+
+    Args:
+        asked: Its arguments by name; empty ones are left out.
+        folder: An empty folder for it.
 
     Raises:
         InvalidRequestError: If it fails; with the last thing that it said.
     """
-    given = [word for option, value in asked.items() if value for word in (option, value)]
-    with terminal(stderr=True).status(f"Downloading {asked['--name']}"):
+    given = {name: value for name, value in asked.items() if value} | {"bundle_dir": str(folder)}
+    with terminal(stderr=True).status(f"Downloading {asked['name']}"):
         done = subprocess.run(
-            [sys.executable, "-m", "monai.bundle", "download", *given], capture_output=True, text=True, check=False
+            [sys.executable, "-c", _DOWNLOAD, json.dumps(given)], capture_output=True, text=True, check=False
         )
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"]
-        raise InvalidRequestError(f"MONAI's downloader could not fetch {asked['--name']}: {said[-1]}")
-
-
-def _only_folder(folder: Path) -> str:
-    """Return the bundle's folder in what was downloaded: zips lie beside it."""
     found = sorted(path.parent.parent for path in folder.rglob("configs/metadata.json"))
-    if not found:
-        raise InvalidRequestError("What MONAI's downloader fetched holds no configs/metadata.json")
-    return str(found[0].absolute())
+    if done.returncode or not found:
+        said = [line for line in done.stderr.splitlines() if line.strip()] or ["it brought no configs/metadata.json"]
+        raise InvalidRequestError(f"MONAI's downloader could not fetch {asked['name']}: {said[-1]}")
+    return found[0]
 
 
 def _add(client: Client, source: str, *, as_json: bool) -> None:

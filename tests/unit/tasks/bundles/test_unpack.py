@@ -25,6 +25,8 @@ def test_a_zip_a_tar_and_a_folder_of_one_bundle_have_one_name(tmp_path: Path) ->
     folder = tmp_path / "tiny"
     (folder / "configs").mkdir(parents=True)
     (folder / "configs" / "metadata.json").write_text(METADATA)
+    (folder / ".cache").mkdir()  # as Hugging Face's client leaves it
+    (folder / ".cache" / "when").write_text("today")
     archive = zip_of(tmp_path / "tiny.zip", {"tiny/configs/metadata.json": METADATA})
     with tarfile.open(tmp_path / "tiny.tar.gz", "w:gz") as tar:
         tar.add(folder, "another-name")
