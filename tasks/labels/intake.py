@@ -1,5 +1,6 @@
 """Labels come in, come back, and go: rows, events and layers. Whether they count is `tasks/rounds/count.py`'s."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -9,30 +10,29 @@ from configs.states import LabelState
 from infra.adapters.catalog import labels
 from infra.adapters.catalog.tables import Dataset, Label, LabelEvent, LabelTag
 from infra.adapters.catalog.tables.base import new_id, now
-from infra.adapters.catalog.upsert import prepared
 from tasks.labels.checked import CheckedNotice
 from tasks.labels.choose import SOURCE_LAYER, layer_of, people_s, spoken_of
-
-_POINT = prepared(
-    LabelTag,
-    lambda row: row.on_conflict_do_update(
-        index_elements=("image_id", "tag"), set_={"label_id": row.excluded.label_id, "at": now()}
-    ),
-)
 
 
 @dataclass(frozen=True)
 class TakenIn:
-    """A label that changed something. `counts`: whether what it says is new."""
+    """A label that changed something.
+
+    Attributes:
+        label: The label.
+        counts: Whether what it says is new.
+        said: With it, all that say something of its image, newest first; None where that has to be asked.
+    """
 
     label: Label
     counts: bool
+    said: Sequence[Label] | None
 
 
 def take_in(session: Session, dataset: Dataset, notice: CheckedNotice, actor: str) -> TakenIn | None:
     """Take a label in; None if it is known and nothing changes but what its tag points to.
 
-    Call it inside a unit that holds the data set's row.
+    Call it inside a unit that holds the data set's row, and has written what it changed before.
     """
     known = session.get(Label, notice.label_id) if notice.label_id is not None else None
     known = known or labels.find(session, dataset.id, notice.image_id, notice.store_key, notice.fingerprint)
@@ -48,18 +48,22 @@ def take_in(session: Session, dataset: Dataset, notice: CheckedNotice, actor: st
     _write(label, notice, actor)
     label.layer = SOURCE_LAYER if notice.imported else layer_of(session, notice.image_id, label.author, _several(rules))
     session.add(label)
+    said = None
     if label.state == LabelState.ACTIVE:
         back = before in {LabelState.REMOVED, LabelState.SUPERSEDED}
-        activate(session, dataset, label, "restored" if back else notice.kind, actor)
+        said = activate(session, dataset, label, "restored" if back else notice.kind, actor)
     point_tag(session, label, notice.tag)
     new = before in {None, LabelState.SENT_BACK, LabelState.QUARANTINED, LabelState.PENDING_UPLOAD}
-    return TakenIn(label, counts=new and label.state == LabelState.ACTIVE and not label.imported)
+    counts = new and label.state == LabelState.ACTIVE and not label.imported
+    return TakenIn(label, counts, said)
 
 
-def activate(session: Session, dataset: Dataset, label: Label, kind: str, actor: str) -> None:
-    """Let a label be what its author says of the image, in place of what they said before."""
-    with session.no_autoflush:  # it is not among the others, so it need not be written before they are asked for
-        others = labels.replaceable(session, label)
+def activate(session: Session, dataset: Dataset, label: Label, kind: str, actor: str) -> list[Label]:
+    """Let a label be what its author says of the image, in place of what they said before.
+
+    Returns: All that say something of the image then, newest first.
+    """
+    others = labels.replaceable(session, label)
     label.state = LabelState.ACTIVE
     append_event(session, dataset, label, kind, actor)
     rules = DatasetSpec.model_validate(dataset.spec)
@@ -72,7 +76,8 @@ def activate(session: Session, dataset: Dataset, label: Label, kind: str, actor:
     if sources and people_s(active, rules):
         for found in sources:
             found.state = LabelState.SUPERSEDED
-    session.flush()
+    said = [one for one in (label, *others) if one.state in labels.OCCUPIES]
+    return sorted(said, key=lambda one: one.seq, reverse=True)
 
 
 def _of_other_names(earlier: Label, label: Label) -> bool:
@@ -103,8 +108,11 @@ def append_event(session: Session, dataset: Dataset, label: Label, kind: str, ac
 
 def point_tag(session: Session, label: Label, tag: str) -> None:
     """Let a tag of the image point to this label."""
-    session.flush()
-    session.execute(_POINT(session), {"image_id": label.image_id, "tag": tag, "label_id": label.id})
+    pointer = labels.pointer(session, label.image_id, tag)
+    if pointer is None:
+        session.add(LabelTag(image_id=label.image_id, tag=tag, label=label))
+    else:
+        pointer.label, pointer.at = label, now()  # SQL, computed by the statement
 
 
 def _comes_back(known: Label, notice: CheckedNotice) -> bool:

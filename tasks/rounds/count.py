@@ -7,7 +7,7 @@ order of commits, and exactly one caller sees a round become due.
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from configs.specs.annotation import AnnotationSpec
@@ -16,9 +16,8 @@ from configs.specs.round import RoundSpec
 from configs.states import TERMINAL, JobStatus, LabelState
 from infra.adapters.catalog import jobs, labels, outbox
 from infra.adapters.catalog.locks import lock
-from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, Job, Label, Lease, PendingImage
+from infra.adapters.catalog.tables import Attempt, Base, Dataset, Experiment, Job, Label, Lease, PendingImage
 from infra.adapters.catalog.tables.base import now
-from infra.adapters.catalog.upsert import prepared
 from tasks.labels.checked import CheckedNotice, NoticeKind
 from tasks.labels.choose import OCCUPIES, about, people_s
 from tasks.labels.intake import take_in, take_out
@@ -49,7 +48,15 @@ _END_LEASE = (
     )
     .execution_options(synchronize_session=False)
 )
-_ADD_PENDING = prepared(PendingImage, lambda row: row.on_conflict_do_nothing().returning(row.table.c.image_id))
+# Not ON CONFLICT, which SQLAlchemy compiles anew each time: whoever counts holds the loop, so nobody is faster.
+_PENDING = Base.metadata.tables[PendingImage.__tablename__]
+_WANTED = [bindparam("loop", type_=_PENDING.c.job_id.type), bindparam("image", type_=_PENDING.c.image_id.type)]
+_IS_PENDING = exists().where(_PENDING.c.job_id == bindparam("loop"), _PENDING.c.image_id == bindparam("image"))
+_ADD_PENDING = (
+    insert(_PENDING)
+    .from_select(["job_id", "image_id"], select(*_WANTED).where(~_IS_PENDING))
+    .returning(_PENDING.c.image_id)
+)
 _OUT = "No image is left to label"
 
 
@@ -61,14 +68,10 @@ def notify(session: Session, dataset_id: str, notices: list[CheckedNotice], acto
     dataset, loops = hold(session, dataset_id)
     changed = 0
     for notice in notices:
-        if notice.kind == "removed":
-            changed += _take_out(session, dataset, loops, notice, actor)
-            continue
-        taken = take_in(session, dataset, notice, actor)
-        changed += taken is not None
-        if taken is not None and taken.label.state in OCCUPIES:
-            _end_lease(session, taken.label)
-            count_image(session, dataset, loops, notice.image_id, new=taken.counts and taken.label.kind == "mask")
+        take = _take_out if notice.kind == "removed" else _take_in
+        with session.no_autoflush:  # nothing is asked of what it changes: that is written at once, behind it
+            changed += take(session, dataset, loops, notice, actor)
+        session.flush()
     for loop in loops:
         open_round_if_due(session, loop)
         say_if_out(session, loop)
@@ -101,7 +104,15 @@ def hold(session: Session, dataset_id: str) -> tuple[Dataset, Sequence[Job]]:
     return dataset, jobs.loops_on(session, dataset_id)
 
 
-def count_image(session: Session, dataset: Dataset, loops: Sequence[Job], image_id: int, *, new: bool) -> None:
+def count_image(
+    session: Session,
+    dataset: Dataset,
+    loops: Sequence[Job],
+    image_id: int,
+    *,
+    new: bool,
+    said: Sequence[Label] | None = None,
+) -> None:
     """Bring what is pending, and whether the image is open, up to date with the image's labels.
 
     Args:
@@ -110,19 +121,21 @@ def count_image(session: Session, dataset: Dataset, loops: Sequence[Job], image_
         loops: Those that count its labels.
         image_id: The image.
         new: Somebody said something new of it: if it is complete by that, it counts where its names are learnt.
+        said: The labels that say something of it, where they are known already.
     """
     rules = DatasetSpec.model_validate(dataset.spec)
-    said = labels.occupying(session, image_id)
+    if said is None:
+        session.flush()
+        said = labels.occupying(session, image_id)
     active = [label for label in said if label.state == LabelState.ACTIVE and label.kind == "mask"]
-    with session.no_autoflush:  # nothing that is asked here is changed here: what is changed is written once, after it
-        for loop in loops:
-            names = session.scalars(_NAMES, {"experiment": loop.experiment_id}).one()
-            complete = bool(people_s(about(active, names), rules))
-            if complete and new:
-                add_pending(session, loop, image_id)
-            elif not complete:
-                _drop_pending(session, loop, image_id)
-        settle_room(session, image_id, rules.annotators_per_image, said)
+    for loop in loops:
+        names = session.scalars(_NAMES, {"experiment": loop.experiment_id}).one()
+        complete = bool(people_s(about(active, names), rules))
+        if complete and new:
+            add_pending(session, loop, image_id)
+        elif not complete:
+            _drop_pending(session, loop, image_id)
+    settle_room(session, image_id, rules.annotators_per_image, said)
 
 
 def take_out_label(session: Session, dataset: Dataset, loops: Sequence[Job], label: Label, actor: str) -> bool:
@@ -174,8 +187,16 @@ def open_round_if_due(session: Session, loop: Job, *, at_least: int | None = Non
 def add_pending(session: Session, loop: Job, image_id: int) -> None:
     """Count an image towards the loop's next round, once."""
     # `pending` counts rows that were really made, so a label that is updated counts its image once.
-    made = session.execute(_ADD_PENDING(session), {"job_id": loop.id, "image_id": image_id})
-    loop.pending += len(made.all())
+    loop.pending += len(session.execute(_ADD_PENDING, {"loop": loop.id, "image": image_id}).all())
+
+
+def _take_in(session: Session, dataset: Dataset, loops: Sequence[Job], notice: CheckedNotice, actor: str) -> int:
+    taken = take_in(session, dataset, notice, actor)
+    if taken is not None and taken.label.state in OCCUPIES:
+        _end_lease(session, taken.label)
+        new = taken.counts and taken.label.kind == "mask"
+        count_image(session, dataset, loops, notice.image_id, new=new, said=taken.said)
+    return taken is not None
 
 
 def _take_out(session: Session, dataset: Dataset, loops: Sequence[Job], notice: CheckedNotice, actor: str) -> int:

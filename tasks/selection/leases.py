@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from infra.adapters.catalog.tables import Image, Label, Lease
 from infra.adapters.catalog.tables.base import now
-from infra.adapters.catalog.upsert import prepared
+from infra.adapters.catalog.upsert import insert
 from tasks.labels.choose import OCCUPIES
 from tasks.selection.room import has_room, settle_room
 from tasks.selection.said import ANY, annotators_of
@@ -26,7 +26,6 @@ _SHORTEN = (
 _RECLAIM = (
     delete(Lease).where(Lease.dataset_id == bindparam("dataset"), Lease.until < now()).returning(Lease.image_id)
 ).execution_options(synchronize_session=False)
-_TAKE = prepared(Lease, lambda row: row.values(until=_LONGEST).on_conflict_do_nothing().returning(row.table.c.image_id))
 _SURPLUS = (
     select(Lease.image_id)
     .where(Lease.dataset_id == bindparam("dataset"), Lease.holder == bindparam("holder"))
@@ -63,8 +62,8 @@ def take(
 def _insert(session: Session, image: Image, layer: int, holder: str, lease_s: float, names: frozenset[str]) -> bool:
     values = {"dataset_id": image.dataset_id, "image_id": image.id, "layer": layer, "holder": holder}
     # The primary key decides who was first, whatever both had read before.
-    lease = {**values, "names": sorted(names), "lease_s": lease_s}
-    return session.execute(_TAKE(session), lease).first() is not None
+    lease = insert(session, Lease).values(**values, names=sorted(names), until=now() + lease_s)
+    return session.execute(lease.on_conflict_do_nothing().returning(Lease.image_id)).first() is not None
 
 
 def touch_lease(session: Session, dataset_id: str, image_id: int, holder: str, lease_s: float) -> None:

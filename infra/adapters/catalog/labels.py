@@ -6,7 +6,7 @@ from sqlalchemy import Row, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from configs.states import LabelState
-from infra.adapters.catalog.tables import Image, Label
+from infra.adapters.catalog.tables import Image, Label, LabelTag
 
 OCCUPIES = (LabelState.ACTIVE, LabelState.PENDING_UPLOAD)
 """States of labels that say something of their image."""
@@ -43,6 +43,8 @@ _STORED = (
     .limit(1)
 )
 
+_POINTER = select(LabelTag).where(LabelTag.image_id == bindparam("image"), LabelTag.tag == bindparam("tag"))
+
 
 def find(session: Session, dataset_id: str, image_id: int, store_key: str, fingerprint: str) -> Label | None:
     """Return the label with exactly this content; this is what makes a notification count once."""
@@ -72,6 +74,11 @@ def replaceable(session: Session, label: Label) -> Sequence[Label]:
 def occupying(session: Session, image_id: int) -> Sequence[Label]:
     """Return the labels that say something of an image, active or on their way to its store, newest first."""
     return session.scalars(_OCCUPYING, {"image": image_id}).all()
+
+
+def pointer(session: Session, image_id: int, tag: str) -> LabelTag | None:
+    """Return what says which of an image's labels a tag points to."""
+    return session.scalar(_POINTER, {"image": image_id, "tag": tag})
 
 
 def active_of(session: Session, image_id: int) -> Sequence[Label]:

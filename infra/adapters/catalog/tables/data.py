@@ -129,7 +129,7 @@ class Label(Base):
 
 
 class LabelTag(Base):
-    """A name that points to one of an image's labels; saving under it again moves it."""
+    """A name that points to one of an image's labels; saving under it again moves it. The label's row comes first."""
 
     __tablename__ = "label_tag"
 
@@ -137,10 +137,11 @@ class LabelTag(Base):
     tag: Mapped[str] = mapped_column(String(64), primary_key=True)
     label_id: Mapped[str] = mapped_column(ForeignKey("label.id"), index=True)
     at: Mapped[float] = mapped_column(default=now(), onupdate=now())
+    label: Mapped[Label] = relationship(lazy="raise")
 
 
 class LabelEvent(Base):
-    """Something happened to a label; the numbers are the commit order. By `label`, its row is written first."""
+    """Something happened to a label; the numbers are the commit order. The label's row comes first."""
 
     __tablename__ = "label_event"
 
