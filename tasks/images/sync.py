@@ -22,7 +22,7 @@ from tasks.images.stores import store_of
 from tasks.selection.leases import reopen
 from tasks.selection.skip import GONE, SYSTEM, skip
 
-BATCH = 100
+BATCH = 250
 _STREAMED = 10_000
 HELD_OUT_PERCENT = 20
 RESAMPLED = "Resampled"

@@ -18,6 +18,7 @@ TOPICS = {
     "labels": "tests.bench.labels",
     "scores": "tests.bench.scores",
     "rounds": "tests.bench.rounds",
+    "stores": "tests.bench.stores",
     "installation": "tests.bench.installation",
 }
 REPEATS = 3

@@ -97,7 +97,8 @@ def _told(error: BaseException) -> Answer:
     for name in ("status_code", "status", "code"):  # azure, aiohttp, gcsfs
         value = getattr(error, name, None)
         if isinstance(value, int) and value >= HTTPStatus.BAD_REQUEST:
-            return Answer(value, str(getattr(error, "error_code", "") or "").rpartition(".")[2])
+            code = getattr(error, "error_code", "") or ""
+            return Answer(value, str(getattr(code, "value", code)))
     if isinstance(error, FileNotFoundError):
         return Answer(HTTPStatus.NOT_FOUND)
     if isinstance(error, PermissionError) or (isinstance(error, OSError) and str(error).startswith("Forbidden")):

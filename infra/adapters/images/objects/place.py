@@ -104,10 +104,11 @@ def location_of(url: str, endpoints: Endpoints) -> Location | None:
 
 def _of_scheme(kind: ObjectKind, rest: str, endpoints: Endpoints) -> Location:
     first, _, key = rest.partition("/")
+    path = _joined(first, key) if first else ""
     if kind == "s3":
-        return Location("s3", endpoints.s3, _joined(first, key))
+        return Location("s3", endpoints.s3, path)
     if kind == "gcs":
-        return Location("gcs", endpoints.gcs, _joined(first, key))
+        return Location("gcs", endpoints.gcs, path)
     container, _, host = first.partition("@")
     at = _AZURE.fullmatch(host.lower())
     account, cloud = (at["account"], at["cloud"]) if at else ("", "")

@@ -1,0 +1,140 @@
+"""Object stores: an image's way from each, beside fsspec's own; many at once; and a data set of 100 000 images."""
+
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import aiohttp
+import nibabel
+import numpy as np
+
+from configs.settings import Settings
+from infra.adapters.cache.disk import DiskCache
+from infra.adapters.images.base import ImageStore
+from infra.services import datasets, people
+from infra.services.callers import Caller, Role
+from infra.services.datasets import NewDataset
+from infra.wiring import Parts
+from tasks.images.prepare import local_image
+from tests.bench.frame import Bench, Row, at_most, reported
+from tests.fixtures_objects import KINDS, STARTED, Bucket
+
+SIDE = 216  # voxels a side; in 16 bits the file has 20 MB
+MANY, AT_ONCE = 64, 16
+REGISTERED = 100_000
+UPLOADS = 64
+_AFFINE = np.diag([1.0, 1.0, 1.5, 1.0])
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    """Measure; each store is a real server of this machine."""
+    with ExitStack() as running:
+        for kind in KINDS:
+            folder = bench.folder / kind
+            folder.mkdir()
+            bucket = Bucket(kind, running.enter_context(STARTED[kind](folder)), uuid4().hex[:12])
+            yield from _one_image(bench, bucket)
+            if kind == "s3":
+                yield _many(bench, bucket)
+            if kind == "gcs":
+                yield from _registered(bench, bucket)
+
+
+def _one_image(bench: Bench, bucket: Bucket) -> Iterator[Row]:
+    """An image of 20 MB, from asking to its file in the cache; and fsspec's own download of the same."""
+    voxels = np.random.default_rng(0).integers(0, 2**15, (SIDE, SIDE, SIDE), dtype=np.int16)
+    path = bench.folder / "image.nii"
+    nibabel.save(nibabel.Nifti1Image(voxels, _AFFINE), path)
+    bucket.put("image.nii", path.read_bytes())
+    store = bucket.store(bucket.manifest({"image": {"path": ["image.nii"], "id": "one"}}), bench.folder / "cache")
+    [image] = store.images()
+    files = bucket.bare()
+    ratios = []
+    for _ in range(bench.repeats + 1):
+        with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
+            start = time.perf_counter()
+            files.get_file(f"{bucket.name}/{bucket.folder}/image.nii", f"{folder}/bare.nii")
+            between = time.perf_counter()
+            _volume(store, Path(folder), image.key, image.fingerprint)
+            ratios.append((time.perf_counter() - between) / (between - start))
+    megabytes = path.stat().st_size / 1e6
+    yield reported(f"{bucket.kind}: image of {megabytes:.0f} MB to a volume ÷ bare fsspec get", "x", ratios[1:])
+
+
+def _volume(store: ImageStore, folder: Path, key: str, fingerprint: str) -> None:
+    local_image(store, DiskCache(folder / "cache", 10**10), key, fingerprint)
+
+
+def _many(bench: Bench, bucket: Bucket) -> Row:
+    """Images of 2 MB, all at once and one after the other."""
+    voxels = np.random.default_rng(0).integers(0, 2**15, (100, 100, 100), dtype=np.int16)
+    content = nibabel.Nifti1Image(voxels, _AFFINE).to_bytes()
+    for number in range(MANY):
+        bucket.put(f"many/{number}.nii", content)
+    entries = [{"image": {"path": [f"many/{number}.nii"], "id": str(number)}} for number in range(MANY)]
+    store = bucket.store(bucket.manifest(*entries, name="many.json"), bench.folder / "cache")
+    images = [(image.key, image.fingerprint) for image in store.images()]
+    ratios = []
+    for _ in range(bench.repeats):
+        with (
+            tempfile.TemporaryDirectory(dir=bench.folder) as one,
+            tempfile.TemporaryDirectory(dir=bench.folder) as all_,
+        ):
+            ratios.append(_fetched(store, Path(one), images, AT_ONCE) / _fetched(store, Path(all_), images, 1))
+    return reported(f"{MANY} images of 2 MB fetched {AT_ONCE} at once ÷ in turn", "x", ratios, "S3, on this machine")
+
+
+def _fetched(store: ImageStore, folder: Path, images: Sequence[tuple[str, str]], at_once: int) -> float:
+    start = time.perf_counter()
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(lambda image: _volume(store, folder, *image), images))
+    return time.perf_counter() - start
+
+
+def _registered(bench: Bench, bucket: Bucket) -> Iterator[Row]:
+    """A data set from its address to its last row, every object looked for."""
+    paths = [f"set/p{number // 1000:03d}/image-{number:07d}.nii.gz" for number in range(REGISTERED)]
+    asyncio.run(_upload(bucket, paths))
+    entries = [{"image": {"path": [path], "id": f"{number:08d}"}} for number, path in enumerate(paths)]
+    bucket.put("manifest.json", json.dumps({"data": entries}).encode())
+    parts = Parts(Settings(home=bench.folder / "home", gcs_endpoint=bucket.endpoint))
+    parts.catalog.migrate()
+    caller = people.operator("bench")
+    people.create_key(parts, caller, name="bench", role=Role.ENGINEER)
+    seconds, again = [], []
+    for _ in range(bench.repeats):
+        start = time.perf_counter()
+        row = datasets.create(parts, caller, NewDataset(url=bucket.url))
+        between = _listed(parts, caller, row.id)
+        seconds.append(between - start)
+        again.append(_listed(parts, caller, row.id) - between)
+    parts.close()
+    what = f"data set of {REGISTERED:,} images registered, every object looked for"
+    yield at_most(what, 180, "s", seconds, "the store's own server on the same cores")
+    yield reported("the same listed again", "s", again)
+
+
+def _listed(parts: Parts, caller: Caller, dataset_id: str) -> float:
+    while not datasets.refresh(parts, caller, dataset_id).complete:
+        pass
+    return time.perf_counter()
+
+
+async def _upload(bucket: Bucket, paths: Sequence[str]) -> None:
+    place = f"{bucket.endpoint}/upload/storage/v1/b/{bucket.name}/o"
+    slots = asyncio.Semaphore(UPLOADS)
+
+    async def one(session: aiohttp.ClientSession, path: str) -> None:
+        said = {"uploadType": "media", "name": f"{bucket.folder}/{path}"}
+        async with slots, session.post(place, params=said, data=b"x") as answer:
+            answer.raise_for_status()
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=UPLOADS)) as session:
+        await asyncio.gather(*map(partial(one, session), paths))

@@ -1,0 +1,125 @@
+"""A manifest in a real store: as guide 002 has it, with everything that may stand in it."""
+
+import gzip
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from configs.errors import StoreError
+from infra.adapters.cache.disk import DiskCache
+from tasks.images.prepare import local_image
+from tasks.images.volume import read_volume
+from tasks.labels.structured import read_structured
+from tests.dicom_series import asymmetric, make_series, oblique_affine, save_series
+from tests.fixtures_objects import Bucket, new_bucket
+
+AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
+
+
+def _nifti(value: float = 0.0, affine: NDArray[np.float64] = AFFINE) -> bytes:
+    return gzip.compress(nibabel.Nifti1Image(np.full((3, 4, 5), value, np.float32), affine).to_bytes())
+
+
+@pytest.fixture
+def s3(request: pytest.FixtureRequest) -> Bucket:
+    return new_bucket("s3", request)
+
+
+def test_the_guide_s_manifest_with_masks(bucket: Bucket, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        bucket.put(f"set/images/{name}.nii.gz", _nifti())
+    bucket.put("set/labels/a.nii.gz", _nifti(1))
+    url = bucket.manifest(
+        {"image": {"path": ["images/a.nii.gz"], "id": "u-1"}, "label": {"path": ["labels/a.nii.gz"], "id": "u-2"}},
+        {"image": {"path": "images/b.nii.gz", "id": "u-3"}, "patient": "p", "cohort": "night"},
+        {"label": {"path": ["labels/a.nii.gz"], "id": "no image"}},
+        root_path=f"{bucket.url}/set",
+    )
+
+    store = bucket.store(url, tmp_path / "cache")
+
+    images = {image.key: image for image in store.images()}
+    assert {key: (image.patient, image.meta, image.skipped) for key, image in images.items()} == {
+        "u-1": (None, {}, ""),
+        "u-3": ("p", {"cohort": "night"}, ""),
+    }
+    [label] = store.labels()
+    assert (label.image, label.key, label.ours) == ("u-1", "u-2", False)
+    assert label.changed is not None
+    assert list(store.labels(seen={label.mark})) == []
+    assert store.label("u-1", "u-2").fingerprint == label.fingerprint
+    assert read_volume(store.fetch_label("u-2", tmp_path / "label")).array.max() == 1
+
+
+def test_classes_and_boxes_stand_in_the_manifest_itself_and_zero_is_a_class(s3: Bucket, tmp_path: Path) -> None:
+    s3.put("a.nii.gz", _nifti())
+    s3.put("b.nii.gz", _nifti())
+    box = [0.0, 0.0, 0.0, 1.0, 2.0, 3.5]
+    url = s3.manifest(
+        {"image": {"path": ["a.nii.gz"], "id": "a"}, "label": 0},
+        {"image": {"path": ["b.nii.gz"], "id": "b"}, "bbox": [box], "label": [2]},
+        label_key=["bbox", "label"],
+    )
+
+    store = s3.store(url, tmp_path / "cache")
+
+    labels = {label.image: label for label in store.labels()}
+    read = {key: store.fetch_label(label.key, tmp_path / key) for key, label in labels.items()}
+    assert json.loads(read["a"].read_text()) == {"class": 0}
+    assert json.loads(read["b"].read_text()) == {"boxes": [box], "classes": [2]}
+    assert [read_structured(path).classes_said() for path in read.values()] == [{0}, {2}]
+    assert store.label("a", labels["a"].key) == labels["a"]
+
+
+def test_several_files_are_one_image_channels_or_slices(s3: Bucket, tmp_path: Path) -> None:
+    for value, name in enumerate(("t1", "t2")):
+        s3.put(f"{name}.nii.gz", _nifti(value))
+    s3.put("other.nii.gz", _nifti(0, np.eye(4)))
+    save_series(make_series(asymmetric(), oblique_affine(), patient="x"), tmp_path / "series")
+    slices = sorted(path.name for path in (tmp_path / "series").iterdir())
+    for name in slices:
+        s3.put(f"series/{name}", (tmp_path / "series" / name).read_bytes())
+    url = s3.manifest(
+        {"image": {"path": ["t1.nii.gz", "t2.nii.gz"], "id": "channels"}},
+        {"image": {"path": [f"series/{name}" for name in slices], "id": "slices"}},
+    )
+    store, cache = s3.store(url, tmp_path / "cache"), DiskCache(tmp_path / "images", 10**9)
+
+    channels, series = (local_image(store, cache, image.key, image.fingerprint) for image in store.images())
+
+    voxels = np.asanyarray(nibabel.load(channels.path).dataobj)
+    assert [voxels[..., channel].mean() for channel in range(2)] == [0, 1]
+    assert channels.geometry().shape == (3, 4, 5)
+    np.testing.assert_array_equal(read_volume(series.path).array, asymmetric())
+    assert series.headers is not None
+
+
+def test_a_changed_manifest_is_read_again_and_an_object_that_is_gone_is_named(bucket: Bucket, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        bucket.put(f"{name}.nii.gz", _nifti())
+    first = {"image": {"path": ["a.nii.gz"], "id": "a"}}
+    store = bucket.store(bucket.manifest(first), tmp_path / "cache")
+    before = store.image("a").fingerprint
+    assert [image.key for image in store.images()] == ["a"]
+
+    bucket.manifest(first, {"image": {"path": ["b.nii.gz", "gone.nii.gz"], "id": "b"}})
+    bucket.put("a.nii.gz", _nifti(7))
+
+    found = {image.key: image for image in store.images()}
+    assert found["a"].fingerprint != before
+    assert found["b"].skipped == "missing: the manifest names an object that is not there"
+    assert store.missing() == (1, 2)  # type: ignore[attr-defined]  # more than every store can
+
+
+def test_one_id_for_two_images_is_refused_and_for_one_image_twice_is_not(s3: Bucket, tmp_path: Path) -> None:
+    s3.put("a.nii.gz", _nifti())
+    image = {"path": ["a.nii.gz"], "id": "a"}
+    twice = s3.manifest({"image": image, "label": 1}, {"image": image, "label": 1})
+    assert len(list(s3.store(twice, tmp_path).labels())) == 1
+    two = s3.manifest({"image": image}, {"image": {"path": ["b.nii.gz"], "id": "a"}}, name="two.json")
+    with pytest.raises(StoreError, match=r"one image\.id to different images"):
+        list(s3.store(two, tmp_path).images())
