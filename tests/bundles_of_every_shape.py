@@ -399,6 +399,24 @@ def no_weights() -> Shape:
     return Shape(metadata={"weights": ""})
 
 
+def tells_a_class() -> Shape:
+    """A class of a whole 2-D image (endoscopic_inbody)."""
+    shape = Shape(
+        inputs={"image": {"num_channels": 3, "spatial_shape": [32, 32]}},
+        outputs={"pred": {"type": "probabilities", "format": "classes", "num_channels": 2, "spatial_shape": [1, 2]}},
+    )
+    network = {"_target_": "SEResNet50", "spatial_dims": 2, "in_channels": 3, "num_classes": 2}
+    shape.inference |= {"network_def": network, "inferer": {"_target_": "SimpleInferer"}}
+    return shape
+
+
+def finds_boxes() -> Shape:
+    """Boxes, by a detector around the network (lung_nodule_ct_detection)."""
+    shape = Shape()
+    shape.inference["detector"] = {"_target_": "scripts.detector.Detector", "network": "@network"}
+    return shape
+
+
 SERVES: dict[str, tuple[Callable[[], Shape], str, str]] = {
     "plain": (plain, "A", "plain SupervisedTrainer"),
     "yaml": (in_yaml, "A", "plain SupervisedTrainer"),
@@ -419,5 +437,7 @@ REFUSED: dict[str, tuple[Callable[[], Shape], str]] = {
     "gone_network": (gone_network, r"network cannot be built: .*NotAnyMore"),
     "unknown_package": (unknown_package, "pip install segment_anything_of_somebody"),
     "required_package": (required_package, "not installed here: pip install no-such-package"),
+    "tells_a_class": (tells_a_class, "a class of the whole image"),
+    "finds_boxes": (finds_boxes, "detects boxes"),
     "no_weights": (no_weights, r"models/model\.pt"),
 }

@@ -43,6 +43,8 @@ def check(bundle: Bundle) -> CheckResult:
     if needed:
         raise BundleFaultError(f"The bundle needs packages that are not installed here: {command_for(needed)}")
     config = bundle.inference()
+    if config.find("detector"):
+        raise BundleFaultError("It detects boxes (it has a detector): only bundles that segment are served here")
     outputs = outputs_of(bundle, config)
     with trying("Its network cannot be built", bundle):
         network, channels = build_network(bundle, config, labels=None, weights=None)
@@ -54,11 +56,13 @@ def check(bundle: Bundle) -> CheckResult:
     example = probe(bundle, config).to(device())
     with trying(f"Its network cannot be run on zeros of {' x '.join(map(str, example.shape))}", bundle):
         answer, seconds = _run_twice(network.eval(), example)
+    if answer.ndim != example.ndim:
+        raise BundleFaultError("It tells a class of the whole image: only bundles that segment are served here")
     if answer.shape[1] != len(channels.names):
         raise BundleFaultError(f"Its network answers {answer.shape[1]} channels, it names {len(channels.names)}")
-    failed = "" if bundle.metadata.classifies else try_image(bundle, config, network, channels)
+    failed = try_image(bundle, config, network, channels)
     training = bundle.training()
-    tier, reason = tier_of(training, classifies=bundle.metadata.classifies)
+    tier, reason = tier_of(training)
     head, head_refusal = try_head(bundle, training or bundle.inference(), network)
     return CheckResult(
         tier=tier,

@@ -21,10 +21,6 @@ def _extents(written: Any) -> Any:
     return [extent for extent in written if isinstance(extent, int | str)] if isinstance(written, list) else []
 
 
-def _text(written: Any) -> Any:
-    return written if isinstance(written, str) else ""
-
-
 def _number(written: Any) -> Any:
     return written if isinstance(written, int) else None
 
@@ -44,8 +40,6 @@ class DataFormat(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    type: Annotated[str, BeforeValidator(_text)] = ""
-    format: Annotated[str, BeforeValidator(_text)] = ""
     num_channels: Annotated[int | None, BeforeValidator(_number)] = None
     spatial_shape: Annotated[list[int | str], BeforeValidator(_extents)] = []
     channel_def: Annotated[dict[int, str], BeforeValidator(_by_number)] = {}
@@ -96,9 +90,3 @@ class Metadata(BaseModel):
         """The output `pred`, else the first."""
         outputs = self.network_data_format.outputs
         return outputs.get("pred") or next(iter(outputs.values()), DataFormat())
-
-    @property
-    def classifies(self) -> bool:
-        """Whether the prediction is a class of the whole image, by its `type` or `format`."""
-        said = f"{self.prediction.type} {self.prediction.format}".lower()
-        return "probabilit" in said or "class" in said

@@ -46,8 +46,8 @@ def outputs_of(bundle: Bundle, config: Config) -> Outputs:
     doubt = ""
     if len(within) < len(named):
         doubt = f"Its metadata name {len(named)} outputs, its network has {count}: the others are left out"
-    # Channel 0 of a softmax is what no label is, whatever it is called; of classes each is one.
-    first = 1 if exclusive and not bundle.metadata.classifies else 0
+    # Channel 0 of a softmax is what no label is, whatever it is called.
+    first = 1 if exclusive else 0
     names = _foreground(within, first)
     if not names:
         names = _foreground(_from_config(config), first)

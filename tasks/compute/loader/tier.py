@@ -14,19 +14,14 @@ _NEEDED = ("loss", "optimizer", "train#preprocessing")
 DATA = "train#dataset#data"
 
 
-def tier_of(training: Config | None, *, classifies: bool = False) -> tuple[Tier, str]:
-    """Return the tier and the reason, from what is written alone.
-
-    Args:
-        training: The bundle's training configuration; None = it has none.
-        classifies: Whether the bundle tells a class of the whole image.
-    """
+def tier_of(training: Config | None) -> tuple[Tier, str]:
+    """Return the tier and the reason, from what is written alone; None = there is no training configuration."""
     if training is None:
         return "C", "It has no configs/train.json or .yaml: inference only"
     trainer = training.raw("train#trainer")
     if not isinstance(trainer, dict):
         return "C", "Its training configuration has no train#trainer: inference only"
-    why = _own_way(training, trainer, classifies=classifies)
+    why = _own_way(training, trainer)
     if not why:
         return "A", "A plain SupervisedTrainer: its loss, optimizer and transforms run in Lightning"
     if training.find(DATA) is None:
@@ -34,7 +29,7 @@ def tier_of(training: Config | None, *, classifies: bool = False) -> tuple[Tier,
     return "B", f"{why}, which is run as it is"
 
 
-def _own_way(training: Config, trainer: dict[str, Any], *, classifies: bool) -> str:
+def _own_way(training: Config, trainer: dict[str, Any]) -> str:
     """Return in what a bundle's training differs from what runs in Lightning; empty = in nothing."""
     target = str(trainer.get("_target_"))
     if target not in _PLAIN_TRAINERS:
@@ -43,9 +38,7 @@ def _own_way(training: Config, trainer: dict[str, Any], *, classifies: bool) -> 
     if own:
         return f"Its trainer has its own {' and '.join(own)}"
     missing = [name for name in _NEEDED if training.find(name) is None]
-    if missing:
-        return f"Its trainer is a SupervisedTrainer without {', '.join(missing)} beside it"
-    return "Its trainer learns classes of whole images" if classifies else ""
+    return f"Its trainer is a SupervisedTrainer without {', '.join(missing)} beside it" if missing else ""
 
 
 def missing(packages: Iterable[str]) -> list[str]:

@@ -57,7 +57,7 @@ def train(request: TrainRequest, control: Speaker, commands: "SimpleQueue[HostCo
     overrides = request.spec.overrides
     # What a bundle may be told is worked out for those who tell it something: it takes as long as a step.
     config = bundle.training(check_overrides(overrides, bundle.training_keys()) if overrides else None)
-    tier, reason = tier_of(config, classifies=bundle.metadata.classifies)
+    tier, reason = tier_of(config)
     if tier == "B":
         own.train(request, control, commands, overrides)
         return
