@@ -169,25 +169,3 @@ def test_what_starts_from_trained_weights_has_not_new_what_those_have_seen(ward:
     assert {name for name in ("t1", "t2", "t3") if rows[ward.images[name]].fresh} == {"t3"}
     assert {rows[ward.images[name]].side for name in ("e1", "e2")} == {"evaluate"}
     assert ward.hosts.trained[-1].weights is not None
-
-
-def test_a_patient_with_two_studies_never_stands_on_both_sides(ward: Ward) -> None:
-    """Whichever study is labelled first, and in whichever data set the other one is."""
-    separate = ward.separate_evaluation("e1", "e2", "e3")
-    with ward.parts.catalog.write() as session:
-        # t3 was in training before its other study came into the data set for evaluation; t4's came first.
-        for ours, theirs in (("t3", "e1"), ("t4", "e2")):
-            session.get_one(Image, separate[theirs]).patient_key = session.get_one(Image, ward.images[ours]).patient_key
-    ward.label("t1", "t3")
-    ward.round("auto")
-    ward.label("t4", "t5")
-    for name in ("e1", "e2", "e3"):
-        ward.label_elsewhere(name)
-    held = ward.start("auto")
-    ward.run(held)
-
-    rows = {row.image: row for row in ward.snapshot(held).rows}
-    sides = {name: rows[image].side for name, image in {**ward.images, **separate}.items() if image in rows}
-    assert sides == {"t1": "train", "t3": "train", "t4": "evaluate", "t5": "train", "e2": "evaluate", "e3": "evaluate"}
-    by_patient = {(row.patient, row.side) for row in rows.values()}
-    assert len(by_patient) == len({patient for patient, _ in by_patient})

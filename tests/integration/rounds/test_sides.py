@@ -10,6 +10,7 @@ from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Experiment, Image
 from tasks.rounds.sides import give_sides, sides
 from tests.builders import World, build
+from tests.rounds_in_memory import Ward
 
 
 def _give(catalog: Catalog, world: World, images: list[int], *, decided: Side | None = None) -> list[str]:
@@ -71,3 +72,25 @@ def test_two_experiments_of_a_lineage_that_gather_at_once_agree_on_every_side(ca
     found = _give(catalog, world, world.images)
     assert sorted(found) == sorted([Side.TRAIN] * 2 + [Side.EVALUATE] * 6)
     assert _give(catalog, world, world.images) == found
+
+
+def test_a_patient_with_two_studies_never_stands_on_both_sides(ward: Ward) -> None:
+    """Whichever study is labelled first, and in whichever data set the other one is."""
+    separate = ward.separate_evaluation("e1", "e2", "e3")
+    with ward.parts.catalog.write() as session:
+        # t3 was in training before its other study came into the data set for evaluation; t4's came first.
+        for ours, theirs in (("t3", "e1"), ("t4", "e2")):
+            session.get_one(Image, separate[theirs]).patient_key = session.get_one(Image, ward.images[ours]).patient_key
+    ward.label("t1", "t3")
+    ward.round("auto")
+    ward.label("t4", "t5")
+    for name in ("e1", "e2", "e3"):
+        ward.label_elsewhere(name)
+    held = ward.start("auto")
+    ward.run(held)
+
+    rows = {row.image: row for row in ward.snapshot(held).rows}
+    sides = {name: rows[image].side for name, image in {**ward.images, **separate}.items() if image in rows}
+    assert sides == {"t1": "train", "t3": "train", "t4": "evaluate", "t5": "train", "e2": "evaluate", "e3": "evaluate"}
+    by_patient = {(row.patient, row.side) for row in rows.values()}
+    assert len(by_patient) == len({patient for patient, _ in by_patient})

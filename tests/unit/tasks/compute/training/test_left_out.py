@@ -6,19 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from configs.specs.train import TrainSpec
-from configs.wire.host import Case, CheckpointAndExit, TrainRequest, TrainResult
-from infra.adapters.compute.process import ProcessHosts
+from configs.wire.host import Case, CheckpointAndExit
 from tasks.compute.failures import BundleFaultError
-from tests.unit.tasks.compute.training.conftest import Heard, Run
-
-
-def damage(cases: list[Case], *ids: str) -> None:
-    """Cut these cases' images short."""
-    for case in cases:
-        if case.id in ids:
-            path = Path(case.image[0])
-            path.write_bytes(path.read_bytes()[:500])
+from tests.unit.tasks.compute.training.conftest import Heard, Run, damage
 
 
 def test_what_cannot_be_read_is_left_out_and_a_resumed_training_ends_the_same(run: Run, cases: list[Case]) -> None:
@@ -41,22 +31,3 @@ def test_a_bundle_that_can_read_no_case_says_so(run: Run, cases: list[Case]) -> 
 
     with pytest.raises(BundleFaultError, match="none of the 6 training cases"):
         run()
-
-
-def test_each_of_several_processes_tells_what_it_left_out(bundle: Path, cases: list[Case], tmp_path: Path) -> None:
-    damage(cases, "100", "101", "102", "107")
-    request = TrainRequest(
-        bundle=str(bundle),
-        cases=cases,
-        labels={1: "ball"},
-        spec=TrainSpec(epochs=1, num_gpu=2),
-        out=str(tmp_path / "two" / "out"),
-        cache=str(tmp_path / "cache"),
-    )
-
-    with ProcessHosts().start(request, work=tmp_path / "two", bundle=bundle, threads=2) as host:
-        messages = list(host.messages())
-
-    result = messages[-1]
-    assert isinstance(result, TrainResult), messages
-    assert (result.ranks, result.left_out) == (2, ["100", "101", "102", "107"])

@@ -11,7 +11,7 @@ from configs.wire.host import Case, Checkpoint, CheckpointAndExit, Progress, Tra
 from infra.adapters.compute.process import ProcessHosts
 from tasks.compute.failures import BadInputError, NotFiniteError, OutOfMemoryError
 from tasks.compute.training.checkpoint import load
-from tests.unit.tasks.compute.training.conftest import Heard, Run
+from tests.unit.tasks.compute.training.conftest import Heard, Run, damage
 
 
 def _weights(heard: Heard) -> dict[str, torch.Tensor]:
@@ -98,6 +98,7 @@ def test_bf16_trains_on_a_cpu_and_16_mixed_is_refused_there(run: Run) -> None:
 
 
 def test_two_processes_train_together_and_one_of_them_speaks(bundle: Path, cases: list[Case], tmp_path: Path) -> None:
+    damage(cases, "102", "107")  # the second process alone validates with the last case
     request = TrainRequest(
         bundle=str(bundle),
         cases=cases,
@@ -114,5 +115,6 @@ def test_two_processes_train_together_and_one_of_them_speaks(bundle: Path, cases
     assert isinstance(result, TrainResult), messages
     # Six cases, two at a time in each of two processes.
     assert (result.ranks, result.epoch, result.steps, result.batch_at_once) == (2, 2, 4, 1)
+    assert result.left_out == ["102", "107"]
     assert result.best is not None
     assert [type(message) for message in messages].count(Checkpoint) == 2
