@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.formparsers import MultiPartParser
 
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.services import datasets, images, labels
@@ -14,6 +15,8 @@ from tasks.selection.skip import MAX_REASON_CHARS
 
 router = APIRouter(prefix="/datastore", tags=["MONAI Label: datastore"])
 BINARY = "application/octet-stream"
+# Starlette has no other way to say it: larger uploads go to disk on their way, each piece by way of another thread.
+MultiPartParser.spool_max_size = 2**24
 
 
 class LabelName(BaseModel):
