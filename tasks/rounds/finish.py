@@ -110,7 +110,8 @@ def _decision(session: Session, job_id: str) -> tuple[str, str, Verdict | None]:
 
 
 def _end(session: Session, job: Job, held: Claim, result: RoundResult) -> None:
-    job.status, job.message = JobStatus.DONE, result.reason
+    job.status = JobStatus.DONE
+    job.message = ". ".join(filter(None, [result.reason, result.left_out_told()]))
     job.result = result.model_dump(mode="json")
     ended = jobs.attempt(session, held.job_id, held.n)
     if ended is not None:

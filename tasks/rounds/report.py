@@ -5,7 +5,6 @@ from infra.wiring import Parts
 from tasks.rounds.result import CohortResult, RoundResult, VersionScores
 
 Row = dict[str, str]
-MOST_NAMED = 20
 
 
 def links(parts: Parts, job_id: str) -> str:
@@ -24,7 +23,8 @@ def round_table(parts: Parts, job_id: str) -> tuple[str, list[Row]]:
         job = jobs.get(session, job_id)
     result = RoundResult.model_validate(job.result)
     title = f"Round {job.round_no}" if job.round_no else "Training"
-    sentences = [f"{title}: {result.decision or job.status}.", result.reason, *_measured(result), *_left_out(result)]
+    became = f"{title}: {result.decision or job.status}."
+    sentences = [became, result.reason, *_measured(result), result.left_out_told()]
     return " ".join(filter(None, sentences)), [*_labels(result), *(_cohort(cohort) for cohort in result.cohorts)]
 
 
@@ -34,14 +34,6 @@ def _measured(result: RoundResult) -> list[str]:
     reused = f", {result.scores_reused} scores reused" if result.scores_reused else ""
     head = ["The output layer was made anew for these labels."] if result.head_rebuilt else []
     return [f"{result.metric_name} ({result.metric_kind}) on {result.metric_cases} cases{reused}.", *head]
-
-
-def _left_out(result: RoundResult) -> list[str]:
-    """Name the images that took no part, the first few."""
-    if not result.left_out:
-        return []
-    named = ", ".join(map(str, result.left_out[:MOST_NAMED])) + (" …" if len(result.left_out) > MOST_NAMED else "")
-    return [f"Left out, since they or their labels cannot be read: images {named}."]
 
 
 def _labels(result: RoundResult) -> list[Row]:

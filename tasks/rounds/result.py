@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.publishing.gate import Verdict
 
 MetricKind = Literal["holdout", "prequential"]
+_MOST_NAMED = 20
 
 
 class VersionScores(BaseModel):
@@ -77,3 +78,10 @@ class RoundResult(BaseModel):
     batch_at_once: int | None = None
     precision: str = ""
     ranks: int = 1
+
+    def left_out_told(self) -> str:
+        """Return which images took no part, the first few; empty = none was left out."""
+        if not self.left_out:
+            return ""
+        named = ", ".join(map(str, self.left_out[:_MOST_NAMED])) + (" …" if len(self.left_out) > _MOST_NAMED else "")
+        return f"Left out, since they or their labels cannot be read: images {named}."

@@ -34,7 +34,9 @@ def test_a_case_that_cannot_be_read_is_named_by_its_round_and_skipped_at_the_sec
 
     assert (first.decision, first.left_out) == ("published", named)
     assert (first.labels, first.training_cases, first.metric_cases) == (5, 2, 1)
-    assert f"images {named[0]}, {named[1]}." in round_table(ward.parts, held.job_id)[0]
+    told = f"Left out, since they or their labels cannot be read: images {named[0]}, {named[1]}."
+    assert told in round_table(ward.parts, held.job_id)[0]
+    assert ward.job(held).message == f"{first.reason}. {told}"
     asked = [case for cases in ward.hosts.asked[0].values() for case in cases]
     assert str(ward.images["t2"]) not in asked, "what training could not read is not tried again"
     assert (skipped(ward, "t2"), skipped(ward, "e1")) == ("", "")
