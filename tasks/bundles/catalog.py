@@ -15,7 +15,7 @@ from infra.adapters.catalog.locks import one_by_one
 from infra.adapters.catalog.tables import Bundle
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
-from tasks.bundles.register import examine
+from tasks.bundles.examine import examine
 from tasks.bundles.source import at_hand, is_address, shown
 from tasks.bundles.unpack import make_writable, unpack
 

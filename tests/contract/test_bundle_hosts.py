@@ -18,7 +18,7 @@ from configs.wire.host import CheckRequest, ServeRequest
 from infra.adapters.compute.base import CageLevel
 from infra.adapters.compute.cage import probe
 from infra.adapters.compute.process import ProcessHosts
-from tasks.bundles.register import examine
+from tasks.bundles.examine import examine
 from tests.processes import skip_or_fail, wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import pytest
 from configs.errors import BundleError
 from configs.wire.host import Load, Loaded, Predict, Prediction, ServeRequest
 from infra.adapters.compute.process import ProcessHosts
-from tasks.bundles.register import examine
+from tasks.bundles.examine import examine
 from tests.bundles_of_every_shape import REFUSED, SERVES, needs_more
 
 SHAPE = (18, 17, 16)

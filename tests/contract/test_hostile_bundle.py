@@ -15,7 +15,7 @@ import pytest
 from configs.errors import BundleError, DiskFullError, HostDiedError, OutOfMemoryError
 from infra.adapters.compute.cage import probe
 from infra.adapters.compute.process import ProcessHosts
-from tasks.bundles.register import examine
+from tasks.bundles.examine import examine
 from tasks.rounds.failures import KNOWN
 from tests.contract.test_bundle_hosts import bundle_with
 from tests.processes import skip_or_fail, wait_until

@@ -18,7 +18,7 @@ from configs.wire.host import Case, CheckRequest, HostRequest, ServeRequest, Tra
 from infra.adapters.compute.base import BundleHost
 from infra.adapters.compute.cage import probe
 from infra.adapters.compute.process import ProcessHosts
-from tasks.bundles.register import examine
+from tasks.bundles.examine import examine
 from tests.contract.test_bundle_hosts import SAMPLE, bundle_with
 from tests.fixtures_warm import running_warm_host
 from tests.processes import skip_or_fail, wait_until
