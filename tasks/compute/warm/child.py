@@ -105,7 +105,7 @@ def _become(start: Start) -> None:
     torch = importlib.import_module("torch")
     if torch.cuda.is_initialized():
         raise RuntimeError("The accelerator was opened before the fork")
-    torch.default_generator.manual_seed(torch.initial_seed())  # a constant in every new process
+    torch.default_generator.seed()  # not `torch.seed()`, which asks for the accelerator
     torch.set_num_threads(int(start.environment["OMP_NUM_THREADS"]))
 
 
