@@ -109,12 +109,12 @@ class Watch:
     def _epoch(self, trainer: Engine) -> None:
         """Keep a checkpoint; by now the epoch has been validated."""
         self._state.epoch = trainer.state.epoch
-        self.keep()
+        self._keep()
         self._obey()
         if self._bounds.patience is not None and self._state.idle >= self._bounds.patience:
             raise EnoughError
 
-    def keep(self) -> None:
+    def _keep(self) -> None:
         """Write a checkpoint of this moment and tell of it."""
         self._learner.fill(self._state)
         self._control.say(Checkpoint(path=str(save(self._state, self._folder)), epoch=self._state.epoch))
@@ -165,7 +165,7 @@ class Watch:
         except Empty:
             command = None
         if isinstance(command, CheckpointAndExit):
-            self.keep()
+            self._keep()
         if isinstance(command, CheckpointAndExit | Stop):
             raise LeftError
         enough = self._bounds.steps is not None and self._state.steps >= self._bounds.steps
