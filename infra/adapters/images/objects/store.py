@@ -30,7 +30,8 @@ Keep = Callable[[str, Callable[[Path], None]], Path]
 """Returns the folder of this host's cache that has a key; calls the function to fill it if there is none."""
 _OURS = "teachback/labels"
 _LONGEST = 1024  # bytes of an object's name, in all of these stores
-_IMAGES = """SELECT image.id, patient, cohort, group_concat(object.path || ' ' || object.mark, ' '), count(object.mark) = count(*)
+_IMAGES = """SELECT image.id, patient, cohort,
+group_concat(object.path || ' ' || object.mark, ' '), count(object.mark) = count(*)
 FROM image JOIN file ON file.image = image.n LEFT JOIN object ON object.path = file.path"""
 _ALL_IMAGES = f"{_IMAGES} GROUP BY image.n ORDER BY image.n"
 _ONE_IMAGE = f"{_IMAGES} WHERE image.id = ? GROUP BY image.n"
