@@ -163,7 +163,7 @@ def running_seaweedfs(folder: Path) -> Iterator[str]:
     command = [
         str(weed), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-s3", f"-s3.port={port}",
         f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=64", "-volume.max=20",
-        "-master.volumePreallocate=false", *ports,
+        "-master.volumePreallocate=false", "-s3.port.iceberg=0", "-s3.port.lance=0", *ports,
     ]  # fmt: skip
     with _running(command, folder, port) as endpoint:
         wait_until(lambda: _makes_bucket(endpoint), "SeaweedFS to make a bucket")
