@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from configs.errors import ForbiddenError, NotFoundError
@@ -55,12 +55,12 @@ def listed(parts: Parts, caller: Caller, dataset_id: str, wanted: Wanted) -> lis
         query = select(Label, Image.key).join(Image, Image.id == Label.image_id).where(Label.dataset_id == dataset_id)
         query = query.where(Label.deleted_at.is_not(None) if wanted.deleted else Label.deleted_at.is_(None))
         if wanted.image:
-            query = query.where(Image.key == wanted.image)
+            named = select(Image.id).where(Image.dataset_id == dataset_id, Image.key == wanted.image)
+            query = query.where(Label.image_id == named.scalar_subquery())
         if wanted.state:
             query = query.where(Label.state == wanted.state)
         if wanted.tag:
-            pointed = select(LabelTag.label_id).where(LabelTag.tag == wanted.tag)
-            query = query.where(Label.id.in_(pointed))
+            query = query.where(exists().where(LabelTag.label_id == Label.id, LabelTag.tag == wanted.tag))
         rows = session.execute(query.order_by(Label.created_at.desc(), Label.version.desc()).limit(wanted.limit)).all()
         tags = _tags(session, [label.id for label, _ in rows])
         return [LabelView(label, key, tags.get(label.id, [])) for label, key in rows]

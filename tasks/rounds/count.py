@@ -27,7 +27,7 @@ from tasks.selection.unspoken import any_left
 __all__ = [
     "CheckedNotice",
     "NoticeKind",
-    "add_pending",
+    "add_all_pending",
     "count_image",
     "count_pending",
     "hold",
@@ -52,11 +52,8 @@ _END_LEASE = (
 _PENDING = Base.metadata.tables[PendingImage.__tablename__]
 _WANTED = [bindparam("loop", type_=_PENDING.c.job_id.type), bindparam("image", type_=_PENDING.c.image_id.type)]
 _IS_PENDING = exists().where(_PENDING.c.job_id == bindparam("loop"), _PENDING.c.image_id == bindparam("image"))
-_ADD_PENDING = (
-    insert(_PENDING)
-    .from_select(["job_id", "image_id"], select(*_WANTED).where(~_IS_PENDING))
-    .returning(_PENDING.c.image_id)
-)
+_ADD_PENDING = insert(_PENDING).from_select(["job_id", "image_id"], select(*_WANTED).where(~_IS_PENDING))
+_ADD_ONE = _ADD_PENDING.returning(_PENDING.c.image_id)
 _OUT = "No image is left to label"
 
 
@@ -132,7 +129,7 @@ def count_image(
         names = session.scalars(_NAMES, {"experiment": loop.experiment_id}).one()
         complete = bool(people_s(about(active, names), rules))
         if complete and new:
-            add_pending(session, loop, image_id)
+            _add_pending(session, loop, image_id)
         elif not complete:
             _drop_pending(session, loop, image_id)
     settle_room(session, image_id, rules.annotators_per_image, said)
@@ -184,10 +181,17 @@ def open_round_if_due(session: Session, loop: Job, *, at_least: int | None = Non
     return round_
 
 
-def add_pending(session: Session, loop: Job, image_id: int) -> None:
+def _add_pending(session: Session, loop: Job, image_id: int) -> None:
     """Count an image towards the loop's next round, once."""
     # `pending` counts rows that were really made, so a label that is updated counts its image once.
-    loop.pending += len(session.execute(_ADD_PENDING, {"loop": loop.id, "image": image_id}).all())
+    loop.pending += len(session.execute(_ADD_ONE, {"loop": loop.id, "image": image_id}).all())
+
+
+def add_all_pending(session: Session, loop: Job, image_ids: Sequence[int]) -> None:
+    """Count images towards the loop's next round, each once: very many in one statement."""
+    if image_ids:
+        session.execute(_ADD_PENDING, [{"loop": loop.id, "image": image_id} for image_id in image_ids])
+        loop.pending = count_pending(session, loop.id)
 
 
 def _take_in(session: Session, dataset: Dataset, loops: Sequence[Job], notice: CheckedNotice, actor: str) -> int:

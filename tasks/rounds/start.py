@@ -26,7 +26,7 @@ from infra.adapters.catalog.tables import (
 from infra.adapters.catalog.tables.base import now
 from tasks.devices import ask as devices
 from tasks.labels.choose import about, images_to_learn
-from tasks.rounds.count import add_pending, open_round_if_due
+from tasks.rounds.count import add_all_pending, open_round_if_due
 from tasks.rounds.secrets import secret_in
 
 
@@ -183,8 +183,7 @@ def count_again(session: Session, loop: Job) -> None:
 
     Call it inside a unit that holds the loop's row.
     """
-    for image_id in _labelled_since(session, loop, jobs.trained_to(session, loop.experiment_id)):
-        add_pending(session, loop, image_id)
+    add_all_pending(session, loop, _labelled_since(session, loop, jobs.trained_to(session, loop.experiment_id)))
 
 
 def hold_training_data(session: Session, experiment: Experiment) -> str:

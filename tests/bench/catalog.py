@@ -33,7 +33,7 @@ from infra.services.listing import Page
 from infra.wiring import Parts
 from tasks.rounds.count import notify
 from tasks.selection.next_image import next_image
-from tasks.selection.unspoken import ask_in, look_back
+from tasks.selection.unspoken import ask_in
 from tests.bench.frame import Bench, Row, at_least, at_most, percentile
 from tests.bench.many import add_images, add_jobs, add_labels, skip_images
 from tests.builders import BUNDLE, ORG, World, build, notice, second_experiment, start_loop
@@ -70,21 +70,14 @@ def _fill(folder: Path, size: int) -> _Filled:
     catalog = Catalog(f"sqlite+pysqlite:///{folder}/catalog.db")
     catalog.migrate()
     world = build(catalog, images=1)
+    with catalog.write() as session:  # its names are known from the start: there are no labels from before to look at
+        ask_in(session, world.dataset, session.get_one(Experiment, world.experiment))
     made = add_images(catalog, world.dataset, size)
     labelled, skipped = size * LABELLED // 100, size * SKIPPED // 100
     add_labels(catalog, world.dataset, made[:labelled])
     skip_images(catalog, made[-skipped:])
     start_loop(catalog, world, round_size=100_000)
-    _look_back(catalog, world)
     return _Filled(catalog, world, made[labelled:-skipped])
-
-
-def _look_back(catalog: Catalog, world: World) -> None:
-    """Look at the labels from before the experiment, as its first thousand next images do, a hundred at a time."""
-    with catalog.write() as session:
-        found = ask_in(session, world.dataset, session.get_one(Experiment, world.experiment))
-        while found is not None and look_back(session, found, annotators=1, most=10_000):
-            pass
 
 
 class _Next:
@@ -184,8 +177,18 @@ def _pages(parts: Parts, caller: Caller, world: World) -> dict[str, Callable[[],
         "rounds": lambda: models.rounds(parts, caller, world.experiment),
         "model versions": lambda: models.versions(parts, caller, world.experiment),
         "labels, newest": lambda: label_history.listed(parts, caller, world.dataset, wanted(limit=100)),
-        "labels by state": lambda: label_history.listed(
+        "labels of a state that all have": lambda: label_history.listed(
+            parts, caller, world.dataset, wanted(limit=100, state="active")
+        ),
+        "labels of a state that none has": lambda: label_history.listed(
             parts, caller, world.dataset, wanted(limit=100, state="quarantined")
+        ),
+        "labels of an image": lambda: label_history.listed(
+            parts, caller, world.dataset, wanted(limit=100, image="many-0000007")
+        ),
+        "labels of a tag": lambda: label_history.listed(parts, caller, world.dataset, wanted(limit=100, tag="final")),
+        "labels that were deleted": lambda: label_history.listed(
+            parts, caller, world.dataset, wanted(limit=100, deleted=True)
         ),
         "skipped images": lambda: images.skipped(parts, caller, world.dataset, 100),
         "scores": lambda: scores.scores(parts, caller, world.experiment, None, 100),

@@ -10,6 +10,7 @@ from infra.adapters.catalog.tables.base import HASH, ID, NAME, STATE, Base, new_
 
 _SKIPPED = text("skipped_reason != ''")
 _UPLOADS = text("upload_pending")
+_DELETED = text("deleted_at IS NOT NULL")
 
 
 class Dataset(Base):
@@ -92,6 +93,8 @@ class Label(Base):
         UniqueConstraint("dataset_id", "store_key", "image_id", "fingerprint"),  # a label is also found by its id alone
         Index("ix_label_active", "dataset_id", "state", "seq", "image_id"),
         Index("ix_label_newest", "dataset_id", "created_at"),
+        Index("ix_label_state", "dataset_id", "state", "created_at"),
+        Index("ix_label_deleted", "dataset_id", "created_at", sqlite_where=_DELETED, postgresql_where=_DELETED),
         Index("ix_label_uploads", "dataset_id", sqlite_where=_UPLOADS, postgresql_where=_UPLOADS),
         Index("ix_label_image", "image_id", "state"),
     )

@@ -124,6 +124,11 @@ def _label() -> None:
     )
     op.create_index("ix_label_active", "label", ["dataset_id", "state", "seq", "image_id"])
     op.create_index("ix_label_newest", "label", ["dataset_id", "created_at"])
+    op.create_index("ix_label_state", "label", ["dataset_id", "state", "created_at"])
+    deleted = sa.text("deleted_at IS NOT NULL")
+    op.create_index(
+        "ix_label_deleted", "label", ["dataset_id", "created_at"], sqlite_where=deleted, postgresql_where=deleted
+    )
     uploads = sa.text("upload_pending")
     op.create_index("ix_label_uploads", "label", ["dataset_id"], sqlite_where=uploads, postgresql_where=uploads)
     op.create_index("ix_label_image", "label", ["image_id", "state"])
