@@ -23,7 +23,12 @@ _UNITS = (
         "integration/delivery/test_shown.py",
         "integration/compute/test_serving.py",
     ),  # one Prefect, one MLflow
-    ("contract/test_image_stores.py", "integration/images", "integration/api/test_object_stores.py"),  # object stores
+    (
+        "contract/test_image_stores.py",
+        "integration/images",
+        "integration/api/test_object_stores.py",
+        "integration/realtime/test_object_stores.py",
+    ),  # one of each object store
     ("e2e/test_demo.py",),
     ("integration/api/test_openapi.py",),
     ("crash/test_killed_saves.py",),
