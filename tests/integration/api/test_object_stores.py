@@ -15,7 +15,8 @@ from tests.integration.api.conftest import Api, write_label
 
 @pytest.fixture
 def settings(tmp_path: Path, sqlite_url: str, bucket: Bucket) -> Settings:
-    return Settings(home=tmp_path / "home", catalog_url=sqlite_url, realtime_quota=2, **bucket.settings)
+    plain = Settings(home=tmp_path / "home", catalog_url=sqlite_url, realtime_quota=2)
+    return plain.model_copy(update=bucket.settings)
 
 
 @pytest.fixture
