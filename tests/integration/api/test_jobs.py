@@ -136,12 +136,16 @@ def test_secrets_in_specs_are_not_kept(engineer: Api, jobs: str, parts: Parts) -
     with parts.catalog.write() as session:
         session.execute(update(Bundle).values(check={"training_keys": ["mlflow_password"]}))
     specs = {**GUIDE, "train_spec": {"epochs": 1, "mlflow_password": "hunter22"}}
+    refused = engineer.call("POST", jobs, json={"action": "annotation", "specs": specs})
+    assert (refused.status_code, "hunter22" in refused.text) == (400, False)
+    assert "'mlflow_password' is a secret" in refused.json()["error_desc"]
+    specs["train_spec"] = {"epochs": 1, "logging_file": "https://ann:hunter22@nas.example/logging.conf"}
     job = engineer.made(jobs, action="annotation", specs=specs)
     assert "hunter22" not in engineer.call("GET", f"{jobs}/{job}").text
     with parts.catalog.read() as session:
         row = session.get_one(Job, job)
         assert "hunter22" not in str(row.request) + str(row.spec)
-        assert str(row.request["train_spec"]["mlflow_password"]).startswith("vault:")
+        assert str(row.request["train_spec"]["logging_file"]).startswith("https://vault:")
 
 
 def test_logs_come_redacted_once_there_are_some(engineer: Api, jobs: str, parts: Parts) -> None:
