@@ -65,7 +65,7 @@ class Bucket:
         return {}
 
     @property
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, Any]:
         """The settings that lead to it."""
         return {} if self.kind == "azure" else {f"{self.kind}_endpoint": self.endpoint}
 
