@@ -59,6 +59,13 @@ def status(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as
         show_json(answer.json())
         return
     lines([("server", client.url), *((name.replace("_", " "), count) for name, count in found.counts.items())])
+    _show_loops(found.loops)
+    _show_slots(found.slots)
+    terminal().print()
+    _show_health(found.health)
+
+
+def _show_loops(loops: list[_Loop]) -> None:
     show_table(
         "\nAnnotation loops",
         {
@@ -72,9 +79,12 @@ def status(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as
             "best": lambda row: row.best_metric,
             "message": lambda row: row.message,
         },
-        found.loops,
+        loops,
         none="No annotation loop is open.",
     )
+
+
+def _show_slots(slots: list[_Slot]) -> None:
     show_table(
         "\nRealtime slots",
         {
@@ -85,11 +95,9 @@ def status(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as
             "newest publication": lambda row: publication(row.published_seq),
             "error": lambda row: row.error,
         },
-        found.slots,
+        slots,
         none="No realtime slot.",
     )
-    terminal().print()
-    _show_health(found.health)
 
 
 def _show_health(health: _Health) -> None:

@@ -48,11 +48,7 @@ def check(bundle: Bundle) -> CheckResult:
     outputs = outputs_of(bundle, config)
     with trying("Its network cannot be built", bundle):
         network, channels = build_network(bundle, config, labels=None, weights=None)
-    for what, ids in {"preprocessing": PREPROCESSING, "inferer": INFERER, "postprocessing": POSTPROCESSING}.items():
-        with trying(f"Its {what} cannot be built", bundle):
-            built = config.build(*ids)
-        if what == "preprocessing" and built is None:
-            raise BundleFaultError("Its inference configuration has no preprocessing")
+    _build_steps(bundle, config)
     example = probe(bundle, config).to(device())
     with trying(f"Its network cannot be run on zeros of {' x '.join(map(str, example.shape))}", bundle):
         answer, seconds = _run_twice(network.eval(), example)
@@ -82,6 +78,15 @@ def check(bundle: Bundle) -> CheckResult:
         patch=list(example.shape[2:]),
         training_keys=bundle.training_keys(),
     )
+
+
+def _build_steps(bundle: Bundle, config: Config) -> None:
+    """Build what is done before, with, and after the network; raises BundleFaultError if that fails."""
+    for what, ids in {"preprocessing": PREPROCESSING, "inferer": INFERER, "postprocessing": POSTPROCESSING}.items():
+        with trying(f"Its {what} cannot be built", bundle):
+            built = config.build(*ids)
+        if what == "preprocessing" and built is None:
+            raise BundleFaultError("Its inference configuration has no preprocessing")
 
 
 def _run_twice(network: nn.Module, example: Tensor) -> tuple[Tensor, float]:
