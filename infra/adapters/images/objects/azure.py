@@ -115,8 +115,10 @@ def entry_of(location: Location, credentials: Credentials | None) -> Entry:
     """Return how the account is entered.
 
     Raises:
-        InvalidRequestError: If nothing says which account is meant.
+        InvalidRequestError: If nothing says which account is meant, or a token is given.
     """
+    if credentials is not None and credentials.token is not None:
+        raise InvalidRequestError(f"Azure is entered by no bearer token: {_HOW}")
     secret = credentials.password.get_secret_value().strip() if credentials and credentials.password else ""
     named = location.account or (credentials.username if credentials and credentials.username else "") or ""
     said = _said_by(secret)
