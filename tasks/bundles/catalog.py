@@ -1,15 +1,14 @@
 """Registered bundles: unpacked on this host, examined once, and known by the hash of their content."""
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from configs.errors import ForbiddenError, NotFoundError
+from configs.errors import ForbiddenError, InvalidRequestError, NotFoundError
 from configs.wire.host import CheckResult
 from infra.adapters.catalog.locks import one_by_one
 from infra.adapters.catalog.tables import Bundle
@@ -18,12 +17,13 @@ from infra.wiring import Parts
 from tasks.bundles.examine import examine
 from tasks.bundles.source import at_hand, is_address, shown
 from tasks.bundles.unpack import make_writable, unpack
+from tasks.bundles.waiting import waits
 
 
 class _Metadata(BaseModel):
     """What we show of a bundle's metadata."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
 
     name: str = ""
     version: str = "0.0.0"
@@ -50,7 +50,7 @@ def register(parts: Parts, source: str, *, by: str) -> Bundle:
         known = session.get(Bundle, sha256)
     if known is not None and known.removed_at is None:
         return known
-    check = examine(parts.hosts, unpacked, parts.settings.home / "work" / f"check-{new_id()}")
+    check = waits(unpacked) or examine(parts.hosts, unpacked, parts.settings.home / "work" / f"check-{new_id()}")
     bundle = _row(sha256, _metadata(unpacked), stem, check)
     bundle.source, bundle.registered_by = shown(source), by
     with parts.catalog.write() as session:
@@ -65,7 +65,7 @@ def look_at(parts: Parts, source: str) -> Bundle:
     with _trusted(parts, source) as folder, TemporaryDirectory(dir=home, prefix="look-") as scratch:
         sha256, unpacked = unpack(folder, Path(scratch))
         try:
-            check = examine(parts.hosts, unpacked, Path(scratch) / "check")
+            check = waits(unpacked) or examine(parts.hosts, unpacked, Path(scratch) / "check")
             return _row(sha256, _metadata(unpacked), _stem(folder), check)
         finally:
             make_writable(Path(scratch))
@@ -85,7 +85,10 @@ def _row(sha256: str, metadata: _Metadata, stem: str, check: CheckResult) -> Bun
 
 
 def _metadata(folder: Path) -> _Metadata:
-    return _Metadata.model_validate(json.loads((folder / "configs" / "metadata.json").read_text()))
+    try:
+        return _Metadata.model_validate_json((folder / "configs" / "metadata.json").read_bytes())
+    except ValidationError as error:
+        raise InvalidRequestError("In configs/metadata.json name, version and description are texts") from error
 
 
 def _name(written: str) -> str:

@@ -66,7 +66,7 @@ def unpack(source: Path, bundles_dir: Path) -> tuple[str, Path]:
         top = Path(scratch) / "content"
         top.mkdir()
         with _readable(source):
-            _write_all(source, top)
+            _write_all(_root_of_folder(source) if source.is_dir() else source, top)
         root = _root(top)
         identity = content_hash(root)
         final = bundles_dir / identity
@@ -125,11 +125,22 @@ def _members(source: Path) -> Iterator[Member]:
         raise InvalidRequestError(f"{source.name!r} is no zip, tar or folder; a bundle is one of these")
 
 
+def _root_of_folder(source: Path) -> Path:
+    """Return the bundle in a folder before anything of it is copied: it might be a whole disk."""
+    for path in sorted(source.iterdir()):
+        _refuse_link(path, path.name)
+    return _root(source)
+
+
+def _refuse_link(path: Path, name: str) -> None:
+    if path.is_symlink():
+        raise InvalidRequestError(f"{name!r} is a link; a bundle holds plain files only")
+
+
 def _folder_members(source: Path) -> Iterator[Member]:
     for path in sorted(source.rglob("*")):
         name = path.relative_to(source).as_posix()
-        if path.is_symlink():
-            raise InvalidRequestError(f"{name!r} is a link; a bundle holds plain files only")
+        _refuse_link(path, name)
         if path.is_file():
             with path.open("rb") as content:
                 yield Member(name, path.stat().st_size, 0, content)

@@ -38,8 +38,8 @@ class _Stated(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    required_packages_version: dict[str, str] = {}
-    optional_packages_version: dict[str, str] = {}
+    required_packages_version: dict[str, object] | list[str] = {}  # some list names alone
+    optional_packages_version: dict[str, object] | list[str] = {}
 
 
 def package(parts: Parts, experiment: Experiment, version: ModelVersion) -> Files:

@@ -125,6 +125,23 @@ def test_what_is_no_bundle_from_an_allowed_place_is_refused(
     assert (reply.status_code, reason in reply.json()["detail"]) == (status, True), reply.text
 
 
+def test_a_folder_that_holds_no_bundle_is_not_copied_and_metadata_are_read_as_they_are(
+    admin: Api, tmp_path: Path
+) -> None:
+    (tmp_path / "photos" / "2026" / "deep").mkdir(parents=True)
+    none = admin.at("POST", OURS, json={"source": str(tmp_path / "photos")})
+    assert (none.status_code, "0 were found" in none.json()["detail"]) == (400, True)
+
+    numbered = plain()
+    numbered.metadata = {"version": 0.5}
+    made = admin.at("POST", OURS, json={"source": str(numbered.write(tmp_path / "numbered"))})
+    assert made.json()["bundle"]["version"] == "0.5"
+    odd = plain()
+    odd.metadata = {"description": None}
+    refused = admin.at("POST", OURS, json={"source": str(odd.write(tmp_path / "odd"))})
+    assert (refused.status_code, "are texts" in refused.json()["detail"]) == (400, True)
+
+
 def test_a_bundle_in_use_is_not_removed_and_one_that_is_not_can_be_added_again(
     admin: Api, stranger: Api, dataset: str, site: str
 ) -> None:
