@@ -52,11 +52,11 @@ def listed(parts: Parts, caller: Caller, dataset_id: str, wanted: Wanted) -> lis
     allow(caller, Right.MANAGE_DATASETS if wanted.deleted else Right.READ)
     with parts.catalog.read() as session:
         datasets.get(session, caller.org, dataset_id)
-        query = select(Label, Image.key).join(Image, Image.id == Label.image_id).where(Label.dataset_id == dataset_id)
+        named = select(Image.id).where(Image.dataset_id == dataset_id, Image.key == wanted.image).scalar_subquery()
+        # One or the other: asked both, SQLite would go through all labels of the data set, which are in order already.
+        within = Label.image_id == named if wanted.image else Label.dataset_id == dataset_id
+        query = select(Label, Image.key).join(Image, Image.id == Label.image_id).where(within)
         query = query.where(Label.deleted_at.is_not(None) if wanted.deleted else Label.deleted_at.is_(None))
-        if wanted.image:
-            named = select(Image.id).where(Image.dataset_id == dataset_id, Image.key == wanted.image)
-            query = query.where(Label.image_id == named.scalar_subquery())
         if wanted.state:
             query = query.where(Label.state == wanted.state)
         if wanted.tag:
