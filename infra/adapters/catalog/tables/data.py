@@ -9,7 +9,7 @@ from configs.states import LabelState
 from infra.adapters.catalog.tables.base import HASH, ID, NAME, STATE, Base, new_id, now
 
 _SKIPPED = text("skipped_reason != ''")
-_UPLOADS = text("upload_pending")
+_UPLOADS, _UPLOADS_SQLITE = text("upload_pending"), text("upload_pending = 1")  # as questions have it there
 _DELETED = text("deleted_at IS NOT NULL")
 
 
@@ -95,7 +95,7 @@ class Label(Base):
         Index("ix_label_newest", "dataset_id", "created_at"),
         Index("ix_label_state", "dataset_id", "state", "created_at"),
         Index("ix_label_deleted", "dataset_id", "created_at", sqlite_where=_DELETED, postgresql_where=_DELETED),
-        Index("ix_label_uploads", "dataset_id", sqlite_where=_UPLOADS, postgresql_where=_UPLOADS),
+        Index("ix_label_uploads", "dataset_id", sqlite_where=_UPLOADS_SQLITE, postgresql_where=_UPLOADS),
         Index("ix_label_image", "image_id", "state"),
     )
 

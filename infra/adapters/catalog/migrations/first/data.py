@@ -129,8 +129,8 @@ def _label() -> None:
     op.create_index(
         "ix_label_deleted", "label", ["dataset_id", "created_at"], sqlite_where=deleted, postgresql_where=deleted
     )
-    uploads = sa.text("upload_pending")
-    op.create_index("ix_label_uploads", "label", ["dataset_id"], sqlite_where=uploads, postgresql_where=uploads)
+    uploads, in_sqlite = sa.text("upload_pending"), sa.text("upload_pending = 1")
+    op.create_index("ix_label_uploads", "label", ["dataset_id"], sqlite_where=in_sqlite, postgresql_where=uploads)
     op.create_index("ix_label_image", "label", ["image_id", "state"])
 
 
