@@ -61,8 +61,11 @@ def is_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def preparing() -> Iterator[None]:
+def preparing(what: str = "The image or its label") -> Iterator[None]:
     """Tell what the block cannot read or prepare from a memory that does not suffice; the log says where it failed.
+
+    Args:
+        what: What is read, as the message names it.
 
     Raises:
         UnreadableError: If the block fails in the ways that files and MONAI's transforms do.
@@ -76,4 +79,4 @@ def preparing() -> Iterator[None]:
                 raise beneath from None
             beneath = beneath.__cause__
         traceback.print_exc()
-        raise UnreadableError("The image or its label cannot be read or prepared; the host's log says why") from error
+        raise UnreadableError(f"{what} cannot be read or prepared; the host's log says why") from error

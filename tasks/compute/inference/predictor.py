@@ -90,7 +90,7 @@ class Predictor:
             """Prepare the image as the bundle says."""
             return {self._key: self._preprocessing({self._key: data})[self._key]}
 
-        with preparing():
+        with preparing("The image"):
             tensor: Tensor = self._cache.get(image, make)[self._key]
         return tensor
 
