@@ -24,6 +24,7 @@ _UNUSED = frozenset(
         "onnxruntime",
         "pandas",
         "pyarrow",
+        "pydicom",  # a host's images are NIfTI and NRRD: others are read before it sees them
         "pynvml",
         "sklearn",
         "tensorboard",

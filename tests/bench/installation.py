@@ -30,7 +30,7 @@ _PARTS = (
     ("infra.adapters.orchestration.warm", "warm flows"),
     ("infra.adapters.tracking", "MLflow"),
     ("server", "Prefect"),
-    ("worker", "workers"),
+    ("infra.adapters.orchestration.worker", "worker"),
     ("up", "front"),
 )
 _PAGES = frozenset({"Prefect", "MLflow"})

@@ -30,6 +30,7 @@ def test_up_gets_ready_mends_itself_and_leaves_no_process(house: House) -> None:
     assert second.stderr.count("\n") == 1
     assert str(house.process.pid) in second.stderr
 
+    wait_until(lambda: bool(installation.processes(*WORKER)), "the worker, once it has shown the vault's keys")
     (worker,) = installation.processes(*WORKER)
     worker.kill()
     wait_until(lambda: [now.pid for now in installation.processes(*WORKER)] not in ([], [worker.pid]), "the worker")

@@ -21,7 +21,6 @@ from infra.doors.cli.terminal import Terminal, terminal
 _NAMES = {
     "prefect": "Prefect server",
     "mlflow": "MLflow server",
-    "catalog": "catalog",
     "deployments": "Prefect deployments",
     "worker": "worker of rounds and realtime slots",
     "api": "HTTP API",

@@ -48,8 +48,8 @@ def with_embedded(settings: Settings, ports: Ports) -> Settings:
 def parts_of(settings: Settings, ports: Ports) -> list[Part]:
     """Return what this installation has to run itself; what *settings* name by URL runs elsewhere.
 
-    Prefect, the catalog and the deployments' imports start side by side, since each takes seconds. MLflow, which
-    nobody waits for, comes when the API answers.
+    Prefect, the API and the deployments' imports start side by side, since each takes seconds. What nobody waits for
+    comes when requests are answered: MLflow, and what hosts and flow runs are forked from.
     """
     embedded = with_embedded(settings, ports)
     environment = {**embedded.child_environment(), MARK: str(settings.home)}
@@ -57,24 +57,22 @@ def parts_of(settings: Settings, ports: Ports) -> list[Part]:
     parts = []
     if not settings.prefect_api_url:
         parts.append(_prefect(embedded, ports, environment))
-    if not settings.mlflow_tracking_uri:
-        parts.append(_mlflow(settings, ports, environment))
     register = [*python, "infra.adapters.orchestration", "--devices", str(len(devices()))]
     starting = [] if settings.prefect_api_url else ["--wait"]
     worker_environment = _worker_environment(embedded, environment)
     parts += [
-        Part("catalog", [*python, "infra.doors.cli.prepare"], environment, once=True),
         Part("deployments", [*register, *starting], worker_environment, once=True),
         _worker(worker_environment),
         Part(
             "api",
-            [*python, "infra.doors.api"],
+            [*python, "infra.doors.cli.prepare", "infra.doors.api"],
             environment,
-            needs=("catalog",),
             answers=f"{api_address(settings.host, ports.api)}/api/v1/health/readiness",
         ),
     ]
-    after = tuple(part.name for part in parts if part.gates)
+    after = tuple(part.name for part in parts)
+    if not settings.mlflow_tracking_uri:
+        parts.append(_mlflow(settings, ports, environment, after=after))
     return [*parts, *_warm_flows(settings, worker_environment, after=after), *_warm(settings, after=after)]
 
 
@@ -113,12 +111,12 @@ def _prefect(settings: Settings, ports: Ports, environment: dict[str, str]) -> P
     )
 
 
-def _mlflow(settings: Settings, ports: Ports, environment: dict[str, str]) -> Part:
+def _mlflow(settings: Settings, ports: Ports, environment: dict[str, str], *, after: tuple[str, ...]) -> Part:
     return Part(
         "mlflow",
         mlflow.server_command(ports.mlflow, home=settings.home),
         mlflow.server_environment(environment) | {MARK: str(settings.home)},
-        needs=("api",),
+        needs=after,
         answers=f"{mlflow.server_url(ports.mlflow)}/health",
         gates=False,  # what it would be told waits in the outbox
         stops=2,
