@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ REPEATS = 3
 def main() -> int:
     """Measure and print one table; a topic that fails says so in its line, and the exit status is 1."""
     asked = _asked()
+    # As in bundle hosts; read when a topic first imports torch. Threads that spin make a busy machine's figures worse.
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     title = machine()
     say = Console(stderr=True)
     results: list[Result] = []
