@@ -31,6 +31,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 _FLOW = '''
 """A round that does nothing but hold its claim, the way every round does, until it is told to end."""
 
+import tempfile
 import time
 
 from prefect import flow
@@ -48,6 +49,7 @@ def continual_learning_round(job_id: str, attempt: int = 1) -> None:
     with holding(job_id, attempt) as work:
         if work is None:
             return
+        (home / "scratch").write_text(tempfile.gettempdir())
         (home / f"claimed-{job_id}-{attempt}").touch()
         while not (home / f"end-{job_id}").exists():
             time.sleep(0.1)
@@ -136,6 +138,11 @@ def test_a_round_cancelled_in_prefect_is_cancelled_within_seconds_and_its_labels
     wait_until(lambda: prefect_server.client().state(run) in ended, "Prefect to say so")
     following, _ = _claimed_round(parts, loop_id)
     assert job(parts.catalog, following).round_no == (job(parts.catalog, round_id).round_no or 0) + 1
+
+
+def test_what_a_flow_run_writes_in_passing_goes_into_the_home(parts: Parts, loop_id: str) -> None:
+    _claimed_round(parts, loop_id)
+    assert Path((parts.settings.home / "scratch").read_text()).parent == parts.settings.home / "work" / "tmp"
 
 
 def test_a_run_deleted_in_prefect_loses_its_claim_and_the_next_attempt_starts(
