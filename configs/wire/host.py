@@ -232,6 +232,7 @@ class CheckResult(_Message):
 
     `head`: the layers that are made anew for labels that the bundle does not name; where there are none,
     `head_refusal` says why. `training_keys`: the ids of its training configuration that an override may name.
+    `weights_policy` "pull": its weights have to be fetched, and it was not run.
     `missing`: packages that some of its features may want. `notes`: what else whoever registers it should know.
     """
 
@@ -244,7 +245,7 @@ class CheckResult(_Message):
     head: str = Field(default="", max_length=1000)
     head_refusal: str = Field(default="", max_length=1000)
     has_weights: bool
-    weights_policy: Literal["file", "random"]
+    weights_policy: Literal["file", "random", "pull"]
     seed: int | None = None
     missing: list[str] = []
     notes: list[Annotated[str, Field(max_length=1000)]] = []

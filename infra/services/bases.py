@@ -14,6 +14,7 @@ from infra.services.archs import arch_of
 from infra.services.experiment_requests import ShownExperiment
 from infra.wiring import Parts
 from tasks.bundles.catalog import register
+from tasks.bundles.waiting import is_waiting
 
 METADATA = Path("configs/metadata.json")
 SYSTEM = "system"
@@ -40,7 +41,9 @@ def listed(parts: Parts, bundle: Bundle) -> str:
     with parts.catalog.write() as session:
         one_by_one(session, f"base/{bundle.name}/{bundle.version}")
         base = catalog.base_of(session, bundle.name, bundle.version) or _new(session, bundle)
-        base.bundle_id, base.labels, base.description = bundle.id, dict(bundle.labels), bundle.description
+        # What comes without weights does not take the place of the same with its weights fetched.
+        if not is_waiting(bundle) or is_waiting(catalog.bundle(session, base.bundle_id)):
+            base.bundle_id, base.labels, base.description = bundle.id, dict(bundle.labels), bundle.description
         return base.id
 
 

@@ -22,6 +22,7 @@ from infra.services.experiment_requests import Datasets, ExperimentChange, NewEx
 from infra.services.listing import Cut, Page, cut
 from infra.wiring import Parts
 from tasks.bundles.heads import check_head, same_head
+from tasks.bundles.waiting import refuse_waiting
 from tasks.publishing.first import publish_first
 from tasks.reconcile.loop import wake
 from tasks.rounds.cancel import cancel
@@ -196,6 +197,7 @@ def _insert(session: Session, caller: Caller, request: NewExperiment) -> Experim
     _check_uses(session, caller.org, request.datasets)
     base, source = _base(session, caller.org, request)
     bundle = catalog.bundle(session, base.bundle_id)
+    refuse_waiting(bundle)
     labels = _labels(request.labels, base.labels)
     check_head(bundle, labels)
     if source is not None and not same_head(bundle, labels, base.labels):

@@ -17,6 +17,7 @@ from infra.wiring import Parts
 from tasks.bundles.examine import examine
 from tasks.bundles.source import at_hand, is_address, shown
 from tasks.bundles.unpack import make_writable, unpack
+from tasks.bundles.waiting import waits
 
 
 class _Metadata(BaseModel):
@@ -49,7 +50,7 @@ def register(parts: Parts, source: str, *, by: str) -> Bundle:
         known = session.get(Bundle, sha256)
     if known is not None and known.removed_at is None:
         return known
-    check = examine(parts.hosts, unpacked, parts.settings.home / "work" / f"check-{new_id()}")
+    check = waits(unpacked) or examine(parts.hosts, unpacked, parts.settings.home / "work" / f"check-{new_id()}")
     bundle = _row(sha256, _metadata(unpacked), stem, check)
     bundle.source, bundle.registered_by = shown(source), by
     with parts.catalog.write() as session:
@@ -64,7 +65,7 @@ def look_at(parts: Parts, source: str) -> Bundle:
     with _trusted(parts, source) as folder, TemporaryDirectory(dir=home, prefix="look-") as scratch:
         sha256, unpacked = unpack(folder, Path(scratch))
         try:
-            check = examine(parts.hosts, unpacked, Path(scratch) / "check")
+            check = waits(unpacked) or examine(parts.hosts, unpacked, Path(scratch) / "check")
             return _row(sha256, _metadata(unpacked), _stem(folder), check)
         finally:
             make_writable(Path(scratch))

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-from infra.doors.cli.bundles import download
+from configs.errors import InvalidRequestError
+from infra.doors.cli.bundles import download, with_weights
+from tasks.bundles.waiting import waits
+from tests.bundles import VISTA3D
 from tests.bundles_of_every_shape import plain
 
 COMMIT = "1" * 40
@@ -74,3 +77,25 @@ def test_monais_downloader_fetches_a_bundle(hub: Path, tmp_path: Path) -> None:
     assert found == tmp_path / "pulled" / "tiny"
     for name in ("configs/metadata.json", "configs/inference.json", "configs/train.json"):
         assert (found / name).read_bytes() == (hub / name).read_bytes()
+
+
+def test_a_bundle_that_comes_with_the_project_gets_the_fetched_weights_and_shows_their_licence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetched = plain().write(tmp_path / "vista3d")
+    (fetched / "models").mkdir()
+    (fetched / "models" / "model.pt").write_bytes(b"weights")
+    (fetched / "LICENSE.weights").write_text("For research only")
+
+    whole = with_weights(VISTA3D, fetched)
+
+    assert "For research only" in capsys.readouterr().err
+    assert (whole / "models" / "model.pt").read_bytes() == b"weights"
+    assert (whole / "configs" / "metadata.json").read_bytes() == (VISTA3D / "configs" / "metadata.json").read_bytes()
+    assert waits(VISTA3D) is not None
+    assert waits(whole) is None
+
+
+def test_a_download_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match=r"no models/model\.pt"):
+        with_weights(VISTA3D, plain().write(tmp_path / "vista3d"))

@@ -1,6 +1,7 @@
 """`teachback bundles`: the MONAI bundles that experiments can use."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from tasks.bundles.new import write_bundle
 app = noun("MONAI bundles that experiments can use.", "teachback bundles add ~/spleen_ct_segmentation_v0.5.9.zip")
 PATH = "/api/teachback/v1/bundles"
 _DOWNLOAD = "import json, sys; from monai.bundle import download; download(progress=False, **json.loads(sys.argv[1]))"
+_WEIGHTS = ("model.safetensors", "model.pt")
 _EXAMINED_WITHIN_S = 3600.0  # fetched and run: hundreds of megabytes on a slow line, and a network on a processor
 Source = Annotated[str, typer.Argument(metavar="PATH|URL", help="A folder, zip or tar on the server's machine; a URL.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As `teachback bundles list` shows it, or its content.")]
@@ -161,7 +163,9 @@ def pull(
     with Client.of(url, key, home) as client:
         work.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=work, prefix="pull-") as folder:
-            _add(client, str(download(asked, Path(folder))), as_json=as_json)
+            fetched = download(asked, Path(folder))
+            own = settings_of(home).bundles_dir / name
+            _add(client, str(with_weights(own, fetched) if own.is_dir() else fetched), as_json=as_json)
 
 
 def download(asked: dict[str, str], folder: Path) -> Path:
@@ -184,6 +188,29 @@ def download(asked: dict[str, str], folder: Path) -> Path:
         said = [line for line in done.stderr.splitlines() if line.strip()] or ["it brought no configs/metadata.json"]
         raise InvalidRequestError(f"MONAI's downloader could not fetch {asked['name']}: {said[-1]}")
     return found[0]
+
+
+def with_weights(own: Path, fetched: Path) -> Path:
+    """Return a bundle that comes with the project, with fetched weights and their licence; the licence is shown.
+
+    Args:
+        own: The project's bundle.
+        fetched: The downloaded one; the folder beside it that is returned must not be there.
+
+    Raises:
+        InvalidRequestError: If no weights were fetched.
+    """
+    weights = [file for name in _WEIGHTS if (file := fetched / "models" / name).is_file()]
+    if not weights:
+        raise InvalidRequestError(f"What was fetched for {own.name} has no models/model.pt: try another --version")
+    whole = fetched.parent / f"{own.name}-with-weights"
+    shutil.copytree(own, whole)
+    (whole / "models").mkdir(exist_ok=True)
+    shutil.move(weights[0], whole / "models" / weights[0].name)
+    for licence in sorted(fetched.glob("LICENSE*")):
+        shutil.copy(licence, whole / "models" / licence.name)
+        terminal(stderr=True).print(f"{licence.name} of what was fetched:\n\n{licence.read_text()}", markup=False)
+    return whole
 
 
 def _add(client: Client, source: str, *, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from monai.inferers import Inferer, SimpleInferer, SlidingWindowInferer
 from monai.transforms import Activationsd, AsDiscreted, Compose, EnsureTyped, Invertd
 from torch import Tensor, nn
 
+from configs.specs.infer import InferSpec
 from tasks.compute.failures import BundleFaultError, NotFiniteError, preparing
 from tasks.compute.inference.arrangement import Arrangement, agree, decisions
 from tasks.compute.inference.decide import label_map
@@ -22,6 +23,8 @@ from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import INFERER, POSTPROCESSING, PREPROCESSING, Bundle, Config, device
 from tasks.compute.loader.network import first_tensor
 from tasks.compute.loader.tensors import Item, TensorCache
+from tasks.compute.prompts.network import Prompted
+from tasks.compute.prompts.question import Question, question_of
 from tasks.compute.scoring.entropy import mean_entropy
 from tasks.compute.share import give_way
 
@@ -32,6 +35,7 @@ _TRIALS = 4
 """Calls of the network, at most, in which half precision is compared with float32: until there is something to see."""
 _MAX_SCORED_VALUES = 200_000_000
 PREDICTION = "pred"
+_EVERYTHING = InferSpec()
 
 
 class Predictor:
@@ -94,7 +98,14 @@ class Predictor:
             tensor: Tensor = self._cache.get(image, make)[self._key]
         return tensor
 
-    def answer(self, network: nn.Module, image: Tensor, *, between: Callable[[], None] | None = None) -> Tensor:
+    def answer(
+        self,
+        network: nn.Module,
+        image: Tensor,
+        *,
+        between: Callable[[], None] | None = None,
+        question: Question | None = None,
+    ) -> Tensor:
         """Return logits of shape (channel, i, j, k), float32, on the preprocessed grid.
 
         Args:
@@ -102,6 +113,7 @@ class Predictor:
             image: What `prepare` returned.
             between: Called before each window; others may run meanwhile. Default: lets live requests of this device
                 go first, where this host was told to.
+            question: What the network is asked, where it takes prompts; None = its channels.
 
         Raises:
             NotFiniteError: If a logit is NaN or infinite.
@@ -119,8 +131,10 @@ class Predictor:
             return self._proven(run, patch, answer) if self._trials else answer
 
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+        given = plain[None].to(device())
         with torch.inference_mode():
-            logits = first_tensor(self._inferer(plain[None].to(device()), window))[0].float()
+            answered = question.ask(self._inferer, given, window) if question else self._inferer(given, window)
+            logits = first_tensor(answered)[0].float()
         if not bool(torch.isfinite(logits.sum())):
             raise NotFiniteError("The network's answer holds NaN or infinity")
         return logits
@@ -145,7 +159,7 @@ class Predictor:
         image: Sequence[str],
         *,
         between: Callable[[], None] | None = None,
-        wanted: Sequence[int] = (),
+        asked: InferSpec = _EVERYTHING,
     ) -> tuple[Labels, Grid, float | None]:
         """Return the label map on the image's own grid, that grid, and the mean entropy of the decision.
 
@@ -153,22 +167,29 @@ class Predictor:
             network: The network of one version, in evaluation mode.
             image: File, or one file per channel.
             between: See `answer`.
-            wanted: Label indices to keep; empty = all.
+            asked: What the request wants: labels, and clicks where the network takes them.
+
+        Raises:
+            BadInputError: If the network takes prompts, and these are none.
         """
         prepared = self.prepare(image)
         grid = own_grid(prepared)
-        logits = self.answer(network, prepared, between=between)
-        decided = label_map(logits, self._channels)
+        affine = np.asarray(prepared.affine, dtype=np.float64)  # type: ignore[attr-defined]  # own_grid saw to it
+        channels, question = self._channels, None
+        if isinstance(network, Prompted):
+            question = question_of(network, channels, asked, Grid(tuple(prepared.shape[1:]), affine), grid)
+            channels = question.channels
+        logits = self.answer(network, prepared, between=between, question=question)
+        decided = label_map(logits, channels)
         score = None
         if logits.numel() <= _MAX_SCORED_VALUES:
-            score = mean_entropy(logits, decided > 0, exclusive=self._channels.exclusive)
+            score = mean_entropy(logits, decided > 0, exclusive=channels.exclusive)
         if self._after is not None:
             labels = self._by_bundle(image, logits)
         else:
-            small = decided.cpu().numpy()
-            labels = resample_labels(small, np.asarray(prepared.affine, dtype=np.float64), grid)  # type: ignore[attr-defined]  # own_grid saw to it
-        if wanted:
-            labels[~np.isin(labels, wanted)] = 0
+            labels = resample_labels(decided.cpu().numpy(), affine, grid)
+        if asked.label_prompt:
+            labels[~np.isin(labels, asked.label_prompt)] = 0
         return labels, grid, score
 
     def _by_bundle(self, image: Sequence[str], logits: Tensor) -> Labels:

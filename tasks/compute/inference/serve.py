@@ -190,8 +190,8 @@ class Server:
         command = job.command
         start = time.perf_counter()
         try:
-            wanted = command.params.label_prompt
-            labels, grid, score = predictor.segment(job.network, command.image, between=between, wanted=wanted)
+            asked = command.params
+            labels, grid, score = predictor.segment(job.network, command.image, between=between, asked=asked)
             path = self._out / command.name
             write_labels(labels, grid, path)
         except Exception as error:  # noqa: BLE001 (the edge: what a bundle raises is answered, and we go on)

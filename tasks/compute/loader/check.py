@@ -21,10 +21,13 @@ from tasks.compute.loader.faults import because, trying
 from tasks.compute.loader.network import build_network, first_tensor, own_weights, probe
 from tasks.compute.loader.outputs import outputs_of
 from tasks.compute.loader.tier import command_for, missing, tier_of
+from tasks.compute.prompts.classes import prompts_of
 
 _MIB = 2**20
 _MADE_UP = 96
 """The most voxels of a made-up image along an axis."""
+_CLASSES = "class_head.class_embeddings"
+"""Where a network that takes prompts keeps what it knows of a class: it has some to spare, so none is made anew."""
 
 
 def run(request: CheckRequest, control: Control) -> None:
@@ -137,6 +140,8 @@ def try_head(bundle: Bundle, config: Config, network: nn.Module) -> tuple[str, s
     Returns:
         The layers that had to be made anew, and nothing; or nothing, and why it cannot be done.
     """
+    if prompts_of(bundle.inference()) is not None:
+        return _CLASSES, ""
     more = len(outputs_of(bundle, bundle.inference()).names) + 1
     labels = {index: f"other label {index}" for index in range(1, more + 1)}
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from monai.inferers import Inferer, SlidingWindowInferer
+from monai.networks.nets import VISTA3D
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -16,6 +17,8 @@ from tasks.compute.loader.channels import Channels, match
 from tasks.compute.loader.config import INFERER, NETWORK, Bundle, Config, device
 from tasks.compute.loader.head import replace_head
 from tasks.compute.loader.outputs import outputs_of
+from tasks.compute.prompts.classes import channels_for, classes_of, prompts_of
+from tasks.compute.prompts.network import Prompted
 
 _DEFAULT_SIZE = 64
 _MAX_PROBE = 192
@@ -82,7 +85,10 @@ def load_state(network: nn.Module, file: Path, *, but_head: bool = False) -> Non
 def channels_of(bundle: Bundle, config: Config, labels: Mapping[int, str] | None) -> Channels:
     """Return what a network's channels stand for, for these labels; None = the bundle's own."""
     outputs = outputs_of(bundle, config)
-    return match(outputs.names, labels or outputs.labels, count=outputs.count, exclusive=outputs.exclusive)
+    prompts, wanted = prompts_of(config), labels or outputs.labels
+    if prompts is not None:
+        return channels_for(classes_of(prompts, outputs.names, wanted), wanted, prompts.merged)
+    return match(outputs.names, wanted, count=outputs.count, exclusive=outputs.exclusive)
 
 
 def build_network(
@@ -117,10 +123,23 @@ def build_network(
         replace_head(
             network, probe(bundle, config).to(device()), old=outputs_of(bundle, config).count, new=len(channels.names)
         )
+    network = _with_prompts(bundle, config, network, channels)
     # After the head: a version's weights are those of the network as it is for these labels.
     if weights is not None:
         load_state(network, weights)
     return network.to(device()), channels
+
+
+def _with_prompts(bundle: Bundle, config: Config, network: nn.Module, channels: Channels) -> nn.Module:
+    """Return a network that takes prompts as one that answers these channels; any other as it is."""
+    prompts = prompts_of(config)
+    if prompts is None:
+        return network
+    if not isinstance(network, VISTA3D):
+        raise BundleFaultError(f"{type(network).__name__} takes no prompts: only VISTA3D is known to")
+    labels = {index: name for name, index in zip(channels.names, channels.labels, strict=True)}
+    classes = classes_of(prompts, outputs_of(bundle, config).names, labels)
+    return Prompted(network, prompts, [classes[index] for index in channels.labels])
 
 
 def probe(bundle: Bundle, config: Config) -> Tensor:

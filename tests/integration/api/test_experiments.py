@@ -1,12 +1,17 @@
 """Experiments in the MONAI Cloud dialect."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from infra.adapters.catalog.tables import Experiment, Slot
+from infra.adapters.catalog import experiments as catalog
+from infra.adapters.catalog.tables import Bundle, Experiment, Slot
+from infra.services.bases import listed
 from infra.wiring import Parts
+from tasks.bundles.catalog import register
+from tests.bundles import VISTA3D
 from tests.integration.api.conftest import BASE_ID, LABELS, Api, make_experiment
 
 NOBODY = "11111111-2222-4333-8444-555555555555"
@@ -32,6 +37,41 @@ def test_an_experiment_starts_with_the_bundles_own_weights_published(engineer: A
     known = engineer.at("GET", f"/api/teachback/v1/models?experiment={made['id']}").json()
     assert [version["published"] for version in known["versions"]] == [True]
     assert known["published_version"] == made["published_version"]
+
+
+def test_vista3d_is_listed_without_weights_and_says_how_to_fetch_them(
+    engineer: Api, parts: Parts, dataset: str
+) -> None:
+    base = listed(parts, register(parts, str(VISTA3D), by="test"))
+    (row,) = [row for row in engineer.call("GET", "/experiments").json() if row["network_arch"] == "monai_vista3d"]
+    assert (row["id"], row["base_experiment"], row["model_params"]["labels"]["132"]) == (base, [], "airway")
+
+    wanted = {"name": "my_vista", "network_arch": "monai_vista3d", "base_experiment": [base], "eval_dataset": dataset}
+    refused = engineer.call("POST", "/experiments", json=wanted)
+    assert refused.status_code == 400
+    assert "`teachback bundles pull vista3d`" in refused.text
+
+
+def test_fetched_weights_keep_their_place_in_the_list_when_the_project_starts_again(
+    parts: Parts, tmp_path: Path
+) -> None:
+    base = listed(parts, register(parts, str(VISTA3D), by="test"))
+    fetched = _fetched(parts, tmp_path)
+    assert listed(parts, fetched) == base
+    assert listed(parts, register(parts, str(VISTA3D), by="test")) == base
+    with parts.catalog.read() as session:
+        assert catalog.get(session, "", base).bundle_id == fetched.id
+
+
+def _fetched(parts: Parts, folder: Path) -> Bundle:
+    """The same bundle with weights, as a host would find it; nothing is run."""
+    with parts.catalog.write() as session:
+        (waiting,) = [row for row in session.scalars(select(Bundle)) if row.name == "vista3d"]
+        check = waiting.check | {"weights_policy": "file", "has_weights": True}
+        kept = {name: getattr(waiting, name) for name in ("name", "version", "description", "labels")}
+        row = Bundle(id="f" * 64, tier="C", check=check, source=str(folder), registered_by="test", **kept)
+        session.add(row)
+        return row
 
 
 def test_labels_are_the_requests_own_whatever_their_indices(engineer: Api, dataset: str) -> None:

@@ -1,0 +1,50 @@
+"""A network that takes prompts, as one that answers a channel per label."""
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from monai.networks.nets import VISTA3D
+from torch import Tensor, nn
+
+from tasks.compute.prompts.classes import Prompts
+
+
+class Prompted(nn.Module):
+    """VISTA-3D with the classes that it is asked for where nothing else is said.
+
+    It has no weights beside the network's, so that a version's are the same whatever the labels.
+
+    Args:
+        network: The network.
+        prompts: What its bundle says of its prompts.
+        classes: Its class per output channel.
+    """
+
+    def __init__(self, network: VISTA3D, prompts: Prompts, classes: Sequence[int]) -> None:
+        super().__init__()
+        self.network = network
+        self.prompts = prompts
+        self.classes = tuple(classes)
+
+    def forward(self, patch: Tensor, classes: Sequence[int] | None = None, **clicks: Any) -> Tensor:
+        """Return logits of shape (batch, class, i, j, k); of a merged class the largest of its parts.
+
+        Args:
+            patch: Shape (batch, 1, i, j, k).
+            classes: The classes wanted; None = every channel's.
+            clicks: The network's own arguments, where a batch of one is answered with clicks.
+        """
+        if clicks:
+            answered: Tensor = self.network(patch, **clicks, transpose=True)
+            return answered
+        parts = [
+            self.prompts.merged.get(number, (number,)) for number in (self.classes if classes is None else classes)
+        ]
+        asked = torch.tensor([[number] for part in parts for number in part], device=patch.device)
+        answer: Tensor = self.network(patch, class_vector=asked, transpose=True)
+        if len(asked) == len(parts):
+            return answer
+        ends = accumulate((len(part) for part in parts), initial=0)
+        return torch.stack([answer[:, first:last].amax(1) for first, last in pairwise(ends)], 1)

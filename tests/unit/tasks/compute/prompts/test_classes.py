@@ -1,0 +1,42 @@
+"""Classes for labels: by name, by number, or the next that is free."""
+
+import json
+
+import pytest
+
+from tasks.compute.failures import BadInputError
+from tasks.compute.prompts.classes import Prompts, channels_for, classes_of
+from tests.bundles import VISTA3D
+
+PROMPTS = Prompts.model_validate(json.loads((VISTA3D / "configs" / "inference.json").read_text())["prompts"])
+METADATA = json.loads((VISTA3D / "configs" / "metadata.json").read_text())
+NAMES = {
+    int(number): name for number, name in METADATA["network_data_format"]["outputs"]["pred"]["channel_def"].items()
+}
+
+
+def test_the_table_has_132_classes_of_which_117_are_told_apart() -> None:
+    assert set(NAMES) == set(range(133))
+    assert len(set(NAMES.values())) == 133
+    apart = set(NAMES) - {0} - PROMPTS.unsupported - PROMPTS.overlapping - PROMPTS.merged.keys()
+    assert len(apart) == 117
+    assert {number for parts in PROMPTS.merged.values() for number in parts} <= apart
+    assert [NAMES[number] for number in PROMPTS.merged[2]] == ["left kidney", "right kidney"]
+
+
+def test_a_label_has_the_class_of_its_name_and_else_one_of_its_own() -> None:
+    labels = {0: "background", 1: "Left_Kidney", 7: "myorgan", 133: "cyst", 9: "other"}
+    assert classes_of(PROMPTS, NAMES, labels) == {1: 14, 7: 134, 133: 133, 9: 135}
+
+
+def test_more_labels_of_ones_own_than_there_are_classes_are_refused() -> None:
+    labels = {index: f"mine {index}" for index in range(1, 124)}
+    with pytest.raises(BadInputError, match="room for 122 labels"):
+        classes_of(PROMPTS, NAMES, labels)
+
+
+def test_a_union_comes_after_its_parts() -> None:
+    labels = {1: "kidney", 2: "right kidney", 3: "spleen"}
+    channels = channels_for(classes_of(PROMPTS, NAMES, labels), labels, PROMPTS.merged)
+    assert channels.names == ("right kidney", "spleen", "kidney")
+    assert channels.labels == (2, 3, 1)
