@@ -19,7 +19,6 @@ from infra.adapters.compute.process import ProcessHosts
 from infra.adapters.images.objects.place import Endpoints
 from infra.adapters.images.objects.stores import ObjectStores
 from infra.adapters.orchestration.base import Orchestrator
-from infra.adapters.orchestration.prefect import PrefectOrchestrator
 from infra.adapters.security.egress import EgressPolicy
 from infra.adapters.security.redact import Redactor, guard_all
 from infra.adapters.security.vault import Vault
@@ -58,7 +57,11 @@ class Parts:
     @cached_property
     def orchestrator(self) -> Orchestrator:
         """Prefect."""
-        return self._orchestrator or PrefectOrchestrator(self.settings.prefect_api_url, self.settings.prefect_auth)
+        if self._orchestrator is not None:
+            return self._orchestrator
+        from infra.adapters.orchestration.prefect import PrefectOrchestrator  # noqa: PLC0415 - takes a second to import
+
+        return PrefectOrchestrator(self.settings.prefect_api_url, self.settings.prefect_auth)
 
     @cached_property
     def tracking(self) -> Tracking:

@@ -4,26 +4,23 @@ The command takes some five seconds per deployment; this takes one for all, and 
 """
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyOptions
 from prefect.client.schemas.schedules import IntervalSchedule
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException, ScriptError
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, ScriptError
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from configs.errors import OrchestratorError
-from infra.adapters.orchestration.prefect import TIMEOUT_S, refused, silent
+from infra.adapters.orchestration.prefect import connect
 
 PREFECT_FILE = Path("infra") / "deploy" / "prefect.yaml"
 ROUNDS = "rounds"
@@ -79,7 +76,7 @@ def ensure_pools(url: str, auth: SecretStr | None, *, devices: int = 1) -> None:
     Raises:
         OrchestratorError: If Prefect cannot be reached, or refuses.
     """
-    with _connect(url, auth) as client:
+    with connect(url, auth) as client:
         _ensure_pool(client, ROUNDS, devices)
         _ensure_pool(client, REALTIME, None)
 
@@ -97,20 +94,8 @@ def deploy(url: str, auth: SecretStr | None, root: Path) -> list[str]:
         raise OrchestratorError(f"{PREFECT_FILE} cannot be read: {error}") from error
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))  # flows import their tasks from the checkout
-    with _connect(url, auth) as client:
+    with connect(url, auth) as client:
         return [_register(client, root, content, each) for each in content.deployments]
-
-
-@contextmanager
-def _connect(url: str, auth: SecretStr | None) -> Iterator[SyncPrefectClient]:
-    secret = auth.get_secret_value() if auth else None
-    try:
-        with SyncPrefectClient(url, auth_string=secret, httpx_settings={"timeout": TIMEOUT_S}) as client:
-            yield client
-    except httpx.HTTPStatusError as error:
-        raise refused(error.request.url.path, error.response.status_code) from error
-    except (httpx.HTTPError, PrefectException) as error:
-        raise silent(error) from error
 
 
 def _ensure_pool(client: SyncPrefectClient, name: str, limit: int | None) -> None:

@@ -41,6 +41,7 @@ _LATER = (
     "prefect.engine",
     "prefect.flow_engine",
     "prefect.task_engine",
+    "infra.adapters.orchestration.prefect",
 )
 _PATIENCE_S = 2.0
 _LONGEST = 2**20
