@@ -39,12 +39,12 @@ def main() -> int:
                 results.append(_run(topic, asked.peer, asked.repeats))
     except KeyboardInterrupt:
         say.print("interrupted: what was measured until then follows")
-    if asked.json:
-        asked.json.write_text(json.dumps(plain(results, title), indent=1, ensure_ascii=False))
     if asked.markdown:
         Console(soft_wrap=True, markup=False, highlight=False).print(markdown(results, title))
     else:
         Console().print(table(results, title))
+    if asked.json:
+        asked.json.write_text(json.dumps(plain(results, title), indent=1, ensure_ascii=False))
     return int(any(result.error for result in results))
 
 

@@ -72,17 +72,17 @@ class Row:
 
 def at_most(what: str, limit: float, unit: str, values: Sequence[float], note: str = "") -> Row:
     """Return a row whose median has to be *limit* or less."""
-    return Row(what, f"≤ {limit:g} {unit}", unit, [*values], statistics.median(values) <= limit, note)
+    return Row(what, f"≤ {limit:g} {unit}", unit, [*map(float, values)], bool(statistics.median(values) <= limit), note)
 
 
 def at_least(what: str, limit: float, unit: str, values: Sequence[float], note: str = "") -> Row:
     """Return a row whose median has to be *limit* or more."""
-    return Row(what, f"≥ {limit:g} {unit}", unit, [*values], statistics.median(values) >= limit, note)
+    return Row(what, f"≥ {limit:g} {unit}", unit, [*map(float, values)], bool(statistics.median(values) >= limit), note)
 
 
 def reported(what: str, unit: str, values: Sequence[float], note: str = "") -> Row:
     """Return a row without a goal."""
-    return Row(what, "", unit, [*values], None, note)
+    return Row(what, "", unit, [*map(float, values)], None, note)
 
 
 def percentile(values: Iterable[float], share: float) -> float:

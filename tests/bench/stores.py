@@ -25,7 +25,7 @@ from tests.fixtures_objects import BUCKET, KINDS, STARTED, Bucket, running_fake_
 
 SIDE = 216  # voxels a side; in 16 bits the file has 20 MB
 MANY, AT_ONCE = 64, 16
-REGISTERED = 100_000
+REGISTERED = 10_000  # 100 000 take the stand-in for Google's store, not us, seven minutes and more to list
 _AFFINE = np.diag([1.0, 1.0, 1.5, 1.0])
 
 
@@ -114,7 +114,7 @@ def _registered(bench: Bench) -> Iterator[Row]:
         again = _listed(parts, caller, row.id)
         parts.close()
     what = f"data set of {REGISTERED:,} images registered, every object looked for"
-    yield at_most(what, 180, "s", [between - start], "the store's own server on the same cores")
+    yield at_most(what, 18, "s", [between - start], "the store's own server on the same cores")
     yield reported("the same listed again", "s", [again - between])
 
 
