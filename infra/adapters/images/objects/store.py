@@ -96,11 +96,12 @@ class ObjectStore:
     def labels(self, seen: Collection[str] = ()) -> Iterator[StoredLabel]:
         """List the manifest's labels, then ours from the oldest to the newest."""
         with self._table() as table:
-            look_at_all(table, self._files)
-            for row in table.execute(_ALL_LABELS):
-                label = _label(*row)
-                if label.mark not in seen:
-                    yield label
+            if table.execute("SELECT 1 FROM label LIMIT 1").fetchone():  # else looking for all objects tells nothing
+                look_at_all(table, self._files)
+                for row in table.execute(_ALL_LABELS):
+                    label = _label(*row)
+                    if label.mark not in seen:
+                        yield label
             known = {image for (image,) in table.execute("SELECT id FROM image")}
         for found in sorted(self._ours(), key=lambda each: (each.changed, each.path)):
             label = self._describe_ours(found)
