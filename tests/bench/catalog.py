@@ -16,20 +16,11 @@ from pathlib import Path
 from configs.settings import Settings
 from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Experiment
-from infra.services import (
-    dataset_summary,
-    datasets,
-    experiments,
-    images,
-    installation,
-    jobs,
-    label_history,
-    models,
-    scores,
-    status,
-)
 from infra.services.callers import Caller, Role
+from infra.services.data import dataset_summary, datasets, images, label_history
+from infra.services.learning import experiments, jobs, models, scores
 from infra.services.listing import Page
+from infra.services.operating import installation, status
 from infra.wiring import Parts
 from tasks.rounds.count import notify
 from tasks.selection.next_image import next_image

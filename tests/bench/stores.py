@@ -15,9 +15,10 @@ import numpy as np
 from configs.settings import Settings
 from infra.adapters.cache.disk import DiskCache
 from infra.adapters.images.base import ImageStore
-from infra.services import datasets, people
+from infra.services import people
 from infra.services.callers import Caller, Role
-from infra.services.datasets import NewDataset
+from infra.services.data import datasets
+from infra.services.data.datasets import NewDataset
 from infra.wiring import Parts
 from tasks.images.prepare import local_image
 from tests.bench.frame import Bench, Row, at_most, reported

@@ -20,7 +20,8 @@ from infra.doors.api.monai_label import routes as monai_label
 from infra.doors.api.native import routes as native
 from infra.doors.api.repeats import Repeats
 from infra.doors.api.roles import admit
-from infra.services import bases, vault
+from infra.services.learning import bases
+from infra.services.operating import vault
 from infra.wiring import Parts
 from tasks.reconcile import loop
 

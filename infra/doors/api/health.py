@@ -5,7 +5,7 @@ from http import HTTPStatus
 from fastapi import APIRouter
 
 from infra.doors.api.deps import PartsDep
-from infra.services import status
+from infra.services.operating import status
 
 router = APIRouter(prefix="/api/v1", tags=["health"])
 

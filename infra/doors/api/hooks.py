@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from infra.doors.api.deps import PartsDep
 from infra.doors.api.errors import answers
-from infra.services import hooks
+from infra.services.operating import hooks
 from tasks.images.arrived import Arrival
 
 router = APIRouter(tags=["webhooks"], responses=answers(False, HTTPStatus.UNAUTHORIZED, HTTPStatus.BAD_GATEWAY))

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.errors import answers
-from infra.services import installation
-from infra.services.installation import Numbers
+from infra.services.operating import installation
+from infra.services.operating.installation import Numbers
 
 _REFUSALS = answers(False, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 router = APIRouter(tags=["monitoring"], responses=_REFUSALS)

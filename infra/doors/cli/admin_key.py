@@ -4,7 +4,7 @@ from configs.errors import UnauthorizedError
 from infra.doors.cli.supervisor.addresses import admin_key_file, write_private
 from infra.services import people
 from infra.services.callers import Role
-from infra.services.pages import HOME_ORG
+from infra.services.operating.pages import HOME_ORG
 from infra.wiring import Parts
 
 

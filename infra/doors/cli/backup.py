@@ -7,8 +7,9 @@ import typer
 from infra.doors.cli.client import HomeOption, JsonOption
 from infra.doors.cli.keys import opened
 from infra.doors.cli.terminal import lines, noun, show_json, terminal
-from infra.services import backups, people
-from infra.services.pages import HOME_ORG
+from infra.services import people
+from infra.services.operating import backups
+from infra.services.operating.pages import HOME_ORG
 
 app = noun("Copy what cannot be made again, while everything runs.")
 

@@ -11,7 +11,7 @@ from infra.doors.cli.client import HomeOption, JsonOption, settings_of
 from infra.doors.cli.terminal import noun, show_json, show_table, terminal, when
 from infra.services import people
 from infra.services.callers import Role
-from infra.services.pages import HOME_ORG
+from infra.services.operating.pages import HOME_ORG
 from infra.wiring import Parts, open_parts
 
 app = noun(

@@ -8,7 +8,7 @@ import sys
 
 from configs.settings import Settings
 from infra.doors.cli.admin_key import ensure_admin_key
-from infra.services import vault
+from infra.services.operating import vault
 from infra.wiring import open_parts
 
 

@@ -11,8 +11,9 @@ from infra.doors.cli.backup import PlaceArgument
 from infra.doors.cli.client import HomeOption, JsonOption, settings_of
 from infra.doors.cli.supervisor.lock import lock_home
 from infra.doors.cli.terminal import lines, noun, show_json, terminal
-from infra.services import backups, people
-from infra.services.pages import HOME_ORG
+from infra.services import people
+from infra.services.operating import backups
+from infra.services.operating.pages import HOME_ORG
 from infra.wiring import open_parts
 
 app = noun("Put a backup into an empty home.")

@@ -3,8 +3,9 @@
 from infra.doors.cli.client import HomeOption
 from infra.doors.cli.keys import opened
 from infra.doors.cli.terminal import noun, terminal
-from infra.services import people, vault
-from infra.services.pages import HOME_ORG
+from infra.services import people
+from infra.services.operating import vault
+from infra.services.operating.pages import HOME_ORG
 
 app = noun("The encryption keys of stored credentials and signing secrets.", "teachback vault check")
 

@@ -14,7 +14,7 @@ from infra.adapters.orchestration import processes as prefect
 from infra.doors.cli.client import HomeOption, settings_of
 from infra.doors.cli.supervisor.part import ROOT
 from infra.doors.cli.terminal import fail, noun
-from infra.services import vault
+from infra.services.operating import vault
 from infra.wiring import open_parts
 from tasks.devices.ask import tell
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from infra.adapters.catalog import experiments as catalog
 from infra.adapters.catalog.tables import Bundle, Experiment, Slot
-from infra.services.bases import listed
+from infra.services.learning.bases import listed
 from infra.wiring import Parts
 from tasks.bundles.catalog import register
 from tests.bundles import VISTA3D

@@ -12,8 +12,9 @@ from sqlalchemy import select
 
 from configs.settings import Settings
 from infra.adapters.catalog.tables import Base, Job, Label, ModelVersion
-from infra.services import hooks, people
+from infra.services import people
 from infra.services.callers import Role
+from infra.services.operating import hooks
 from infra.wiring import Parts
 from tests.integration.api.conftest import BASE_ID, ORG, Api, make_experiment, write_label
 

@@ -13,9 +13,10 @@ from sqlalchemy import delete, make_url, update
 from configs.settings import Settings
 from infra.adapters.catalog.tables import Attempt, Bundle, Experiment, Job, ModelVersion, VaultValue
 from infra.adapters.catalog.tables.base import new_id
-from infra.services import people, vault
+from infra.services import people
 from infra.services.callers import Role
-from infra.services.pages import HOME_ORG
+from infra.services.operating import vault
+from infra.services.operating.pages import HOME_ORG
 from infra.wiring import Parts, open_parts
 from tasks.bundles.unpack import unpack
 from tasks.rounds.count import notify

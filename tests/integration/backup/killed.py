@@ -3,8 +3,9 @@
 import sys
 
 from configs.settings import Settings
-from infra.services import backups, people
-from infra.services.pages import HOME_ORG
+from infra.services import people
+from infra.services.operating import backups
+from infra.services.operating.pages import HOME_ORG
 from infra.wiring import open_parts
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ from infra.adapters.artifacts.depot import Depot
 from infra.adapters.catalog.blobs import named
 from infra.adapters.catalog.tables import Audit, Base, Image, Label, ModelVersion, VaultValue
 from infra.adapters.security.vault import Sealed
-from infra.services import backups, people
-from infra.services.pages import HOME_ORG
+from infra.services import people
+from infra.services.operating import backups
+from infra.services.operating.pages import HOME_ORG
 from infra.wiring import RESTORING, Parts, open_parts
 from tasks.backup import contents
 from tasks.rounds.count import notify

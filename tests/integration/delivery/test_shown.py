@@ -15,8 +15,8 @@ from configs.states import JobStatus
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.tables import Experiment, LoopLease, Outbox
 from infra.adapters.catalog.tables.base import now
-from infra.services import tracking
 from infra.services.callers import Caller, Role
+from infra.services.operating import tracking
 from infra.wiring import Parts
 from tasks.delivery.dispatch import RECORDS, deliver_due
 from tasks.delivery.tracking import group_name

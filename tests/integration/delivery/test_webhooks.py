@@ -14,8 +14,9 @@ from configs.errors import StoreError
 from configs.states import JobStatus
 from infra.adapters.catalog import outbox
 from infra.adapters.catalog.tables import Hook, Job, Outbox, VaultValue
-from infra.services import hooks, people
+from infra.services import people
 from infra.services.callers import Role
+from infra.services.operating import hooks
 from infra.wiring import Parts
 from tasks.delivery.dispatch import HOOKS, deliver_due
 from tasks.delivery.webhooks import DELAYS_S

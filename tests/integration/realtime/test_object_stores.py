@@ -12,9 +12,9 @@ from sqlalchemy import select
 
 from configs.specs.infer import InferSpec
 from infra.adapters.catalog.tables import Image
-from infra.services import datasets
 from infra.services.callers import Caller, Role
-from infra.services.datasets import NewDataset
+from infra.services.data import datasets
+from infra.services.data.datasets import NewDataset
 from infra.wiring import Parts
 from tasks.images.volume import read_volume
 from tasks.serving.predict import predict

@@ -24,8 +24,8 @@ from infra.adapters.catalog import slots
 from infra.adapters.catalog.tables import Candidate
 from infra.adapters.slots.client import SlotAnswer
 from infra.services.callers import Caller, Role
-from infra.services.images import NextImage
-from infra.services.inference import prefetch
+from infra.services.data.images import NextImage
+from infra.services.learning.inference import prefetch
 from tasks.images.geometry import RAS_FROM_LPS
 from tasks.images.volume import Volume, read_volume
 from tasks.selection.next_image import next_image, upcoming

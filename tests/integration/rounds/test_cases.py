@@ -12,8 +12,8 @@ from configs.states import JobStatus
 from configs.wire.host import Case
 from infra.adapters.catalog.tables import Bundle, Dataset, Experiment, ExperimentDataset, Job, Organisation
 from infra.adapters.catalog.tables.base import new_id
-from infra.services import reruns
 from infra.services.callers import Caller, Role
+from infra.services.learning import reruns
 from infra.wiring import Parts
 from tasks.images.sync import sync_dataset
 from tasks.images.volume import read_volume

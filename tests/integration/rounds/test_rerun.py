@@ -2,8 +2,8 @@
 
 import pytest
 
-from infra.services import reruns
 from infra.services.callers import Caller, Role
+from infra.services.learning import reruns
 from tests.builders import ORG
 from tests.rounds_in_memory import Ward
 

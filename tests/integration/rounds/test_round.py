@@ -24,8 +24,8 @@ from infra.adapters.catalog.tables import (
     Publication,
 )
 from infra.adapters.catalog.tables.base import new_id
-from infra.services import reruns
 from infra.services.callers import Caller, Role
+from infra.services.learning import reruns
 from infra.wiring import Parts, open_parts
 from tasks.bundles.catalog import register
 from tasks.images.sample.write import write_cases

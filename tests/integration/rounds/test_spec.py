@@ -9,7 +9,7 @@ from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
 from infra.adapters.catalog.tables import Bundle, Experiment, Job, VaultValue
 from infra.services.callers import Caller, Role
-from infra.services.jobs import Asked, train
+from infra.services.learning.jobs import Asked, train
 from infra.wiring import Parts
 from tasks.rounds.start import start_annotation, start_train
 from tests.builders import ORG, World, add_version, build, job

@@ -16,7 +16,8 @@ from infra.adapters.catalog.secrets import opened
 from infra.adapters.catalog.tables import Audit, VaultValue
 from infra.adapters.catalog.tables.base import new_id
 from infra.adapters.security.vault import Sealed, Vault
-from infra.services import people, vault
+from infra.services import people
+from infra.services.operating import vault
 from infra.wiring import Parts, open_parts
 from tasks.rounds.secrets import Sealer
 from tests.builders import ORG

@@ -9,8 +9,8 @@ from configs.settings import Settings
 from infra.doors.api.browser.prefect import PREFIX as PREFECT
 from infra.doors.api.browser.session import PAGE_HEADERS, STYLE, VisitorDep
 from infra.doors.api.deps import PartsDep
-from infra.services import pages
-from infra.services.pages import JobPage
+from infra.services.operating import pages
+from infra.services.operating.pages import JobPage
 
 router = APIRouter(include_in_schema=False)
 

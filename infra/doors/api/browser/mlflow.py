@@ -17,7 +17,7 @@ from configs.settings import Settings
 from infra.doors.api.browser.proxy import Upstream, ask, forward
 from infra.doors.api.browser.session import VisitorDep
 from infra.doors.api.deps import PartsDep
-from infra.services import pages
+from infra.services.operating import pages
 
 PREFIX = "/mlflow"
 router = APIRouter(include_in_schema=False)

@@ -9,8 +9,8 @@ from fastapi.responses import RedirectResponse, Response
 
 from infra.doors.api import errors
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import pages
 from infra.services.callers import Caller
+from infra.services.operating import pages
 
 LOGIN = "/login"
 STYLE = "/login.css"

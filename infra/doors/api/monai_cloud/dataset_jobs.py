@@ -12,9 +12,10 @@ from configs.specs.score import Strategy
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_cloud.job_schemas import JobResponse
 from infra.doors.api.monai_cloud.words import DatasetId
-from infra.services import datasets, images, inference, labels
 from infra.services.callers import Caller
-from infra.services.images import NextImage
+from infra.services.data import datasets, images, labels
+from infra.services.data.images import NextImage
+from infra.services.learning import inference
 from infra.wiring import Parts
 from tasks.labels.notice import Notice
 from tasks.rounds.count import NoticeKind

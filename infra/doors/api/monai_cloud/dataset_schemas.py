@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 from configs.specs.dataset import LabelSettings, OnGap
 from infra.adapters.catalog.tables import Dataset
 from infra.doors.api.monai_cloud.words import PaginationInfo, iso
-from infra.services.datasets import DatasetChange, NewDataset, ShownDataset
+from infra.services.data.datasets import DatasetChange, NewDataset, ShownDataset
 
 ACTIONS = ("nextimage", "cacheimage", "notify")
 Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]

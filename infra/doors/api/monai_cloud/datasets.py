@@ -8,8 +8,8 @@ from infra.adapters.catalog.tables import Dataset
 from infra.doors.api.deps import CallerDep, PageDep, PartsDep
 from infra.doors.api.monai_cloud.dataset_schemas import DatasetList, DatasetPatch, DatasetRequest, DatasetResponse
 from infra.doors.api.monai_cloud.words import DatasetId, ShapeDep
-from infra.services import datasets
-from infra.services.datasets import ShownDataset
+from infra.services.data import datasets
+from infra.services.data.datasets import ShownDataset
 from infra.services.listing import keeps
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])

@@ -9,8 +9,8 @@ from configs.specs.score import Strategy
 from infra.adapters.catalog.tables import Bundle, Job
 from infra.doors.api.monai_cloud.dataset_schemas import Name, Text, Version
 from infra.doors.api.monai_cloud.words import PaginationInfo, iso, uuid_of
-from infra.services.archs import actions_of, reason_of
-from infra.services.experiment_requests import (
+from infra.services.learning.archs import actions_of, reason_of
+from infra.services.learning.experiment_requests import (
     Datasets,
     ExperimentChange,
     LabelIndex,
@@ -18,7 +18,7 @@ from infra.services.experiment_requests import (
     NewExperiment,
     ShownExperiment,
 )
-from infra.services.experiments import ExperimentView
+from infra.services.learning.experiments import ExperimentView
 from tasks.bundles.heads import head_of
 
 _REFUSED_OVERRIDES = frozenset({"bundle_root", "workflow_type", "ckpt_dir", "finetune_model_path"})

@@ -11,9 +11,9 @@ from infra.doors.api.deps import CallerDep, PageDep, PartsDep
 from infra.doors.api.monai_cloud.experiment_schemas import ExperimentList, ExperimentRequest, ExperimentResponse, Tags
 from infra.doors.api.monai_cloud.job_schemas import Message
 from infra.doors.api.monai_cloud.words import ExperimentId, ShapeDep
-from infra.services import experiments
-from infra.services.experiment_requests import ShownExperiment
-from infra.services.experiments import ExperimentView
+from infra.services.learning import experiments
+from infra.services.learning.experiment_requests import ShownExperiment
+from infra.services.learning.experiments import ExperimentView
 from infra.services.listing import Cut, Page, keeps
 
 router = APIRouter(tags=["experiments"])

@@ -13,7 +13,7 @@ from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
 from infra.adapters.catalog.tables import Job
 from infra.doors.api.monai_cloud.words import PaginationInfo, iso
-from infra.services.inference import Inference
+from infra.services.learning.inference import Inference
 from tasks.rounds.result import RoundResult
 
 _NO_METRIC_YET = 0.0

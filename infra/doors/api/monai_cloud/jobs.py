@@ -22,9 +22,9 @@ from infra.doors.api.monai_cloud.job_schemas import (
 )
 from infra.doors.api.monai_cloud.multipart import MultipartResponse
 from infra.doors.api.monai_cloud.words import AnyExperimentId, ExperimentId, JobId, ShapeDep, named_experiment
-from infra.services import inference, jobs
 from infra.services.callers import Caller
-from infra.services.jobs import Asked
+from infra.services.learning import inference, jobs
+from infra.services.learning.jobs import Asked
 from infra.wiring import Parts
 
 router = APIRouter(prefix="/experiments/{experiment_id}/jobs", tags=["jobs"])

@@ -8,7 +8,7 @@ from uuid import uuid4
 from fastapi import Response
 
 from configs.wire.slot import SEQUENCE_HEADER, VERSION_HEADER
-from infra.services.inference import Segmentation
+from infra.services.learning.inference import Segmentation
 
 
 class MultipartResponse(Response):

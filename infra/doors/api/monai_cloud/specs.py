@@ -8,8 +8,9 @@ from pydantic import BaseModel
 from configs.errors import NotFoundError
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_cloud.words import DatasetId, ExperimentId
-from infra.services import datasets, experiments
-from infra.services.archs import actions_of
+from infra.services.data import datasets
+from infra.services.learning import experiments
+from infra.services.learning.archs import actions_of
 
 router = APIRouter(tags=["specs"])
 _OF_DATASETS: dict[str, dict[str, Any]] = {

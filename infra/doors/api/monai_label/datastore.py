@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.formparsers import MultiPartParser
 
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import datasets, images, labels
-from infra.services.images import ImageFile
+from infra.services.data import datasets, images, labels
+from infra.services.data.images import ImageFile
 from tasks.labels.save import LabelParams, SavedLabel
 from tasks.selection.skip import MAX_REASON_CHARS
 

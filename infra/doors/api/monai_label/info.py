@@ -8,9 +8,11 @@ from pydantic import BaseModel, Field
 
 from configs.specs.score import SCORED, STRATEGIES
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import datasets, experiments, status
-from infra.services.experiments import ExperimentView
+from infra.services.data import datasets
+from infra.services.learning import experiments
+from infra.services.learning.experiments import ExperimentView
 from infra.services.listing import Page
+from infra.services.operating import status
 
 router = APIRouter(tags=["MONAI Label: info"])
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from infra.adapters.catalog.tables import Bundle
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import bundles
-from infra.services.archs import reason_of
+from infra.services.learning import bundles
+from infra.services.learning.archs import reason_of
 
 router = APIRouter(tags=["bundles"])
 Name = Annotated[str, Path(max_length=512, description="Its name, its id, or the beginning of that.")]

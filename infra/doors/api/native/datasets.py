@@ -4,8 +4,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import dataset_summary, datasets
-from infra.services.dataset_summary import DatasetSummary
+from infra.services.data import dataset_summary, datasets
+from infra.services.data.dataset_summary import DatasetSummary
 from tasks.images.sync import SyncReport
 
 router = APIRouter(tags=["datasets"])

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from infra.adapters.catalog.tables import Hook
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import hooks
-from infra.services.hooks import NewHook
+from infra.services.operating import hooks
+from infra.services.operating.hooks import NewHook
 
 router = APIRouter(tags=["webhooks"])
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from infra.adapters.catalog.tables import Image
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import datasets, images
+from infra.services.data import datasets, images
 from tasks.selection.skip import MAX_REASON_CHARS
 
 router = APIRouter(tags=["images"])

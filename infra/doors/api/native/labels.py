@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from configs.states import LabelState
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import datasets, label_history, labels, purging
-from infra.services.label_history import LabelView, Wanted
+from infra.services.data import datasets, label_history, labels, purging
+from infra.services.data.label_history import LabelView, Wanted
 from tasks.labels.purge import Purged
 from tasks.labels.review import MAX_REASON_CHARS
 

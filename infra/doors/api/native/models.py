@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from infra.adapters.catalog.tables import ModelVersion, Publication
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import models
+from infra.services.learning import models
 
 router = APIRouter(tags=["models"])
 Reason = Annotated[str, StringConstraints(max_length=1000)]

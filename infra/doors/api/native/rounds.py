@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from infra.adapters.catalog.tables import Job
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import models, reruns
+from infra.services.learning import models, reruns
 from tasks.publishing.gate import Verdict
 from tasks.rounds.rerun import Difference
 from tasks.rounds.result import CohortResult, RoundResult, VersionScores

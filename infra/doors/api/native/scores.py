@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from configs.specs.score import ScoringMethod
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import scores as service
+from infra.services.learning import scores as service
 
 router = APIRouter(tags=["scores"])
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import status as service
+from infra.services.operating import status as service
 
 router = APIRouter(tags=["status"])
 

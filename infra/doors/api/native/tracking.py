@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services import tracking as service
+from infra.services.operating import tracking as service
 
 router = APIRouter(tags=["tracking"])
 

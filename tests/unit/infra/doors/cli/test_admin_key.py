@@ -7,7 +7,7 @@ from infra.doors.cli.admin_key import ensure_admin_key
 from infra.doors.cli.supervisor.addresses import admin_key_file
 from infra.services import people
 from infra.services.callers import Role
-from infra.services.pages import HOME_ORG
+from infra.services.operating.pages import HOME_ORG
 from infra.wiring import open_parts
 
 

@@ -11,8 +11,8 @@ from infra.adapters.catalog import audit
 from infra.adapters.catalog import experiments as catalog
 from infra.adapters.catalog.tables import Bundle
 from infra.adapters.catalog.tables.base import now
-from infra.services import bases
 from infra.services.callers import Caller, Right, allow, may
+from infra.services.learning import bases
 from infra.wiring import Parts
 from tasks.bundles.catalog import look_at, register
 from tasks.bundles.source import shown

@@ -10,8 +10,8 @@ from infra.adapters.catalog import experiments as catalog
 from infra.adapters.catalog.locks import one_by_one
 from infra.adapters.catalog.tables import Bundle, Experiment
 from infra.adapters.catalog.tables.base import new_id
-from infra.services.archs import arch_of
-from infra.services.experiment_requests import ShownExperiment
+from infra.services.learning.archs import arch_of
+from infra.services.learning.experiment_requests import ShownExperiment
 from infra.wiring import Parts
 from tasks.bundles.catalog import register
 from tasks.bundles.waiting import is_waiting

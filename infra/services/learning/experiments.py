@@ -14,11 +14,11 @@ from infra.adapters.catalog import experiments as catalog
 from infra.adapters.catalog.experiments import Uses
 from infra.adapters.catalog.tables import Bundle, Experiment, Job, ModelVersion
 from infra.adapters.catalog.tables.base import new_id, now
-from infra.services.archs import check_arch
-from infra.services.bases import of_one
-from infra.services.bundles import at_address
 from infra.services.callers import Caller, Right, allow
-from infra.services.experiment_requests import Datasets, ExperimentChange, NewExperiment, ShownExperiment
+from infra.services.learning.archs import check_arch
+from infra.services.learning.bases import of_one
+from infra.services.learning.bundles import at_address
+from infra.services.learning.experiment_requests import Datasets, ExperimentChange, NewExperiment, ShownExperiment
 from infra.services.listing import Cut, Page, cut
 from infra.wiring import Parts
 from tasks.bundles.heads import check_head, same_head

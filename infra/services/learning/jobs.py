@@ -19,8 +19,8 @@ from infra.adapters.catalog import jobs as job_catalog
 from infra.adapters.catalog.repeats import made_before
 from infra.adapters.catalog.tables import Attempt, Experiment, Job
 from infra.adapters.catalog.tables.base import now
-from infra.services.archs import actions_of, reason_of
 from infra.services.callers import Caller, Right, allow
+from infra.services.learning.archs import actions_of, reason_of
 from infra.services.listing import Cut, Page
 from infra.wiring import Parts
 from tasks.batch.start import start_batch

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from infra.adapters.artifacts.depot import Depot
 from infra.adapters.catalog import audit
-from infra.services import vault
 from infra.services.callers import Caller, Right, allow
+from infra.services.operating import vault
 from infra.wiring import Parts
 from tasks.backup import restore as putting
 from tasks.backup.restore import Restored

@@ -17,9 +17,9 @@ from infra.adapters.catalog import datasets as catalog
 from infra.adapters.catalog.tables import Dataset, Lease
 from infra.adapters.catalog.tables.base import new_id, now
 from infra.adapters.images.objects.place import SCHEMES, object_place
-from infra.services.access import UNRESOLVED, credentials_of, probe, refuse_our_own, replace_secret, sealed
 from infra.services.callers import Caller, Right, Role, allow
-from infra.services.freshness import LISTING_S
+from infra.services.data.access import UNRESOLVED, credentials_of, probe, refuse_our_own, replace_secret, sealed
+from infra.services.data.freshness import LISTING_S
 from infra.services.listing import Cut, Page, cut
 from infra.wiring import Parts
 from tasks.images.forget import forget_dataset

@@ -11,10 +11,10 @@ from infra.adapters.catalog import experiments as catalog
 from infra.adapters.catalog import images as image_catalog
 from infra.adapters.catalog.experiments import Uses
 from infra.adapters.catalog.tables import Image
-from infra.services import images
 from infra.services.callers import Caller, Right, allow
-from infra.services.freshness import look_again
-from infra.services.images import NextImage
+from infra.services.data import images
+from infra.services.data.freshness import look_again
+from infra.services.data.images import NextImage
 from infra.wiring import Parts
 from tasks.publishing.usable import is_usable, no_model_yet
 from tasks.selection.next_image import upcoming

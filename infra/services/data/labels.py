@@ -11,11 +11,11 @@ from configs.errors import NotFoundError
 from configs.states import LabelState
 from infra.adapters.catalog import audit, datasets
 from infra.adapters.catalog.tables import Label
-from infra.services import images, label_history
 from infra.services.callers import Caller, Right, allow
-from infra.services.freshness import look_again
-from infra.services.images import ImageFile
-from infra.services.label_history import resolve
+from infra.services.data import images, label_history
+from infra.services.data.freshness import look_again
+from infra.services.data.images import ImageFile
+from infra.services.data.label_history import resolve
 from infra.wiring import Parts
 from tasks.images.stores import store_of
 from tasks.labels.notice import Notice, check_notices

@@ -10,8 +10,8 @@ from configs.errors import NotFoundError
 from configs.states import TERMINAL, JobStatus
 from infra.adapters.catalog import outbox
 from infra.adapters.catalog.tables import Job, Label, Slot
-from infra.services import pages
 from infra.services.callers import Caller, Right, allow
+from infra.services.operating import pages
 from infra.wiring import Parts
 
 LOG_BYTES = 2**20

@@ -13,7 +13,7 @@ from infra.adapters.catalog import experiments as experiment_catalog
 from infra.adapters.catalog import images as catalog
 from infra.adapters.catalog.tables import Image
 from infra.services.callers import Caller, Right, allow
-from infra.services.freshness import look_again
+from infra.services.data.freshness import look_again
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
 from tasks.selection import back

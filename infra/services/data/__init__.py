@@ -1,0 +1,1 @@
+"""Data sets, their images and their labels."""

@@ -1,0 +1,1 @@
+"""What learns from them: bundles, experiments, models, jobs."""

@@ -1,0 +1,1 @@
+"""What keeps an installation running: status, records, webhooks, backups, keys of the vault."""
