@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -26,21 +26,22 @@ from infra.adapters.images.base import MOST_BYTES
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 warnings.filterwarnings("ignore", module=r"pydicom(\..*)?$")
 
-DAMAGE = (
+DAMAGE_IN_MEMORY = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    BytesLengthException,
     EOFError,
     InvalidDicomError,
     LookupError,
-    OSError,
     RuntimeError,
     TypeError,
     ValueError,
     struct.error,
-    zlib.error,
 )
-"""What pydicom, and whoever asks its data sets for values, may raise of bytes that somebody damaged."""
+"""What whoever asks data sets for values may raise of bytes that somebody damaged."""
+DAMAGE = (*DAMAGE_IN_MEMORY, OSError, zlib.error)
+"""The same of a file that pydicom reads."""
 _CHUNK_BYTES = 2**20
 
 

@@ -1,15 +1,14 @@
 """A DICOMweb client's failures → ours, without the address: it holds UIDs."""
 
 import json
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 
 import requests
-from pydicom.errors import InvalidDicomError
 
 from configs.errors import AccessError, DamagedImageError, ReadOnlyStoreError, StoreError
+from infra.adapters.images.part10 import DAMAGE_IN_MEMORY
 
 _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _READ_ONLY = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
@@ -24,19 +23,6 @@ _ABOUT_ONE_IMAGE = frozenset(
         HTTPStatus.INTERNAL_SERVER_ERROR,
     }
 )
-_DAMAGE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    InvalidDicomError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-"""What reading an answer may raise; not what writing it here may."""
 
 
 @contextmanager
@@ -64,6 +50,6 @@ def translated(*, writing: bool = False, one_image: bool = False) -> Iterator[No
     except requests.RequestException as error:
         msg = f"The DICOMweb server could not be reached ({type(error).__name__}): check that it runs and its address"
         raise StoreError(msg) from None
-    except _DAMAGE as error:
+    except DAMAGE_IN_MEMORY as error:  # what reading an answer may raise, not what writing it here may
         msg = f"The DICOMweb server's answer is no DICOM that can be read ({type(error).__name__}): see its log"
         raise (DamagedImageError(msg) if one_image else StoreError(msg)) from None
