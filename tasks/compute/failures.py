@@ -24,7 +24,7 @@ class BadInputError(ComputeError):
 
 
 class UnreadableError(BadInputError):
-    """An image or its label cannot be read, or not be prepared as the bundle says."""
+    """An image or its label cannot be read, or not be prepared as the bundle says, or its network fails on it."""
 
     code: FailureCode = "unreadable"
 
@@ -80,3 +80,23 @@ def preparing(what: str = "The image or its label") -> Iterator[None]:
             beneath = beneath.__cause__
         traceback.print_exc()
         raise UnreadableError(f"{what} cannot be read or prepared; the host's log says why") from error
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Tell a network that fails on what it is given from a memory that does not suffice; the log says where it failed.
+
+    Raises:
+        UnreadableError: If the block fails, but for memory and for what is our own to say.
+    """
+    try:
+        yield
+    except ComputeError:
+        raise
+    except Exception as error:  # whatever a bundle's network, inferer or loss raises
+        if is_memory(error):
+            raise
+        traceback.print_exc()
+        raise UnreadableError(
+            f"The bundle's network fails on it ({type(error).__name__}); the host's log says where"
+        ) from error

@@ -44,7 +44,7 @@ class Evaluation(BaseModel):
         proving: Training cases, only where there is no evaluation case; the challenger's.
         cohorts: Of the evaluation cases.
         reused: Scores that had been measured before.
-        left_out: Cases that, or whose labels, cannot be read.
+        left_out: Cases that, or whose labels, cannot be read, or on which the network fails.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -179,8 +179,9 @@ class _Judging(NamedTuple):
             self._run()
         if not kept([*held_out, *proving]):
             raise BundleError(
-                f"The bundle can read or prepare none of the {len([*held_out, *proving])} cases that the challenger is"
-                " to be judged by: look at its validate#preprocessing; the job's log says where it fails"
+                f"The bundle can use none of the {len([*held_out, *proving])} cases that the challenger is to be judged"
+                " by: look at its validate#preprocessing, and at sizes that its network takes; the job's log says where"
+                " it fails"
             )
         scores = self.measured.scores
         return Evaluation(

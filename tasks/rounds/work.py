@@ -259,14 +259,16 @@ def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> lis
 
 
 def note_unread(parts: Parts, cases: Iterable[str], *, reads_others: bool) -> None:
-    """Count that a round's bundle host could not read or prepare these cases; the second time skips their images.
+    """Count that a round's bundle host could not use these cases; the second time skips their images.
 
     Args:
         parts: The adapters.
         cases: Their ids.
         reads_others: Whether the host could read others.
     """
-    error = UnreadableError("a bundle could not read or prepare it, or its label; the round's log says why")
+    error = UnreadableError(
+        "a bundle could not read or prepare it, or its label, or its network failed on it; the round's log says why"
+    )
     for case in cases:
         with parts.catalog.read() as session:
             image = images.get(session, int(case))

@@ -108,7 +108,7 @@ class CaseDataset(Dataset[Any]):
     Args:
         cases: The cases.
         pipeline: What prepares them.
-        left_out: Ids of cases that cannot be read or prepared; what is found to be such is added.
+        left_out: Ids of cases that the bundle cannot use; those that it cannot read or prepare are added.
     """
 
     def __init__(self, cases: Sequence[Case], pipeline: Pipeline, left_out: list[str]) -> None:
@@ -134,10 +134,7 @@ class CaseDataset(Dataset[Any]):
         for number in (*range(wanted.case, len(self)), *range(wanted.case)):
             if (made := self._read(number, wanted.seed)) is not None:
                 return made
-        raise BundleFaultError(
-            f"The bundle can read or prepare none of the {len(self)} training cases: look at its transforms; the host's"
-            " log says where they fail"
-        )
+        raise no_case_left(len(self))
 
     def _read(self, number: int, seed: int | None = None) -> Any:
         """Return a case's item, varied where there is a seed; None if it is left out."""
@@ -149,6 +146,14 @@ class CaseDataset(Dataset[Any]):
         except UnreadableError:
             self._left_out.append(case.id)
             return None
+
+
+def no_case_left(cases: int) -> BundleFaultError:
+    """Return the error of a training that has left out every one of its cases."""
+    return BundleFaultError(
+        f"The bundle can use none of the {cases} training cases: it cannot read or prepare them, or its network fails"
+        " on them; the host's log says where"
+    )
 
 
 def _random(transform: object) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from configs.wire.host import Case, CaseResult, EvaluateRequest, Ready
 from tasks.compute.control import Control
-from tasks.compute.failures import BadInputError, NotFiniteError, UnreadableError, failed, preparing
+from tasks.compute.failures import BadInputError, NotFiniteError, UnreadableError, answering, failed, preparing
 from tasks.compute.inference.arrangement import Arrangement
 from tasks.compute.inference.decide import label_map
 from tasks.compute.inference.predictor import Predictor
@@ -29,7 +29,7 @@ Comparison = Callable[[nn.Module, Case], Compared]
 
 
 def run(request: EvaluateRequest, control: Control) -> None:
-    """Answer an evaluation; a case that cannot be read is told and left out."""
+    """Answer an evaluation; a case that cannot be read, or on which the network fails, is told and left out."""
     Thread(target=_until_gone, args=(control,), daemon=True).start()
     control.say(Ready())
     bundle = Bundle(Path(request.bundle))
@@ -117,7 +117,8 @@ def _on_validation(
     def compare(network: nn.Module, case: Case) -> Compared:
         """Return prediction and label on the grid that validation prepares."""
         item = pipeline.fixed(case)
-        logits = predictor.answer(network, item[bundle.metadata.image_key])
+        with answering():
+            logits = predictor.answer(network, item[bundle.metadata.image_key])
         return label_map(logits, channels).cpu(), back[torch.as_tensor(item[LABEL])[0].long()]
 
     return compare
@@ -131,7 +132,8 @@ def _on_images(predictor: Predictor) -> Comparison:
         """Return prediction and label on the image's own grid."""
         if case.label is None:
             raise BadInputError(f"Case {case.id} has no label; evaluation needs one")
-        labels, _, _ = predictor.segment(network, case.image)
+        with answering():
+            labels, _, _ = predictor.segment(network, case.image)
         with preparing():
             reference = torch.as_tensor(read(case.label)).to(torch.uint8)
         return torch.from_numpy(labels), reference

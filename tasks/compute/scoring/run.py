@@ -7,7 +7,7 @@ from threading import Thread
 
 from configs.wire.host import ImageScore, Ready, ScoreRequest
 from tasks.compute.control import Control
-from tasks.compute.failures import BadInputError, NotFiniteError, failed
+from tasks.compute.failures import BadInputError, NotFiniteError, answering, failed
 from tasks.compute.inference.arrangement import Arrangement
 from tasks.compute.inference.predictor import Predictor
 from tasks.compute.loader.config import Bundle
@@ -30,7 +30,8 @@ def run(request: ScoreRequest, control: Control) -> None:
     answer, method = partial(predictor.answer, network), METHODS[request.method]
     for image in request.images:
         try:
-            found = method(Subject(network, predictor.prepare(image.image), answer, channels))
+            with answering():
+                found = method(Subject(network, predictor.prepare(image.image), answer, channels))
         except (BadInputError, NotFiniteError) as error:
             control.say(failed(error, about=image.id))
             continue

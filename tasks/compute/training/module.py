@@ -12,24 +12,32 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from tasks.compute.failures import NotFiniteError, OutOfMemoryError, is_memory
+from tasks.compute.failures import (
+    BundleFaultError,
+    NotFiniteError,
+    OutOfMemoryError,
+    UnreadableError,
+    answering,
+    is_memory,
+)
 from tasks.compute.inference.decide import masks, target_mask
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.network import first_tensor
 from tasks.compute.loader.pipeline import CASE, DRAWN, LABEL
 from tasks.compute.metrics.dice import dice, mean
+from tasks.compute.training.batches import Batch, alone, pieces, size_of
 from tasks.compute.training.masking import mask_logits
 from tasks.compute.training.team import Team
 
-_FINE, _TOO_LARGE, _TOO_LARGE_ALONE, _NOT_FINITE = range(4)
-Batch = dict[str, Any]
+_FINE, _FAILS, _TOO_LARGE, _TOO_LARGE_ALONE, _NOT_FINITE = range(5)
 
 
 class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are not read
     """Fits a network to label maps.
 
     A step goes through the network at once, or in parts whose gradients add up to the same: when memory does not
-    suffice the parts are halved, for this and all later steps, and the step is repeated.
+    suffice the parts are halved, for this and all later steps, and the step is repeated. A case on which the network
+    fails is left out, and so is its step where there is no other in it.
 
     Args:
         network: Maps (batch, channel, i, j, k) images to logits, one channel per class.
@@ -37,7 +45,7 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
         loss: Takes logits and label maps of shape (batch, 1, i, j, k), returns a scalar, a mean over the batch.
         inferers: How a network is applied to a training and to a validation image.
         image_key: Name of the image in a batch.
-        cases: Ids of the training cases, for messages.
+        cases: Ids of the training cases.
         seed: Of the training.
         team: The processes that train.
     """
@@ -68,21 +76,24 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
         self.optimizer: Optimizer | None = None
         self.scheduler: LRScheduler | None = None
         self.at_once: int | None = None
+        self.left_out: list[str] = []
+        self.judged: Sequence[str] = ()
         self.shares_validation = False
         self.last_mean: float | None = None
         self.last_per_label: dict[str, float | None] = {}
         self._values: dict[str, list[float | None]] = {}
 
-    def training_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
-        """Take one optimizer step; return its loss.
+    def training_step(self, batch: list[Batch], index: int) -> dict[str, Tensor]:
+        """Take one optimizer step; return its loss, nothing where the network failed on all of it.
 
         Raises:
             NotFiniteError: If the loss is NaN or infinite.
             OutOfMemoryError: If memory does not suffice for one item at a time.
+            BundleFaultError: If the network fails, and on no item by itself.
         """
-        optimizer = self.optimizers()
-        size = len(batch[LABEL])
+        optimizer, looked_at = self.optimizers(), False
         while True:
+            size = size_of(batch)
             part = min(size, self.at_once or size)
             loss, fault = self._backward(batch, part)
             # Agreed upon first: a rank that went on alone would wait for ever in the next all-reduce.
@@ -93,7 +104,12 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
             if fault == _NOT_FINITE:
                 raise NotFiniteError(self._not_finite(batch, index))
             if fault == _TOO_LARGE_ALONE:
-                raise OutOfMemoryError(_too_large("Training", self.device, batch[self.image_key], size))
+                raise OutOfMemoryError(_too_large("Training", self.device, batch[0][self.image_key], size))
+            if fault == _FAILS and looked_at:
+                raise BundleFaultError("The bundle's network fails on no item by itself; the host's log says where")
+            if fault == _FAILS:
+                batch, looked_at = self._without_failing(batch), True
+                continue
             self.at_once = max(1, part // 2)
             if self.device.type == "cuda":
                 # What the larger try has left is in pieces of its own size.
@@ -101,30 +117,48 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
         self.team.average(self.network.parameters())
         optimizer.step()
         optimizer.zero_grad()
-        return {"loss": loss}
+        return {"loss": loss} if batch else {}
 
-    def _backward(self, batch: Batch, part: int) -> tuple[Tensor, int]:
+    def _backward(self, batch: list[Batch], part: int) -> tuple[Tensor, int]:
         """Add up the gradients of a batch, *part* items at a time; return its loss and what went wrong."""
-        size = len(batch[LABEL])
+        size = size_of(batch)
         total = torch.zeros((), device=self.device)
         try:
             with _unshared(self.trainer.strategy):
-                for first in range(0, size, part):
-                    piece = slice(first, min(first + part, size))
+                for stack, piece in pieces(batch, part):
                     # The loss is a mean over its items: weighted so, the parts' gradients add up to the whole batch's.
-                    loss = self.loss_of(batch, piece) * ((piece.stop - first) / size)
+                    with answering():
+                        loss = self.loss_of(stack, piece) * ((piece.stop - piece.start) / size)
                     if not bool(torch.isfinite(loss)):
                         return total, _NOT_FINITE
                     self.manual_backward(loss)
                     total += loss.detach()
+        except UnreadableError:
+            return total, _FAILS
         except (RuntimeError, MemoryError) as error:
             if not is_memory(error):
                 raise
             return total, _TOO_LARGE if part > 1 else _TOO_LARGE_ALONE
         return total, _FINE
 
+    def _without_failing(self, batch: list[Batch]) -> list[Batch]:
+        """Return the items on which the network does not fail by themselves; their cases are left out from now on."""
+        kept, failing = list[Batch](), list[str]()
+        for one in alone(batch):
+            try:
+                with answering():
+                    self.loss_of(one)
+            except UnreadableError:
+                failing.append(self.cases[int(one[CASE][0])])
+            except (RuntimeError, MemoryError):
+                kept.append(one)  # too large: the step finds that out, and what to do
+            else:
+                kept.append(one)
+        self.left_out += [case for case in dict.fromkeys(failing) if case not in self.left_out]
+        return kept
+
     def loss_of(self, batch: Batch, piece: slice = slice(None)) -> Tensor:
-        """Return the loss of the items of a batch, of what their annotators drew."""
+        """Return the loss of the items of a stack, of what their annotators drew."""
         image, label = _plain(batch[self.image_key])[piece], _plain(batch[LABEL])[piece]
         answer = self.train_inferer(image, self.network)
         drawn, exclusive = batch[DRAWN][piece], self.channels.exclusive
@@ -134,8 +168,9 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
             answer = [mask_logits(head, drawn, exclusive=exclusive) for head in answer]
         return self.loss(answer, label)
 
-    def _not_finite(self, batch: Batch, index: int) -> str:
-        ids = dict.fromkeys(self.cases[int(case)] for case in batch[CASE] if int(case) < len(self.cases))
+    def _not_finite(self, batch: list[Batch], index: int) -> str:
+        numbers = [int(case) for stack in batch for case in stack[CASE]]
+        ids = dict.fromkeys(self.cases[number] for number in numbers if number < len(self.cases))
         return (
             f"The loss was not finite in epoch {self.current_epoch + 1}, step {index + 1}, of the case(s)"
             f" {', '.join(ids)}: look at these images and labels, lower learning_rate, or use precision 32-true"
@@ -145,11 +180,16 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
         """Forget the last validation."""
         self._values = {name: [] for name in self.channels.foreground.values()}
 
-    def validation_step(self, batch: Batch, _index: int) -> None:
+    def validation_step(self, batch: Batch, index: int) -> None:
         """Note each class's Dice on one case, on the preprocessed grid; of a case that is left out there is nothing."""
         if not batch:
             return
-        logits = first_tensor(self._infer(_plain(batch[self.image_key])))[0]
+        try:
+            with answering():
+                logits = first_tensor(self._infer(_plain(batch[self.image_key])))[0]
+        except UnreadableError:
+            self.left_out.append(self.judged[index])
+            return
         label = _plain(batch[LABEL])[0, 0]
         drawn = batch[DRAWN][0]
         for channel, mask in masks(logits, self.channels).items():

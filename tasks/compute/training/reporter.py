@@ -111,7 +111,7 @@ class Reporter(Callback):  # type: ignore[misc]  # Lightning's types are not rea
         self.state.steps += 1
         self.state.drawn = 0 if last else self.state.drawn + trainer.train_dataloader.batch_size * self._team.ranks
         self.state.seconds = self._earlier_s + time.monotonic() - self._start
-        loss = float(outputs["loss"]) if isinstance(outputs, dict) else None
+        loss = float(outputs["loss"]) if "loss" in outputs else None
         self._note_batch(pl_module)
         if self._team.leads:
             self._report(loss, last=last)

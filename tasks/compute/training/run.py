@@ -18,10 +18,11 @@ from tasks.compute.control import Control
 from tasks.compute.failures import BadInputError, BundleFaultError
 from tasks.compute.loader.config import Bundle, Config, check_overrides
 from tasks.compute.loader.network import build_network
-from tasks.compute.loader.pipeline import CaseDataset, Pipeline
+from tasks.compute.loader.pipeline import CaseDataset, Pipeline, no_case_left
 from tasks.compute.loader.tier import tier_of
 from tasks.compute.own import run as own
 from tasks.compute.training import checkpoint
+from tasks.compute.training.batches import collate
 from tasks.compute.training.checkpoint import TrainingState
 from tasks.compute.training.module import Segmenter
 from tasks.compute.training.order import EpochOrder
@@ -112,6 +113,7 @@ class Training:
     def run(self) -> None:
         """Train to the end, or until told to leave."""
         state, bounds = self._resume(), self._bounds()
+        self._module.left_out = state.left_out
         train, validate = self._train_loader(state), self._validate_loader(state)
         reporter = Reporter(
             self._control,
@@ -138,6 +140,8 @@ class Training:
         except LeftError:
             return
         left_out = {case for part in self._team.all_of(state.left_out) for case in part}
+        if all(case.id in left_out for case in self._cases["train"]):
+            raise no_case_left(len(self._cases["train"]))
         if self._team.leads:
             self._finish(state, sorted(left_out))
 
@@ -214,7 +218,7 @@ class Training:
             CaseDataset(cases, self._pipelines["train"], state.left_out),
             batch_size=min(size, len(cases)),
             sampler=EpochOrder(len(cases), seed=self._seed, begin=(state.epoch, state.drawn), rank=place),
-            collate_fn=list_data_collate,
+            collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -225,6 +229,7 @@ class Training:
             return None
         mine = self._team.share(cases)
         self._module.shares_validation = self._team.ranks > 1 and len(mine) < len(cases)
+        self._module.judged = [case.id for case in mine]
         dataset = CaseDataset(mine, self._pipelines["validate"], state.left_out)
         return DataLoader(dataset, batch_size=1, collate_fn=list_data_collate, pin_memory=torch.cuda.is_available())
 

@@ -17,19 +17,21 @@ from tasks.compute.training.run import train
 from tasks.compute.training.team import Team
 
 NETWORK = '''
-"""A network of one convolution with dropout, which can be told when to fail."""
+"""A network of one convolution with dropout, which can be told when to fail, and on images of which depth."""
 
 import torch
 
 
 class Net(torch.nn.Module):
-    def __init__(self, fits=99, nan_at=None):
+    def __init__(self, fits=99, nan_at=None, not_deep=()):
         super().__init__()
         self.layers = torch.nn.Sequential(torch.nn.Conv3d(1, 2, 3, padding=1), torch.nn.Dropout(0.2))
-        self.fits, self.nan_at, self.seen = fits, nan_at, 0
+        self.fits, self.nan_at, self.seen, self.not_deep = fits, nan_at, 0, not_deep
         self.sizes = []
 
     def forward(self, image):
+        if image.shape[-1] in self.not_deep:
+            raise ValueError(f"depth {image.shape[-1]} is none that the network takes")
         if self.training and len(image) > self.fits:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
         answer = self.layers(image)
@@ -154,6 +156,14 @@ def damage(cases: list[Case], *ids: str) -> None:
         if case.id in ids:
             path = Path(case.image[0])
             path.write_bytes(path.read_bytes()[:500])
+
+
+def deepen(cases: list[Case], *ids: str) -> None:
+    """Give these cases' images and labels another slice, empty."""
+    for case in cases:
+        for file in [*case.image, case.label or ""] if case.id in ids else []:
+            array = np.asarray(nib.load(file).dataobj)
+            nib.save(nib.Nifti1Image(np.pad(array, ((0, 0), (0, 0), (0, 1))), np.eye(4)), file)
 
 
 def _case(folder: Path, number: int, random: np.random.Generator) -> Case:
