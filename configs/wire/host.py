@@ -7,24 +7,20 @@ The request is a file (`in/request.json`); everything after goes over the contro
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from configs.specs.infer import InferSpec
 from configs.specs.score import ScoringMethod
 from configs.specs.train import TrainSpec
+from configs.wire.export import Exported, ExportRequest
+from configs.wire.message import Message, Request
 
 Tier = Literal["A", "B", "C"]
 ScoredBy = Literal["", "dropout", "flips"]
 FailureCode = Literal["out_of_memory", "not_finite", "bundle_error", "bad_input", "unreadable"]
 
 
-class _Message(BaseModel):
-    """What all messages have in common: no unknown fields, no NaN, no infinity."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Case(_Message):
+class Case(Message):
     """One image with its label, as local files.
 
     `id` is our own opaque id. `image` names one file, or one per input channel. Label files hold indices of
@@ -38,45 +34,18 @@ class Case(_Message):
     annotated: list[str] | None = None
 
 
-class DeviceShare(_Message):
-    """A host's part of a device.
-
-    `number` of a graphics processor and the most MiB of its memory that may be allocated; None = the processor.
-    `busy`: the mark at which the host waits between steps while live requests are computed.
-    """
-
-    number: int | None = None
-    memory_mib: float | None = Field(default=None, gt=0)
-    busy: str | None = None
-    nice: int = Field(default=0, ge=0, le=19)
-
-
-class _Request(_Message):
-    """What all requests have in common."""
-
-    device: DeviceShare | None = None
-
-    def reads(self) -> list[str]:
-        """Return the files that it names and that its host must be able to read."""
-        return []
-
-    def writes(self) -> list[str]:
-        """Return the folders that its host must be able to write."""
-        return []
-
-
 def _files(cases: list[Case]) -> list[str]:
     return [file for case in cases for file in (*case.image, *filter(None, [case.label]))]
 
 
-class CheckRequest(_Request):
+class CheckRequest(Request):
     """Say what this bundle is and can do."""
 
     kind: Literal["check"] = "check"
     bundle: str
 
 
-class TrainRequest(_Request):
+class TrainRequest(Request):
     """Fine-tune the bundle's network on these cases.
 
     `labels` maps the values in label files to names (0 = background may be left out). `weights`: safetensors
@@ -103,7 +72,7 @@ class TrainRequest(_Request):
         return [self.out, self.cache]
 
 
-class EvaluateRequest(_Request):
+class EvaluateRequest(Request):
     """Compare versions (id → safetensors; empty = the bundle's own weights) on the same labelled cases.
 
     `asked` says which cases each version is asked about; None = all.
@@ -126,7 +95,7 @@ class EvaluateRequest(_Request):
         return [self.cache] if self.cache else []
 
 
-class ScoreRequest(_Request):
+class ScoreRequest(Request):
     """Compute one number per image for the selection strategies."""
 
     kind: Literal["score"] = "score"
@@ -146,7 +115,7 @@ class ScoreRequest(_Request):
         return [self.cache] if self.cache else []
 
 
-class ServeRequest(_Request):
+class ServeRequest(Request):
     """Stay, and answer commands: load, predict, drop. Files are written to `out`."""
 
     kind: Literal["serve"] = "serve"
@@ -161,17 +130,18 @@ class ServeRequest(_Request):
 
 
 HostRequest = Annotated[
-    CheckRequest | TrainRequest | EvaluateRequest | ScoreRequest | ServeRequest, Field(discriminator="kind")
+    CheckRequest | ExportRequest | TrainRequest | EvaluateRequest | ScoreRequest | ServeRequest,
+    Field(discriminator="kind"),
 ]
 
 
-class Ready(_Message):
+class Ready(Message):
     """The request was read and the imports are done; a serving host now takes commands."""
 
     kind: Literal["ready"] = "ready"
 
 
-class Progress(_Message):
+class Progress(Message):
     """How far training is. Epochs and steps count from 0 to their maximum."""
 
     kind: Literal["progress"] = "progress"
@@ -182,7 +152,7 @@ class Progress(_Message):
     eta_s: float | None = None
 
 
-class Metric(_Message):
+class Metric(Message):
     """One measured value; `label` is empty for a value over all labels."""
 
     kind: Literal["metric"] = "metric"
@@ -192,7 +162,7 @@ class Metric(_Message):
     value: float
 
 
-class Checkpoint(_Message):
+class Checkpoint(Message):
     """A whole checkpoint lies in `out`; `epoch` is the number of epochs done."""
 
     kind: Literal["checkpoint"] = "checkpoint"
@@ -200,7 +170,7 @@ class Checkpoint(_Message):
     epoch: int = Field(ge=0)
 
 
-class CaseResult(_Message):
+class CaseResult(Message):
     """One version on one case, in the bundle's own metric where it is one of ours, else in Dice.
 
     `per_label` by name, 0..1, larger is better, None where neither reference nor prediction has the label. `mean`
@@ -218,7 +188,7 @@ class CaseResult(_Message):
     finite: bool
 
 
-class ImageScore(_Message):
+class ImageScore(Message):
     """One image's score; larger = label it sooner. `by`: how it was come by, where a method has more than one way."""
 
     kind: Literal["score"] = "score"
@@ -227,7 +197,7 @@ class ImageScore(_Message):
     by: ScoredBy = ""
 
 
-class CheckResult(_Message):
+class CheckResult(Message):
     """What a bundle is: its tier with the reason, and what one forward pass of `patch` (i, j, k) costs.
 
     `head`: the layers that are made anew for labels that the bundle does not name; where there are none,
@@ -247,15 +217,15 @@ class CheckResult(_Message):
     has_weights: bool
     weights_policy: Literal["file", "random", "pull"]
     seed: int | None = None
-    missing: list[str] = []
-    notes: list[Annotated[str, Field(max_length=1000)]] = []
+    missing: list[str] = Field(default_factory=list)
+    notes: list[Annotated[str, Field(max_length=1000)]] = Field(default_factory=list)
     forward_s: float = Field(ge=0)
     peak_mib: float = Field(ge=0)
-    patch: list[int] = []
+    patch: list[int] = Field(default_factory=list)
     training_keys: list[str] = Field(default=[], max_length=5000)
 
 
-class TrainResult(_Message):
+class TrainResult(Message):
     """The trained network's weights (safetensors, in `out`) and how they came about.
 
     `batch_at_once`: memory did not suffice for a batch, so it went through the network in parts of so many items.
@@ -273,10 +243,10 @@ class TrainResult(_Message):
     batch_at_once: int | None = Field(default=None, ge=1)
     precision: str = Field(default="", max_length=20)
     ranks: int = Field(default=1, ge=1)
-    left_out: list[str] = []
+    left_out: list[str] = Field(default_factory=list)
 
 
-class Loaded(_Message):
+class Loaded(Message):
     """This version is loaded and warm: predictions may name it. `arrangement` says how it is run."""
 
     kind: Literal["loaded"] = "loaded"
@@ -284,7 +254,7 @@ class Loaded(_Message):
     arrangement: str = Field(default="", max_length=100)
 
 
-class Prediction(_Message):
+class Prediction(Message):
     """A label map in `out` (uint8 NIfTI on the image's own grid), and its uncertainty score."""
 
     kind: Literal["prediction"] = "prediction"
@@ -295,7 +265,7 @@ class Prediction(_Message):
     score: float | None = None
 
 
-class Failed(_Message):
+class Failed(Message):
     """Something failed: the request, or with an `id` one prediction, load (`id` = version), case or image's score."""
 
     kind: Literal["failed"] = "failed"
@@ -304,7 +274,7 @@ class Failed(_Message):
     message: str = Field(max_length=4000)
 
 
-class Finished(_Message):
+class Finished(Message):
     """Everything asked for was answered; without it the host died."""
 
     kind: Literal["finished"] = "finished"
@@ -318,6 +288,7 @@ HostMessage = Annotated[
     | CaseResult
     | ImageScore
     | CheckResult
+    | Exported
     | TrainResult
     | Loaded
     | Prediction
@@ -327,19 +298,19 @@ HostMessage = Annotated[
 ]
 
 
-class CheckpointAndExit(_Message):
+class CheckpointAndExit(Message):
     """Write a checkpoint at the next step and end."""
 
     kind: Literal["checkpoint_and_exit"] = "checkpoint_and_exit"
 
 
-class Stop(_Message):
+class Stop(Message):
     """End at the next step; nothing need be kept."""
 
     kind: Literal["stop"] = "stop"
 
 
-class Load(_Message):
+class Load(Message):
     """Load a version beside those that serve; answered by `Loaded`. Empty `weights` = the bundle's own."""
 
     kind: Literal["load"] = "load"
@@ -347,7 +318,7 @@ class Load(_Message):
     weights: str = ""
 
 
-class Predict(_Message):
+class Predict(Message):
     """Segment one image with one loaded version; the file is named `name` within `out`.
 
     A background prediction gives way to others between two windows.
@@ -362,21 +333,21 @@ class Predict(_Message):
     background: bool = False
 
 
-class Hurry(_Message):
+class Hurry(Message):
     """Somebody waits for this background prediction now: it gives way to nobody any more."""
 
     kind: Literal["hurry"] = "hurry"
     id: str = Field(max_length=200)
 
 
-class Shrink(_Message):
+class Shrink(Message):
     """Do with so many MiB of the accelerator's memory from now on: one window at a time."""
 
     kind: Literal["shrink"] = "shrink"
     memory_mib: float = Field(gt=0)
 
 
-class Drop(_Message):
+class Drop(Message):
     """Forget a version once the predictions that name it are done."""
 
     kind: Literal["drop"] = "drop"

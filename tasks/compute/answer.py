@@ -13,6 +13,7 @@ from tasks.compute.failures import failed
 # Imported by name, when asked for: a check must not wait for Lightning.
 HANDLERS = {
     "check": "tasks.compute.loader.check",
+    "export": "tasks.compute.loader.export",
     "train": "tasks.compute.training.run",
     "evaluate": "tasks.compute.metrics.evaluate",
     "score": "tasks.compute.scoring.run",

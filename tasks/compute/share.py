@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from configs.wire.busy import BusyMark
-from configs.wire.host import DeviceShare
+from configs.wire.message import DeviceShare
 
 LONGEST_S = 2.0
 _LOOK_S = 0.01

@@ -13,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from configs.errors import NoRoomError
 from configs.wire import busy
-from configs.wire.host import DeviceShare, HostRequest, TrainRequest
+from configs.wire.host import HostRequest, TrainRequest
+from configs.wire.message import DeviceShare
 from infra.adapters.catalog.tables import DeviceClaim
 from infra.adapters.compute.base import BundleHost
 from infra.wiring import Parts

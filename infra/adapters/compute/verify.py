@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from configs.wire.export import Exported, ExportRequest
 from configs.wire.host import Checkpoint, HostMessage, HostRequest, Prediction, ServeRequest, TrainRequest
 from configs.wire.host import TrainResult as Trained
 
@@ -54,9 +55,12 @@ def verify(message: HostMessage, request: HostRequest) -> bool:
                 return False
         case Prediction(path=path), ServeRequest(out=out):
             plain_file(Path(out), path)
+        case Exported(files=names), ExportRequest(out=out):
+            for name in names:
+                plain_file(Path(out), str(Path(out).absolute() / name))
         case Trained(weights=path), TrainRequest(out=out, weights=start):
             verify_weights(plain_file(Path(out), path), like=Path(start) if start else None)
-        case (Checkpoint() | Prediction() | Trained(), _):
+        case (Checkpoint() | Exported() | Prediction() | Trained(), _):
             raise UntrustworthyError(f"a {message.kind} does not answer a {request.kind}")
         case _:
             pass

@@ -135,10 +135,14 @@ class Bundle:
         Raises:
             BundleFaultError: If there is none.
         """
+        return Config(self.inference_file(), root=self.folder, overrides=overrides or {})
+
+    def inference_file(self) -> Path:
+        """Return the file of the inference configuration; raises as `inference`."""
         file = self.file("inference", "inference_autoencoder", "train")
         if file is None:
             raise BundleFaultError("The bundle has no configs/inference.json or .yaml")
-        return Config(file, root=self.folder, overrides=overrides or {})
+        return file
 
     def training(self, overrides: Mapping[str, Any] | None = None) -> Config | None:
         """Return the training configuration, or None where there is none."""

@@ -8,7 +8,8 @@ import pytest
 from configs.errors import InvalidRequestError
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
-from configs.wire.host import Case, DeviceShare, HostMessage, HostRequest, TrainRequest
+from configs.wire.host import Case, HostMessage, HostRequest, TrainRequest
+from configs.wire.message import DeviceShare
 from infra.adapters.catalog.tables import Experiment
 from infra.wiring import Parts
 from tasks.devices import claims

@@ -5,7 +5,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from configs.wire.busy import BusyMark, make
-from configs.wire.host import DeviceShare
+from configs.wire.message import DeviceShare
 from tasks.compute import share
 
 
