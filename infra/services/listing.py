@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from infra.adapters.catalog.experiments import Order
-from infra.adapters.catalog.tables import Dataset, Experiment, Job
+from infra.adapters.catalog.tables import Dataset, Experiment, Job, Workspace
 
-_Row = TypeVar("_Row", Dataset, Experiment, Job)
+_Row = TypeVar("_Row", Dataset, Experiment, Job, Workspace)
 _Item = TypeVar("_Item")
 
 

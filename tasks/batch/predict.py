@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 from uuid import NAMESPACE_URL, uuid5
 
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
@@ -29,10 +28,12 @@ from configs.states import AttemptState, JobStatus, LabelState
 from configs.wire.host import Failed, HostMessage, Load, Loaded, Predict, Prediction, Ready, ServeRequest
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.tables import Experiment, Image, Label, ModelVersion
+from infra.adapters.catalog.workspaces import queue_results
 from infra.adapters.compute.base import BundleHost
 from infra.adapters.compute.failures import error_of
 from infra.adapters.images.base import ImageStore, LabelToStore
 from infra.wiring import Parts
+from tasks.batch.listed import Line, folder_of, list_in, read_lines
 from tasks.bundles.catalog import bundle_folder
 from tasks.devices.hold import computing
 from tasks.devices.needs import batch_need
@@ -54,17 +55,6 @@ log = logging.getLogger(__name__)
 
 class CannotWriteError(TeachbackError):
     """The predictions cannot go where they were asked for; another try would not help."""
-
-
-class Line(BaseModel):
-    """One line of the list beside the predictions."""
-
-    model_config = ConfigDict(frozen=True)
-
-    image: str
-    file: str
-    version: str
-    labels: dict[str, str]
 
 
 def predict_batch(parts: Parts, held: Claim, lease: Lease) -> BatchResult:
@@ -110,6 +100,7 @@ def finish_batch(parts: Parts, held: Claim, result: BatchResult) -> None:
         ended = jobs.attempt(session, held.job_id, held.n)
         if ended is not None:
             ended.state = AttemptState.ENDED
+        queue_results(session, job)
 
 
 class _Batch:
@@ -126,10 +117,10 @@ class _Batch:
         self._store = store_of(parts, self._spec.dataset_id or "")
         self._bundle = bundle_folder(parts, self.version.bundle_id)
         self._work = parts.settings.home / "work" / held.job_id / str(held.n) / "predict"
-        self.folder = parts.settings.home / "predictions" / (self._spec.output or held.job_id)
+        self.folder = folder_of(parts, held.job_id, self._spec)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._list = self.folder / f"{held.job_id}.jsonl"
-        self.done = _read(self._list)
+        self._list = list_in(self.folder, held.job_id)
+        self.done = {line.image for line in read_lines(self._list)}
 
     def images(self) -> list[Image]:
         """Return the images that are to be predicted, those that are done among them."""
@@ -256,17 +247,6 @@ def _wanted(session: Session, spec: BatchSpec) -> list[Image]:
     if spec.which != "all":
         query = query.where(labelled if spec.which == "labelled" else ~labelled)
     return list(session.scalars(query.order_by(Image.id)))
-
-
-def _read(lines: Path) -> set[str]:
-    """Return the images of a list whose files are whole; a line that was cut off counts for nothing."""
-    done = set()
-    for text in lines.read_text().splitlines() if lines.exists() else ():
-        try:
-            done.add(Line.model_validate_json(text).image)
-        except ValueError:
-            continue
-    return done
 
 
 def _expect(heard: Iterator[HostMessage], kind: type[Said]) -> Said:

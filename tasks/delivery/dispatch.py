@@ -14,6 +14,7 @@ from tasks.delivery.tracking import track
 from tasks.delivery.webhooks import DELAYS_S as DELAYS_OF_WEBHOOKS_S
 from tasks.delivery.webhooks import deliver, take_in_arrival
 from tasks.labels.upload import store_label
+from tasks.results.deliver import write_results
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ HANDLERS: dict[OutboxKind, Handler] = {
     OutboxKind.TRACKING: track,
     OutboxKind.TRACKING_ELSEWHERE: track_elsewhere,
     OutboxKind.STORE_LABEL: store_label,
+    OutboxKind.RESULTS: write_results,
     OutboxKind.WEBHOOK: deliver,
     OutboxKind.ARRIVAL: take_in_arrival,
 }
@@ -33,7 +35,8 @@ HANDLERS: dict[OutboxKind, Handler] = {
 FLOWS = frozenset({OutboxKind.START_FLOW, OutboxKind.CANCEL_FLOW})
 RECORDS = frozenset({OutboxKind.TRACKING})
 LABELS = frozenset({OutboxKind.STORE_LABEL})
-# A third one for webhooks, and for what is told to other people's MLflow: nobody waits for a receiver that is slow.
+RESULTS = frozenset({OutboxKind.RESULTS})
+# And one for webhooks, and for what is told to other people's MLflow: nobody waits for a receiver that is slow.
 HOOKS = frozenset({OutboxKind.WEBHOOK, OutboxKind.ARRIVAL, OutboxKind.TRACKING_ELSEWHERE})
 # Seconds before each further try, of kinds that are given up one day; all others are tried for ever.
 DELAYS_S: dict[OutboxKind, Sequence[float]] = {

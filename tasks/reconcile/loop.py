@@ -15,13 +15,14 @@ from infra.adapters.catalog import loops
 from infra.adapters.catalog.outbox import OutboxKind
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
-from tasks.delivery.dispatch import FLOWS, HOOKS, LABELS, RECORDS, deliver_due
+from tasks.delivery.dispatch import FLOWS, HOOKS, LABELS, RECORDS, RESULTS, deliver_due
 from tasks.reconcile.checks import Named, checks, upkeep
 
 log = logging.getLogger(__name__)
 
 IDLE_S = 0.25
 RECORDS_IDLE_S = 1.0
+_LANES = (("tracking", RECORDS), ("webhooks", HOOKS), ("labels", LABELS), ("results", RESULTS))
 LEASE, UPKEEP = "reconciler", "upkeep"
 LEASE_S = 15.0
 SLEPT_S = 5.0
@@ -43,7 +44,7 @@ def run(parts: Parts, stop: threading.Event) -> None:
         threading.Thread(target=_deliver_flows, args=(parts, stop), name="deliver-flows", daemon=True),
         *(
             threading.Thread(target=_deliver, args=(parts, stop, name, kinds), name=f"deliver-{name}", daemon=True)
-            for name, kinds in (("tracking", RECORDS), ("webhooks", HOOKS), ("labels", LABELS))
+            for name, kinds in _LANES
         ),
         threading.Thread(target=_keep_up, args=(parts, stop), name="upkeep", daemon=True),
     ]

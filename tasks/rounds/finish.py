@@ -8,6 +8,7 @@ from configs.specs.annotation import AnnotationSpec
 from configs.states import TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.tables import Decision, Job, ModelVersion, Publication
+from infra.adapters.catalog.workspaces import queue_results
 from infra.wiring import Parts
 from tasks.publishing.gate import Verdict
 from tasks.rounds import attempts, turns
@@ -47,6 +48,7 @@ def finish(parts: Parts, held: Claim, snapshot_sha256: str, evaluation_sha256: s
         _end(session, job, held, result)
         if evaluation is not None and trained is not None:
             _note_version(session, trained.version, result, evaluation_sha256)
+            queue_results(session, job)
         if job.parent_id is not None:
             _close_or_continue(session, jobs.locked(session, job.parent_id), result)
         turns.pass_on(session, job.experiment_id)

@@ -31,6 +31,7 @@ class OutboxKind(StrEnum):
     WEBHOOK = "webhook"
     ARRIVAL = "arrival"
     STORE_LABEL = "store_label"
+    RESULTS = "results"
 
 
 @dataclass(frozen=True)

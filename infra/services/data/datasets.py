@@ -20,6 +20,7 @@ from infra.adapters.images.objects.place import SCHEMES, object_place
 from infra.services.callers import Caller, Right, Role, allow
 from infra.services.data.access import UNRESOLVED, credentials_of, probe, refuse_our_own, replace_secret, sealed
 from infra.services.data.freshness import LISTING_S
+from infra.services.data.workspaces import ResultsTo, choice
 from infra.services.listing import Cut, Page, cut
 from infra.wiring import Parts
 from tasks.images.forget import forget_dataset
@@ -46,6 +47,8 @@ class ShownDataset(BaseModel):
     shared: bool = False
     use_for: list[str] = Field(default_factory=list)
     tags: list[str] = Field(default_factory=list)
+    url: str | None = None
+    cloud_file_path: str | None = None
 
 
 class NewDataset(LabelSettings):
@@ -62,6 +65,7 @@ class NewDataset(LabelSettings):
     filters: str = ""
     patient_regex: str | None = None
     on_gap: OnGap | None = None
+    results: ResultsTo | None = None
     shown: ShownDataset = ShownDataset()
 
 
@@ -81,6 +85,7 @@ class DatasetChange(LabelSettings):
     password: SecretStr | None = None
     token: SecretStr | None = None
     on_gap: OnGap | None = None
+    results: ResultsTo | None = None
 
 
 def create(parts: Parts, caller: Caller, request: NewDataset) -> Dataset:
@@ -105,11 +110,13 @@ def create(parts: Parts, caller: Caller, request: NewDataset) -> Dataset:
         created_by=caller.subject,
     )
     secret = sealed(parts, caller.org, credentials)
+    workspace = choice(parts, caller, request.results or ResultsTo(), request.name)
     with parts.catalog.write() as session:
         if secret is not None:
             session.add(secret)
             session.flush()
             row.secret_id = secret.id
+        row.workspace_id = workspace(session)
         session.add(row)
         audit.record(session, caller.org, caller.subject, "dataset.create", row.id, kind=spec.kind)
     _refresh(parts, row.id)
@@ -164,9 +171,12 @@ def change(parts: Parts, caller: Caller, dataset_id: str, request: DatasetChange
     if credentials is not None:
         probe(parts, DatasetSpec.model_validate(row.spec), credentials)
     secret = sealed(parts, caller.org, credentials)
+    workspace = choice(parts, caller, request.results or ResultsTo(), row.name)
     with parts.catalog.write() as session:
         row = catalog.get(session, caller.org, dataset_id, for_change=True)
         _write(row, request)
+        if request.results is not None:
+            row.workspace_id = workspace(session)
         if said:
             row.spec = DatasetSpec.model_validate({**row.spec, **said}).model_dump(mode="json")
             apply_rules(session, dataset_id)

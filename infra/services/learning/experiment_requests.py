@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from configs.specs.score import Strategy
 from infra.adapters.catalog.experiments import Uses
+from infra.services.data.workspaces import ResultsTo
 
 LabelName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 LabelIndex = Annotated[int, Field(ge=0, le=65535)]
@@ -65,6 +66,7 @@ class NewExperiment(BaseModel):
     strategy: Strategy = "entropy"
     realtime: bool = False
     replicas: int = Field(default=1, ge=1, le=16)
+    results: ResultsTo | None = None
     ready_within_s: float = Field(default=60.0, gt=0, le=3600)
     shown: ShownExperiment = ShownExperiment()
 
@@ -81,4 +83,5 @@ class ExperimentChange(BaseModel):
     labels: dict[LabelIndex, LabelName] | None = None
     strategy: Strategy | None = None
     realtime: bool | None = None
+    results: ResultsTo | None = None
     shown: dict[str, Any] = Field(default_factory=dict, description="Fields of ShownExperiment.")

@@ -15,6 +15,7 @@ from infra.adapters.catalog.experiments import Uses
 from infra.adapters.catalog.tables import Bundle, Experiment, Job, ModelVersion
 from infra.adapters.catalog.tables.base import new_id, now
 from infra.services.callers import Caller, Right, allow
+from infra.services.data.workspaces import ResultsTo, choice
 from infra.services.learning.archs import check_arch
 from infra.services.learning.bases import of_one
 from infra.services.learning.bundles import at_address
@@ -58,11 +59,13 @@ def create(parts: Parts, caller: Caller, request: NewExperiment) -> ExperimentVi
     check_arch(request.arch)
     # Outside of the unit: it is fetched and run, which takes seconds or minutes.
     own = _own_bundle(parts, caller, request)
+    workspace = choice(parts, caller, request.results or ResultsTo(), request.name)
     with parts.catalog.write() as session:
         if own is not None:
             base = of_one(session, caller.org, own, name=request.name, arch=request.arch)
             request = request.model_copy(update={"base": [base.id]})
         row = _insert(session, caller, request)
+        row.workspace_id = workspace(session)
         wanted = [
             want(session, row, parts.settings.realtime_quota, replica=replica).id
             for replica in range(request.replicas if request.realtime else 0)
@@ -123,6 +126,8 @@ def change(parts: Parts, caller: Caller, experiment_id: str, request: Experiment
         InvalidRequestError: If the change is not allowed; nothing is changed then.
     """
     allow(caller, Right.MANAGE_EXPERIMENTS)
+    name = request.name or get(parts, caller, experiment_id).row.name
+    workspace = choice(parts, caller, request.results or ResultsTo(), name)
 
     def changed(session: Session) -> list[str]:
         """Check and write while the row is held; return the slots that are to stop."""
@@ -130,6 +135,8 @@ def change(parts: Parts, caller: Caller, experiment_id: str, request: Experiment
         row = catalog.get(session, caller.org, experiment_id, for_change=True)
         _check_change(session, row, request)
         _write(session, row, request)
+        if request.results is not None:
+            row.workspace_id = workspace(session)
         stopping = _switch_off(session, row) if request.realtime is False else []
         named = sorted(request.model_fields_set)
         audit.record(session, caller.org, caller.subject, "experiment.change", experiment_id, fields=named)

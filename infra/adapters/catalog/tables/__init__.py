@@ -11,6 +11,7 @@ from infra.adapters.catalog.tables.data import (
     SeenLabel,
     Unspoken,
     Vocabulary,
+    Workspace,
 )
 from infra.adapters.catalog.tables.devices import Device, DeviceClaim
 from infra.adapters.catalog.tables.edge import Audit, IdempotencyKey, LoopLease, Outbox
@@ -65,4 +66,5 @@ __all__ = [
     "Unspoken",
     "VaultValue",
     "Vocabulary",
+    "Workspace",
 ]

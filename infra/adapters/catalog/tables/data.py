@@ -13,6 +13,22 @@ _UPLOADS, _UPLOADS_SQLITE = text("upload_pending"), text("upload_pending = 1")  
 _DELETED = text("deleted_at IS NOT NULL")
 
 
+class Workspace(Base):
+    """A place in an object store where results of jobs are also written."""
+
+    __tablename__ = "workspace"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    org: Mapped[str] = mapped_column(ForeignKey("organisation.id"), index=True)
+    name: Mapped[str] = mapped_column(NAME)
+    spec: Mapped[dict[str, Any]]  # configs.specs.workspace.WorkspaceSpec
+    secret_id: Mapped[str | None] = mapped_column(ForeignKey("vault_value.id"))
+    created_by: Mapped[str] = mapped_column(ID, default="")
+    created_at: Mapped[float] = mapped_column(default=now())
+    modified_at: Mapped[float] = mapped_column(default=now(), onupdate=now())
+    deleted_at: Mapped[float | None]
+
+
 class Dataset(Base):
     """One image store. `label_seq` numbers the label events in commit order."""
 
@@ -25,6 +41,7 @@ class Dataset(Base):
     spec: Mapped[dict[str, Any]]  # configs.specs.dataset.DatasetSpec
     shown: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what a dialect echoes: type, format, version, logo …
     secret_id: Mapped[str | None] = mapped_column(ForeignKey("vault_value.id"))
+    workspace_id: Mapped[str | None] = mapped_column(ForeignKey("workspace.id"))
     label_seq: Mapped[int] = mapped_column(default=0)
     images: Mapped[int] = mapped_column(default=0)  # kept by `tallies`
     state: Mapped[str] = mapped_column(STATE, default="ready")  # ready | degraded

@@ -42,6 +42,7 @@ class Experiment(Base):
     base: Mapped[bool] = mapped_column(default=False)
     bundle_id: Mapped[str] = mapped_column(ForeignKey("bundle.id"))
     base_experiment_id: Mapped[str | None] = mapped_column(ForeignKey("experiment.id"))
+    workspace_id: Mapped[str | None] = mapped_column(ForeignKey("workspace.id"))
     labels: Mapped[dict[str, Any]]  # index (as text) -> name
     lineage: Mapped[str] = mapped_column(
         ID

@@ -90,6 +90,11 @@ class ObjectFiles(ABC):
             return False
         return True
 
+    def put(self, path: str, source: Path) -> None:
+        """Make an object of a file, whole once this returns; one of this name is replaced."""
+        with self._translated(writing=True):
+            self._run(self._files._put_file(str(source), path))  # noqa: SLF001 - in our loop
+
     def remove(self, path: str) -> None:
         """Remove an object."""
         with self._translated(writing=True):

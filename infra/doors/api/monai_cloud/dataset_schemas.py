@@ -2,22 +2,19 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from configs.specs.dataset import LabelSettings, OnGap
 from infra.adapters.catalog.tables import Dataset
-from infra.doors.api.monai_cloud.words import PaginationInfo, iso
+from infra.doors.api.monai_cloud.words import Address, Credential, Name, PaginationInfo, Text, Version, iso
+from infra.doors.api.monai_cloud.workspace_schemas import ResultsIn
 from infra.services.data.datasets import DatasetChange, NewDataset, ShownDataset
 
 ACTIONS = ("nextimage", "cacheimage", "notify")
-Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
-Name = Annotated[str, StringConstraints(max_length=500)]
-Text = Annotated[str, StringConstraints(max_length=1000)]
-Credential = Annotated[SecretStr, StringConstraints(max_length=8192)]  # a service account's JSON has 2400
 DatasetType = Literal["semantic_segmentation", "object_detection", "image_classification", "instance_segmentation"]
 
 
-class DatasetRequest(LabelSettings):
+class DatasetRequest(ResultsIn, LabelSettings):
     """A data set to make. Unknown fields are dropped. The last three fields are this system's own."""
 
     model_config = ConfigDict(extra="ignore")
@@ -26,13 +23,15 @@ class DatasetRequest(LabelSettings):
     description: Text = ""
     type: DatasetType = "semantic_segmentation"
     format: Literal["monai"] = "monai"
-    client_url: Annotated[str, StringConstraints(max_length=2048)] = ""
+    client_url: Address = ""
     client_id: Annotated[str, StringConstraints(max_length=2048)] | None = None
     client_secret: Credential | None = None
     client_token: Credential | None = None
     filters: Annotated[str, StringConstraints(max_length=2048)] | None = None
     version: Version = "1.0.0"
-    logo: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    logo: Address | None = None
+    url: Address | None = None
+    cloud_file_path: Address | None = None
     shared: bool = False
     use_for: list[Literal["training", "evaluation", "testing"]] = Field(default_factory=list)
     patient_regex: Annotated[str, StringConstraints(max_length=200)] | None = None
@@ -47,6 +46,8 @@ class DatasetRequest(LabelSettings):
             logo=self.logo or "",
             shared=self.shared,
             use_for=list(self.use_for),
+            url=self.url,
+            cloud_file_path=self.cloud_file_path,
         )
         return NewDataset(
             name=self.name,
@@ -59,11 +60,12 @@ class DatasetRequest(LabelSettings):
             patient_regex=self.patient_regex,
             **self.label_settings(),
             on_gap=self.on_gap,
+            results=self.results_to(),
             shown=shown,
         )
 
 
-class DatasetPatch(LabelSettings):
+class DatasetPatch(ResultsIn, LabelSettings):
     """Fields to change; those that are left out stay. Credentials are replaced together."""
 
     model_config = ConfigDict(extra="ignore")
@@ -73,7 +75,7 @@ class DatasetPatch(LabelSettings):
     type: str | None = None
     format: str | None = None
     version: Version | None = None
-    logo: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    logo: Address | None = None
     shared: bool | None = None
     client_id: Annotated[str, StringConstraints(max_length=2048)] | None = None
     client_secret: Credential | None = None
@@ -83,8 +85,9 @@ class DatasetPatch(LabelSettings):
     def to_change(self) -> DatasetChange:
         """Return what the service is asked to change."""
         renamed = {"client_id": "username", "client_secret": "password", "client_token": "token"}
-        said = {renamed.get(name, name): getattr(self, name) for name in self.model_fields_set}
-        return DatasetChange.model_validate(said)
+        named = self.model_fields_set - ResultsIn.model_fields.keys()
+        said = {renamed.get(name, name): getattr(self, name) for name in named}
+        return DatasetChange.model_validate({**said, "results": self.results_to()})
 
 
 class DatasetResponse(BaseModel):
@@ -129,6 +132,9 @@ class DatasetResponse(BaseModel):
             format=shown.format,
             actions=list(ACTIONS),
             jobs={},
+            workspace=row.workspace_id,
+            url=shown.url,
+            cloud_file_path=shown.cloud_file_path,
             client_url=str(row.spec.get("url", "")),
             status="pull_complete",
             state=row.state,

@@ -7,8 +7,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from configs.errors import InvalidRequestError
 from configs.specs.score import Strategy
 from infra.adapters.catalog.tables import Bundle, Job
-from infra.doors.api.monai_cloud.dataset_schemas import Name, Text, Version
-from infra.doors.api.monai_cloud.words import PaginationInfo, iso, uuid_of
+from infra.doors.api.monai_cloud.words import Address, Name, PaginationInfo, Text, Version, iso, uuid_of
+from infra.doors.api.monai_cloud.workspace_schemas import ResultsIn
 from infra.services.learning.archs import actions_of, reason_of
 from infra.services.learning.experiment_requests import (
     Datasets,
@@ -42,7 +42,7 @@ class ModelParams(BaseModel):
     replicas: int = Field(default=1, ge=1, le=16)
 
 
-class ExperimentRequest(BaseModel):
+class ExperimentRequest(ResultsIn):
     """An experiment to make, or fields to change. Unknown fields are dropped, left-out ones stay as they are."""
 
     model_config = ConfigDict(extra="ignore")
@@ -51,7 +51,7 @@ class ExperimentRequest(BaseModel):
     description: Text | None = None
     model_description: Text | None = None
     version: Version | None = None
-    logo: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    logo: Address | None = None
     network_arch: Annotated[str, StringConstraints(max_length=200)] | None = None
     type: Literal["medical", "vision"] | None = None
     base_experiment: list[ExperimentRef] | None = Field(default=None, max_length=2)
@@ -92,6 +92,7 @@ class ExperimentRequest(BaseModel):
             realtime=bool(self.realtime_infer),
             replicas=params.replicas,
             ready_within_s=timeout_s,
+            results=self.results_to(),
             shown=ShownExperiment.model_validate(
                 {**shown, "replicas": params.replicas, "request_timeout_s": timeout_s}
             ),
@@ -113,7 +114,7 @@ class ExperimentRequest(BaseModel):
                 said["labels"] = params.labels
             if "override" in params.model_fields_set:
                 shown["override"] = params.override
-        return ExperimentChange(**said, datasets=self._datasets(), shown=shown)
+        return ExperimentChange(**said, datasets=self._datasets(), results=self.results_to(), shown=shown)
 
     def _datasets(self) -> Datasets:
         return Datasets.model_validate(
@@ -179,6 +180,7 @@ class ExperimentResponse(BaseModel):
     ngc_path: str
     base_experiment_pull_complete: str = "pull_complete"
     base_experiment_metadata: dict[str, Any] | None
+    workspace: str | None
     jobs: dict[str, JobSummary]
     all_jobs_cancel_status: str | None = None
     strategy: str
@@ -218,6 +220,7 @@ class ExperimentResponse(BaseModel):
             actions=actions_of(bundle),
             ngc_path=f"teachback/bundles/{bundle.name}:{bundle.version}",
             base_experiment_metadata=_about(bundle) if row.base else None,
+            workspace=row.workspace_id,
             jobs={job.id: JobSummary.of(job) for job in view.jobs},
             strategy=row.strategy,
             bundle=bundle.id,

@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Header, Path, Response
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, SecretStr, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from infra.doors.api.deps import PageDep, PartsDep
@@ -16,6 +16,11 @@ from infra.services.listing import Page
 WRAPPED_MEDIA_TYPE = "application/vnd.teachback.wrapped+json"
 TOTAL_HEADER = "X-Pagination-Total"
 _ALL = frozenset({"*", "all"})
+Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
+Name = Annotated[str, StringConstraints(max_length=500)]
+Text = Annotated[str, StringConstraints(max_length=1000)]
+Address = Annotated[str, StringConstraints(max_length=2048)]
+Credential = Annotated[SecretStr, StringConstraints(max_length=8192)]  # a service account's JSON has 2400
 
 
 def uuid_of(kind: str, *, or_all: bool = False) -> Callable[[str], str]:
@@ -36,6 +41,8 @@ def uuid_of(kind: str, *, or_all: bool = False) -> Callable[[str], str]:
 DatasetId = Annotated[str, Path(), AfterValidator(uuid_of("Dataset"))]
 ExperimentId = Annotated[str, Path(), AfterValidator(uuid_of("Experiment"))]
 AnyExperimentId = Annotated[str, Path(), AfterValidator(uuid_of("Experiment", or_all=True))]
+WorkspaceId = Annotated[str, Path(), AfterValidator(uuid_of("Workspace"))]
+WorkspaceRef = Annotated[str, AfterValidator(uuid_of("Workspace"))]
 JobId = Annotated[str, Path(), AfterValidator(uuid_of("Job"))]
 
 

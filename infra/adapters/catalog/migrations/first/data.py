@@ -6,6 +6,25 @@ from alembic import op
 from infra.adapters.catalog.migrations.first.column import Creates, json
 
 
+def _workspace() -> None:
+    op.create_table(
+        "workspace",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("org", sa.String(length=512), nullable=False),
+        sa.Column("name", sa.String(length=512), nullable=False),
+        sa.Column("spec", json(), nullable=False),
+        sa.Column("secret_id", sa.String(length=36)),
+        sa.Column("created_by", sa.String(length=36), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("modified_at", sa.Double(), nullable=False),
+        sa.Column("deleted_at", sa.Double()),
+        sa.ForeignKeyConstraint(["org"], ["organisation.id"], name="fk_workspace_org_organisation"),
+        sa.ForeignKeyConstraint(["secret_id"], ["vault_value.id"], name="fk_workspace_secret_id_vault_value"),
+        sa.PrimaryKeyConstraint("id", name="pk_workspace"),
+    )
+    op.create_index("ix_workspace_org", "workspace", ["org"])
+
+
 def _dataset() -> None:
     op.create_table(
         "dataset",
@@ -16,6 +35,7 @@ def _dataset() -> None:
         sa.Column("spec", json(), nullable=False),
         sa.Column("shown", json(), nullable=False),
         sa.Column("secret_id", sa.String(length=36)),
+        sa.Column("workspace_id", sa.String(length=36)),
         sa.Column("label_seq", sa.Integer(), nullable=False),
         sa.Column("images", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
@@ -27,6 +47,7 @@ def _dataset() -> None:
         sa.Column("deleted_at", sa.Double()),
         sa.ForeignKeyConstraint(["org"], ["organisation.id"], name="fk_dataset_org_organisation"),
         sa.ForeignKeyConstraint(["secret_id"], ["vault_value.id"], name="fk_dataset_secret_id_vault_value"),
+        sa.ForeignKeyConstraint(["workspace_id"], ["workspace.id"], name="fk_dataset_workspace_id_workspace"),
         sa.PrimaryKeyConstraint("id", name="pk_dataset"),
     )
     op.create_index("ix_dataset_org", "dataset", ["org"])
@@ -214,6 +235,7 @@ def _unspoken() -> None:
 
 
 TABLES: Creates = {
+    "workspace": _workspace,
     "dataset": _dataset,
     "image": _image,
     "seen_label": _seen_label,

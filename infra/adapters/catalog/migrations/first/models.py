@@ -36,6 +36,7 @@ def _experiment() -> None:
         sa.Column("base", sa.Boolean(), nullable=False),
         sa.Column("bundle_id", sa.String(length=64), nullable=False),
         sa.Column("base_experiment_id", sa.String(length=36)),
+        sa.Column("workspace_id", sa.String(length=36)),
         sa.Column("labels", json(), nullable=False),
         sa.Column("lineage", sa.String(length=36), nullable=False),
         sa.Column("strategy", sa.String(length=16), nullable=False),
@@ -48,6 +49,7 @@ def _experiment() -> None:
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("modified_at", sa.Double(), nullable=False),
         sa.Column("deleted_at", sa.Double()),
+        sa.ForeignKeyConstraint(["workspace_id"], ["workspace.id"], name="fk_experiment_workspace_id_workspace"),
         sa.ForeignKeyConstraint(
             ["base_experiment_id"], ["experiment.id"], name="fk_experiment_base_experiment_id_experiment"
         ),

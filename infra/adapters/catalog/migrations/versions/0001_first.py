@@ -36,6 +36,7 @@ ORDER = (
     "patient_side",
     "vault_value",
     "api_key",
+    "workspace",
     "dataset",
     "experiment",
     "idempotency_key",
