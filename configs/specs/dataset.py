@@ -10,6 +10,20 @@ IMPORT_LABELS = r"^(all|none|since \d{4}-\d{2}-\d{2})$"
 LABELS_TO = r"^(store|home|(file|https?|s3|gs|gcs|abfss?|az)://.{1,2000}|/.{1,2000})$"
 
 
+class Channel(BaseModel):
+    """One channel of images that are made of several files or series: how it is called, and which they are."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=64)
+    suffix: str = Field(
+        default="", max_length=200, description="Folders: how its files' paths end, before `.nii.gz`: _0000, -t1c, /t1."
+    )
+    SeriesDescription: str = Field(
+        default="", max_length=200, description="DICOMweb: pattern of its series' description, with * and ?."
+    )
+
+
 class DatasetSpec(BaseModel):
     """One image store. Credentials are not here: they are in the vault."""
 
@@ -25,6 +39,9 @@ class DatasetSpec(BaseModel):
     on_gap: OnGap = Field(
         default="refuse",
         description="A DICOM series with missing or doubled slices or a tilted gantry: leave it out, or interpolate.",
+    )
+    channels: list[Channel] = Field(
+        default=[], max_length=64, description="Files of one case, or series of one study, that are one image."
     )
     by_admin: bool = Field(default=False, description="An admin named the address, and so allowed it.")
     labels_to: str = Field(

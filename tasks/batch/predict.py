@@ -165,7 +165,9 @@ class _Batch:
         try:
             with self._parts.cache.pin() as pin:
                 local = image_of(self._parts, self._store, image, pin)
-                host.send(Predict(id=str(image.id), version=_VERSION, image=[str(local.path)], name=f"{image.id}.nii"))
+                host.send(
+                    Predict(id=str(image.id), version=_VERSION, image=[*map(str, local.files)], name=f"{image.id}.nii")
+                )
                 answer = _expect(heard, Prediction)
                 label = Path(answer.path)
                 content = encode(label, local.path, "nifti")

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -17,16 +16,16 @@ from configs.errors import ConflictError, InvalidRequestError
 from configs.specs.dataset import OnGap
 from infra.adapters.cache.disk import Cache
 from infra.adapters.images.base import MOST_BYTES, ImageStore
+from tasks.images.channels import CHANNELS, add_channels
 from tasks.images.dicom import volume_from
 from tasks.images.geometry import Geometry
 from tasks.images.nifti import NIFTI, nifti_bytes
-from tasks.images.slices import HEADERS, instance_files, read_instances
+from tasks.images.slices import HEADERS, frame_of_reference, instance_files, read_instances
 from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
 
-FORMAT = "nii-3"
+FORMAT = "nii-4"
 """Part of the cache's key: changes when what is written here does."""
 _CHUNK_BYTES = 2**20
-_SAME_MM = 1e-3  # that two files' voxels may lie apart and be the same
 _SCALED = 8  # bytes that one of a file's can become by its scale factors
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _EXPLICIT, _IMPLICIT = 12, 8  # bytes from the beginning of such an element to its value
@@ -41,7 +40,12 @@ class LocalImage(BaseModel):
     sha256: str
     headers: Path | None = Field(default=None, description="A DICOM image's instances without their pixels, in a zip.")
     frame_of_reference: str = Field(default="", description="FrameOfReferenceUID, if it has one; never logged.")
-    channels: int = Field(default=1, description="How many files it was made of; they are the file's fourth axis.")
+    others: list[Path] = Field(default=[], description="Files of its further channels, on the grid of `path`.")
+
+    @property
+    def files(self) -> list[Path]:
+        """What a bundle host reads: a file for each channel."""
+        return [self.path, *self.others]
 
     def geometry(self) -> Geometry:
         """Return its grid, and what its coordinates refer to.
@@ -50,7 +54,7 @@ class LocalImage(BaseModel):
             InvalidRequestError: If it cannot be read.
         """
         most_bytes = _SCALED * self.path.stat().st_size
-        grid = read_geometry(self.path, most_bytes=most_bytes, channels=self.channels)
+        grid = read_geometry(self.path, most_bytes=most_bytes, channels=True)
         return Geometry(grid.shape, grid.affine, self.frame_of_reference)
 
 
@@ -92,26 +96,29 @@ def local_image(
             raise ConflictError("The image has changed in the store since it was listed: list the data set again")
         if on_fetch is not None:
             on_fetch()
-        path = fetched.paths[0]
+        (folder / "sha256").write_text(fetched.sha256)
+        path, *others = fetched.paths
         if path.is_dir():
             _convert_series(path, folder, store.on_gap, most_bytes)
-        elif len(fetched.paths) == 1:
-            _convert(path, folder / "image.nii", most_bytes)
         else:
-            _convert_channels(fetched.paths, folder, most_bytes)
-        (folder / "sha256").write_text(fetched.sha256)
+            _convert(path, folder / "image.nii", most_bytes)
+        if others:
+            add_channels(others, folder, _local(folder).geometry(), store.on_gap, most_bytes)
         shutil.rmtree(source)
         if on_ready is not None:
             on_ready()
 
-    folder = cache.get("raw", cache_key(store, key, fingerprint), fill)
-    headers, frame, channels = folder / HEADERS, folder / "frame", folder / "channels"
+    return _local(cache.get("raw", cache_key(store, key, fingerprint), fill))
+
+
+def _local(folder: Path) -> LocalImage:
+    headers, frame, sha256 = folder / HEADERS, folder / "frame", folder / "sha256"
     return LocalImage(
         path=folder / "image.nii",
-        sha256=(folder / "sha256").read_text(),
+        sha256=sha256.read_text(),
         headers=headers if headers.exists() else None,
         frame_of_reference=frame.read_text() if frame.exists() else "",
-        channels=int(channels.read_text()) if channels.exists() else 1,
+        others=sorted(folder.glob(CHANNELS)),
     )
 
 
@@ -124,9 +131,7 @@ def _convert_series(source: Path, folder: Path, on_gap: OnGap, most_bytes: int) 
     """Write the volume, and beside it what a label has to know of the series."""
     instances = read_instances(source, most_bytes=most_bytes)
     write_nifti(Volume(*volume_from(instances, on_gap, most_bytes)), folder / "image.nii")
-    frames = {str(instance.get("FrameOfReferenceUID", "") or "") for instance in instances}
-    if len(frames) == 1:
-        (folder / "frame").write_text(frames.pop())
+    (folder / "frame").write_text(frame_of_reference(instances))
     _keep_headers(source, instances, folder / HEADERS)
 
 
@@ -163,21 +168,6 @@ def _convert(source: Path, target: Path, most_bytes: int) -> None:
         _unpack(source, target, size)
     if target.stat().st_size < size:
         raise InvalidRequestError("The image's file ends before its last voxel: store it again")
-
-
-def _convert_channels(sources: Sequence[Path], folder: Path, most_bytes: int) -> None:
-    """Write several files of one grid as one, with them along its fourth axis.
-
-    Raises:
-        InvalidRequestError: If one cannot be read, or they lie on different grids.
-    """
-    volumes = [read_volume(source, most_bytes // len(sources)) for source in sources]
-    first = volumes[0]
-    for volume in volumes[1:]:
-        if volume.array.shape != first.array.shape or not np.allclose(volume.affine, first.affine, atol=_SAME_MM):
-            raise InvalidRequestError("The image's files lie on different grids: resample them, or list them apart")
-    write_nifti(Volume(np.stack([volume.array for volume in volumes], axis=-1), first.affine), folder / "image.nii")
-    (folder / "channels").write_text(str(len(sources)))
 
 
 def _unpack(source: Path, target: Path, size: int) -> None:

@@ -109,6 +109,12 @@ def planes_of(instances: Sequence[Dataset]) -> list[Slice]:
         raise NoVolumeError(PROJECTION, why) from None
 
 
+def frame_of_reference(instances: Sequence[Dataset]) -> str:
+    """Return what the coordinates of all of them refer to; empty if they do not say, or say different things."""
+    frames = {str(instance.get("FrameOfReferenceUID", "") or "") for instance in instances}
+    return frames.pop() if len(frames) == 1 else ""
+
+
 def functional_group(name: str, own: Dataset, shared: Dataset) -> Dataset:
     """Return a functional group of a frame: its own, else the one that all frames share.
 

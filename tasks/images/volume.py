@@ -66,8 +66,8 @@ def read_volume(path: Path, most_bytes: int = MOST_BYTES) -> Volume:
     return Volume(array.reshape(_shape(image.shape)), _lps(image))
 
 
-def read_geometry(path: Path, most_bytes: int = MOST_BYTES, channels: int = 1) -> Geometry:
-    """Read the grid of a NIfTI or NRRD file from its header alone; a NIfTI file may have so many channels.
+def read_geometry(path: Path, most_bytes: int = MOST_BYTES, channels: bool = False) -> Geometry:
+    """Read the grid of a NIfTI or NRRD file from its header alone; with *channels* a NIfTI file may have a fourth axis.
 
     Raises:
         InvalidRequestError: If it cannot be read, or announces more voxels than are there or allowed.
@@ -75,7 +75,7 @@ def read_geometry(path: Path, most_bytes: int = MOST_BYTES, channels: int = 1) -
     """
     if not path.name.endswith(NRRD):
         image = open_nifti(path, most_bytes)
-        return Geometry(_shape(image.shape[:3] if image.shape[3:] == (channels,) else image.shape), _lps(image))
+        return Geometry(_shape(image.shape[:3] if channels else image.shape), _lps(image))
 
     reader = open_nrrd(path, most_bytes)
     _refuse_components(reader.GetNumberOfComponents())

@@ -253,7 +253,9 @@ def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> lis
             log.warning("label %s is left out: it speaks about none of the experiment's labels", row.label)
             continue
         cases.append(
-            Case(id=row.case, image=[str(local.path)], label=str(target), side=row.side, annotated=found.annotated)
+            Case(
+                id=row.case, image=[*map(str, local.files)], label=str(target), side=row.side, annotated=found.annotated
+            )
         )
     return cases
 

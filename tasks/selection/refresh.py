@@ -179,7 +179,7 @@ def _cases(parts: Parts, shard: _Shard, pin: Pin) -> list[Case]:
             with parts.catalog.write() as session:
                 skip(session, session.get_one(Image, image.id), str(error))
             continue
-        cases.append(Case(id=str(image.id), image=[str(local.path)]))
+        cases.append(Case(id=str(image.id), image=[*map(str, local.files)]))
     return cases
 
 

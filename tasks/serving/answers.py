@@ -130,7 +130,7 @@ def encode(label: Path, image: Path, form: LabelForm) -> bytes:
     """
     volume = read_volume(label)
     try:
-        grid = read_geometry(image)
+        grid = read_geometry(image, channels=True)
     except InvalidRequestError:
         grid = volume.geometry  # an image with channels: its label map alone has three axes
     if volume.array.shape != grid.shape or volume.array.dtype != np.uint8:

@@ -62,7 +62,7 @@ class FetchedImage(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    paths: list[Path] = Field(description="One volume file; or one folder of `.dcm` files.")
+    paths: list[Path] = Field(description="A volume file, or a folder of `.dcm` files, for each channel.")
     sha256: str = Field(description="Hash of the content: of the file, or of the instances whatever their order.")
     meta: dict[str, str]
 

@@ -1,13 +1,13 @@
 """A DICOMweb server: QIDO-RS to list, WADO-RS to fetch whole series, STOW-RS to add one SEG series per label.
 
-An image is a series, known by its SeriesInstanceUID. Study UIDs are looked up, never trusted from a request.
+An image is a series, known by its SeriesInstanceUID; or several series of a study, known by that of the first channel.
+Study UIDs are looked up, never trusted from a request.
 """
 
-import base64
 import hashlib
 import logging
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -18,14 +18,14 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom.dataset import Dataset
 
 from configs.errors import ConflictError, DamagedImageError, InvalidRequestError, NotFoundError, StoreError
-from configs.specs.dataset import OnGap
+from configs.specs.dataset import Channel, OnGap
 from infra.adapters.images.base import MOST_BYTES, Credentials, FetchedImage, LabelToStore, StoredImage, StoredLabel
+from infra.adapters.images.channels import check_channels, chosen_series
 from infra.adapters.images.files import write_hashed
 from infra.adapters.images.part10 import read_dicom
 from infra.adapters.images.seg import OUR_SERIES, describe_seg, hash_lines, newest, read_seg, referenced_series
-from infra.adapters.images.web import CONNECT_S, READ_S, Web
+from infra.adapters.images.web import CONNECT_S, READ_S, Web, session_for
 from infra.adapters.images.web_errors import translated
-from infra.adapters.security.egress import OnlyTo
 
 NOT_IMAGES = frozenset({"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "DOC"})
 PAGE = 500
@@ -78,9 +78,10 @@ class DicomWebStore:
         on_gap: What is to become of series that are no regular grid.
         page: Series asked for at once.
         most_bytes: What one series may have in the server's answer.
+        channels: Which series of a study are one image together; none = each series is an image.
 
     Raises:
-        InvalidRequestError: If the address or the filters cannot be read.
+        InvalidRequestError: If the address or the filters cannot be read, or the channels contradict each other.
     """
 
     def __init__(
@@ -93,7 +94,10 @@ class DicomWebStore:
         on_gap: OnGap = "refuse",
         page: int = PAGE,
         most_bytes: int = MOST_BYTES,
+        channels: Sequence[Channel] = (),
     ) -> None:
+        check_channels("dicomweb", channels)
+        self._channels = channels
         self._page, self._most_bytes = page, most_bytes
         self.on_gap = on_gap
         self._root = url.rstrip("/")
@@ -101,7 +105,7 @@ class DicomWebStore:
             self._filters = dict(parse_qsl(filters.lstrip("?"), strict_parsing=bool(filters)))
             # The client logs every UID that it asks for.
             logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)
-            self._session = _session(self._root, session, credentials)
+            self._session = session_for(self._root, session, credentials)
             self._web = Web(self._root, self._session)
             self._client = DICOMwebClient(self._root, session=self._session, timeout=(CONNECT_S, READ_S))
         except ValueError:
@@ -113,10 +117,21 @@ class DicomWebStore:
     @property
     def identity(self) -> str:
         """Hash of the server's address."""
-        return hashlib.sha256(f"dicomweb:{self._root}".encode()).hexdigest()
+        channels = [f"\n{channel.SeriesDescription}" for channel in self._channels]
+        return hashlib.sha256(f"dicomweb:{self._root}{''.join(channels)}".encode()).hexdigest()
 
     def images(self) -> Iterator[StoredImage]:
-        """List the series page by page; those that are no images say so, and SEGs of ours are left out."""
+        """List the series page by page; those that are no images say so, and SEGs of ours are left out.
+
+        With channels it is the studies, once all series are listed: servers give these in any order.
+        """
+        if self._channels:
+            studies: dict[str, list[Dataset]] = {}
+            for series in self._series(self._filters):
+                if series.get("Modality", "") not in NOT_IMAGES:
+                    studies.setdefault(series.StudyInstanceUID, []).append(series)
+            yield from map(self._describe_study, studies.values())
+            return
         for series in self._series(self._filters):
             modality = str(series.get("Modality", "") or "")
             ours = modality == "SEG" and str(series.get("SeriesDescription", "") or "").startswith(OUR_SERIES)
@@ -150,13 +165,29 @@ class DicomWebStore:
         return {str(series.SeriesInstanceUID) for series in self._segs()}
 
     def image(self, key: str) -> StoredImage:
-        """Return the series as it is now."""
-        return self._describe(self._image_series(key))
+        """Return the series as it is now, with the others of its study that are its channels."""
+        series = self._image_series(key)
+        if not self._channels:
+            return self._describe(series)
+        found = self._describe_study(self._study_of(series))
+        if found.key != key:
+            raise NotFoundError("image", key)
+        return found
 
     def fetch(self, key: str, into: Path) -> FetchedImage:
-        """Write the series as `into/image/*.dcm` in one streamed request; complete, or an error."""
+        """Write each series as `into/image[-<channel>]/*.dcm` in one streamed request; complete, or an error."""
         series = self._image_series(key)
-        folder = into / "image"
+        several, fault = [series], ""
+        if self._channels:
+            several, fault = chosen_series(self._channels, self._study_of(series))
+        if fault:
+            raise DamagedImageError(f"The study's series are no image now ({fault}): list the data set again")
+        folders = [into / (f"image-{number}" if number else "image") for number in range(len(several))]
+        hashes = [self._fetch_series(one, folder) for one, folder in zip(several, folders, strict=True)]
+        sha256 = hashes[0] if len(hashes) == 1 else hash_lines(hashes)
+        return FetchedImage(paths=folders, sha256=sha256, meta=self._meta(series))
+
+    def _fetch_series(self, series: Dataset, folder: Path) -> str:
         folder.mkdir(parents=True)
         hashes = self._save_series(series, folder)
         promised = series.get("NumberOfSeriesRelatedInstances")
@@ -164,7 +195,7 @@ class DicomWebStore:
         if not hashes or (promised is not None and len(hashes) < int(promised)):
             msg = f"The DICOMweb server sent {len(hashes)} of {promised} instances of the series: ask again"
             raise DamagedImageError(msg)
-        return FetchedImage(paths=[folder], sha256=hash_lines(hashes), meta=self._meta(series))
+        return hash_lines(hashes)
 
     def label(self, image: str, key: str) -> StoredLabel:
         """Return the SEG series as it is now."""
@@ -182,7 +213,9 @@ class DicomWebStore:
             metadata = self._metadata(series)
             image = referenced_series(metadata)
             return describe_seg(image, metadata) if image else None
-        return None if series.get("Modality", "") in NOT_IMAGES else self._describe(series)
+        if series.get("Modality", "") in NOT_IMAGES:
+            return None
+        return self._describe_study(self._study_of(series)) if self._channels else self._describe(series)
 
     def fetch_label(self, key: str, into: Path) -> Path:
         """Write the SEG; of several in one series the one whose content is newest."""
@@ -319,6 +352,20 @@ class DicomWebStore:
             skipped=f"no image: it is {modality}" if modality in NOT_IMAGES else "",
         )
 
+    def _study_of(self, series: Dataset) -> list[Dataset]:
+        """Return the images' series of a series' study, as far as the filters let them through."""
+        found = self._series({**self._filters, "StudyInstanceUID": str(series.StudyInstanceUID)})
+        return [one for one in found if one.get("Modality", "") not in NOT_IMAGES]
+
+    def _describe_study(self, study: Sequence[Dataset]) -> StoredImage:
+        """Return the image that the study's series are, by the first channel's; or the study, and why it is none."""
+        several, fault = chosen_series(self._channels, study)
+        if fault:
+            marks = hash_lines(sorted(map(self._mark, study)))
+            told = {"key": study[0].StudyInstanceUID, "skipped": fault, "fingerprint": marks}
+            return self._describe(study[0]).model_copy(update=told)
+        return self._describe(several[0]).model_copy(update={"fingerprint": hash_lines([*map(self._mark, several)])})
+
     def _meta(self, series: Dataset) -> dict[str, str]:
         told = ("SeriesInstanceUID", "StudyDate", "StudyTime", "Modality", "PatientID", "StudyInstanceUID")
         meta = {name: str(series.get(name, "") or "") or UNKNOWN for name in told}
@@ -340,15 +387,3 @@ def _identified(path: Path) -> Dataset:
         return read_dicom(path, pixels=False, only=["SeriesInstanceUID", "SOPInstanceUID"])
     except InvalidRequestError as error:
         raise DamagedImageError(str(error)) from None
-
-
-def _session(root: str, session: requests.Session | None, credentials: Credentials | None) -> requests.Session:
-    session = session or requests.Session()
-    session.trust_env = False  # a .netrc of this host is none of the store's business
-    if credentials is not None and credentials.token is not None:
-        session.auth = OnlyTo(root, f"Bearer {credentials.token.get_secret_value()}")
-    elif credentials is not None and credentials.username is not None:
-        password = credentials.password.get_secret_value() if credentials.password else ""
-        said = base64.b64encode(f"{credentials.username}:{password}".encode()).decode()
-        session.auth = OnlyTo(root, f"Basic {said}")
-    return session

@@ -1,6 +1,7 @@
 """A folder of volume files.
 
 <root>/<image id>.nii.gz|.nii|.nrrd           images; of one id with several endings the first of these counts
+<root>/<image id><suffix>.<ending>            its channels, where the data set says by which suffixes they are told
 <root>/labels/<image id>.<ending>             labels that the user already has
 <root>/teachback/labels/<image id>/<label id>.<ending>   labels that we wrote, one file each, never overwritten
 
@@ -11,23 +12,26 @@ the root.
 import errno
 import hashlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from configs.errors import (
     ConflictError,
+    DamagedImageError,
     InvalidRequestError,
     NotFoundError,
     ReadOnlyStoreError,
     StoreError,
     is_full,
 )
-from configs.specs.dataset import OnGap
+from configs.specs.dataset import Channel, OnGap
 from infra.adapters.images.base import FetchedImage, LabelToStore, StoredImage, StoredLabel
+from infra.adapters.images.channels import MISSING, check_channels
 from infra.adapters.images.files import copy_hashed, create_exclusively, hash_file, is_cut_short, settle
 from infra.adapters.images.patient import FIRST_FOLDER, patient_pattern
+from infra.adapters.images.seg import hash_lines
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd")
 LABEL_ENDINGS = (*IMAGE_ENDINGS, ".dcm", ".json")
@@ -44,16 +48,21 @@ class FolderStore:
     Args:
         root: The folder; it has to exist.
         patient_regex: Group 1 of its first match in an image id is the patient; no match = unknown.
+        channels: By their suffixes; files that have none of them are no images. None = each file is an image.
 
     Raises:
-        InvalidRequestError: If the pattern is none that is read in linear time, or has no group.
+        InvalidRequestError: If the pattern is none that is read in linear time, or has no group; or the channels
+            contradict each other.
         StoreError: If the folder is not there.
     """
 
     on_gap: OnGap = "refuse"
 
-    def __init__(self, root: Path, patient_regex: str = FIRST_FOLDER) -> None:
+    def __init__(self, root: Path, patient_regex: str = FIRST_FOLDER, channels: Sequence[Channel] = ()) -> None:
         self._patient = patient_pattern(patient_regex)
+        check_channels("folder", channels)
+        self._names = [channel.name for channel in channels]
+        self._suffixes = [channel.suffix for channel in channels] or [""]
         with _translated("open"):
             self._root = root.resolve(strict=True)
         if not self._root.is_dir():
@@ -62,13 +71,28 @@ class FolderStore:
     @property
     def identity(self) -> str:
         """Hash of the folder's place."""
-        return hashlib.sha256(f"folder:{self._root}".encode()).hexdigest()
+        channels = f"\n{self._suffixes}" if self._names else ""
+        return hashlib.sha256(f"folder:{self._root}{channels}".encode()).hexdigest()
 
     def images(self) -> Iterator[StoredImage]:
         """List the images folder by folder, each file looked at once."""
         with _translated("list"):
-            for folder, entry, ending in self._walk(PurePosixPath(), IMAGE_ENDINGS):
-                yield self._describe(folder / entry.name.removesuffix(ending), entry.stat())
+            for key, stats in self._cases() if self._names else self._files():
+                yield self._describe(PurePosixPath(key), stats)
+
+    def _files(self) -> Iterator[tuple[str, list[os.stat_result | None]]]:
+        for folder, entry, ending in self._walk(PurePosixPath(), IMAGE_ENDINGS):
+            yield str(folder / entry.name.removesuffix(ending)), [entry.stat()]
+
+    def _cases(self) -> Iterator[tuple[str, list[os.stat_result | None]]]:
+        """Yield every image that has a file with one of the suffixes, and what is known of the file of each channel."""
+        found: dict[str, list[os.stat_result | None]] = {}
+        for stem, [stat] in self._files():
+            for number, suffix in enumerate(self._suffixes):
+                key = stem.removesuffix(suffix)
+                if key not in {"", stem} and _is_plain(key):
+                    found.setdefault(key, [None] * len(self._suffixes))[number] = stat
+        yield from found.items()
 
     def headers(self, key: str) -> None:
         """Return None: a file says where it lies when it is read."""
@@ -88,7 +112,7 @@ class FolderStore:
     ) -> Iterator[StoredLabel]:
         content = f"{key} {_stat_fingerprint(stat)}"
         mark = f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
-        if mark not in seen and self._find(image) is not None:
+        if mark not in seen and any(self._find(image)):
             yield self._describe_label(image, key).model_copy(update={"mark": mark})
 
     def label_keys(self) -> set[str]:
@@ -100,16 +124,20 @@ class FolderStore:
     def image(self, key: str) -> StoredImage:
         """Return the image as it is now."""
         with _translated("read"):
-            return self._describe(PurePosixPath(key), self._known(key).stat())
+            return self._describe(PurePosixPath(key), [file.stat() if file else None for file in self._known(key)])
 
     def fetch(self, key: str, into: Path) -> FetchedImage:
-        """Copy the file to `into`, under a name that tells nothing."""
-        source = self._known(key)
-        ending = next(ending for ending in IMAGE_ENDINGS if source.name.endswith(ending))
-        target = into / f"image{ending}"
-        with _translated("read"):
-            sha256 = copy_hashed(source, target)
-        return FetchedImage(paths=[target], sha256=sha256, meta={})
+        """Copy the files to `into`, under names that tell nothing."""
+        targets, hashes = [], []
+        for number, source in enumerate(self._known(key)):
+            if source is None:
+                raise DamagedImageError(f"There is no file of the image's channel {self._names[number]}: store it")
+            ending = next(ending for ending in IMAGE_ENDINGS if source.name.endswith(ending))
+            targets.append(into / f"image{f'-{number}' if number else ''}{ending}")
+            with _translated("read"):
+                hashes.append(copy_hashed(source, targets[-1]))
+        sha256 = hashes[0] if len(hashes) == 1 else hash_lines(hashes)
+        return FetchedImage(paths=targets, sha256=sha256, meta={})
 
     def label(self, image: str, key: str) -> StoredLabel:
         """Return the label as it is now."""
@@ -210,18 +238,20 @@ class FolderStore:
             return None
         return path if path.is_relative_to(self._root) and path.is_file() else None
 
-    def _find(self, image: str) -> Path | None:
+    def _find(self, image: str) -> list[Path | None]:
+        """Return the image's file for each channel."""
         if PurePosixPath(image).parts[:1] in {("labels",), ("teachback",)}:
-            return None
-        return next(
-            (path for ending in IMAGE_ENDINGS if (path := self._resolved(f"{image}{ending}")) is not None), None
-        )
+            return []
+        return [
+            next((path for ending in IMAGE_ENDINGS if (path := self._resolved(f"{image}{suffix}{ending}"))), None)
+            for suffix in self._suffixes
+        ]
 
-    def _known(self, image: str) -> Path:
-        path = self._find(image) if image else None
-        if path is None:
+    def _known(self, image: str) -> list[Path | None]:
+        files = self._find(image) if image else []
+        if not any(files):
             raise NotFoundError("image", image)
-        return path
+        return files
 
     def _known_label(self, key: str) -> Path:
         path = self._resolved(key) if _image_of(PurePosixPath(key)) else None
@@ -229,15 +259,18 @@ class FolderStore:
             raise NotFoundError("label", key)
         return path
 
-    def _describe(self, key: PurePosixPath, stat: os.stat_result) -> StoredImage:
+    def _describe(self, key: PurePosixPath, stats: Sequence[os.stat_result | None]) -> StoredImage:
         found = self._patient.search(str(key))
+        there = [_stat_fingerprint(stat) for stat in stats if stat is not None]
+        lacks = [name for name, stat in zip(self._names, stats, strict=False) if stat is None]
         return StoredImage(
             key=str(key),
             patient=found.group(1) if found else None,
             study=None,
             name=key.name,
             meta={},
-            fingerprint=_stat_fingerprint(stat),
+            fingerprint=there[0] if len(stats) == 1 else hash_lines(there),
+            skipped=f"{MISSING}: no file of channel {', '.join(lacks)}" if lacks else "",
         )
 
     def _describe_label(self, image: str, key: PurePosixPath, sha256: str = "") -> StoredLabel:

@@ -7,6 +7,7 @@ import requests
 from configs.errors import InvalidRequestError
 from configs.specs.dataset import DatasetSpec
 from infra.adapters.images.base import MOST_BYTES, Credentials, ImageStore
+from infra.adapters.images.channels import check_channels
 from infra.adapters.images.dicomweb import DicomWebStore
 from infra.adapters.images.folder import FolderStore
 from infra.adapters.images.objects.place import object_place
@@ -38,7 +39,7 @@ def open_store(
         StoreError: If the folder is not there, or the address's name cannot be resolved.
     """
     if spec.kind == "folder":
-        return FolderStore(Path(spec.url), spec.patient_regex)
+        return FolderStore(Path(spec.url), spec.patient_regex, spec.channels)
     if spec.kind == "dicomweb":
         return DicomWebStore(
             spec.url,
@@ -47,7 +48,9 @@ def open_store(
             session=session,
             on_gap=spec.on_gap,
             most_bytes=most_bytes,
+            channels=spec.channels,
         )
+    check_channels(spec.kind, spec.channels)
     place = object_place(spec.url, objects.endpoints) if objects is not None else None
     if objects is None or keep is None or place is None:
         raise InvalidRequestError(f"The address is no {spec.kind} store's, or nothing here opens one")

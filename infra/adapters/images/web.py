@@ -1,5 +1,6 @@
 """What is asked of a DICOMweb server, and how much of its answer is taken: a bounded part, never all at once."""
 
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from typing import Any
 import requests
 
 from configs.errors import DamagedImageError, StoreError, TeachbackError
+from infra.adapters.images.base import Credentials
 from infra.adapters.images.multipart import boundary_of, parts_of
+from infra.adapters.security.egress import OnlyTo
 
 CONNECT_S, READ_S = 10, 120
 MOST_JSON_BYTES = 256 * 2**20
@@ -96,3 +99,16 @@ def _bounded(answer: requests.Response, most_bytes: int, beyond: TeachbackError)
         if size > most_bytes:
             raise beyond
         yield piece
+
+
+def session_for(root: str, session: requests.Session | None, credentials: Credentials | None) -> requests.Session:
+    """Return the session, a new one by default, that gives the credentials to this root alone."""
+    session = session or requests.Session()
+    session.trust_env = False  # a .netrc of this host is none of the store's business
+    if credentials is not None and credentials.token is not None:
+        session.auth = OnlyTo(root, f"Bearer {credentials.token.get_secret_value()}")
+    elif credentials is not None and credentials.username is not None:
+        password = credentials.password.get_secret_value() if credentials.password else ""
+        said = base64.b64encode(f"{credentials.username}:{password}".encode()).decode()
+        session.auth = OnlyTo(root, f"Basic {said}")
+    return session

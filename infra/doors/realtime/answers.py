@@ -216,10 +216,10 @@ class Answers:
 
     def _predict(self, served: Served, image: Image, request: SlotPredict, flight: _Flight) -> tuple[bytes, Origin]:
         with self._parts.cache.pin() as pin:
-            path = self._images.local(image, pin).path
+            local = self._images.local(image, pin)
             try:
                 prediction = served.engine.predict(
-                    served.name, [path], request.spec, request=flight.name, background=flight.background
+                    served.name, local.files, request.spec, request=flight.name, background=flight.background
                 )
             except UnreadableError as error:
                 poison.unprepared(self._parts, image, error, reads_others=self._read_one)
@@ -227,7 +227,7 @@ class Answers:
             self._read_one = True
             label = Path(prediction.path)
             try:
-                content = encode(label, path, request.form)
+                content = encode(label, local.path, request.form)
             finally:
                 label.unlink(missing_ok=True)
         return content, Origin(version=served.published.version_id, score=prediction.score)

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, InvalidRequestError, StoreError
-from configs.specs.dataset import DatasetSpec, LabelSettings, OnGap, StoreKind
+from configs.specs.dataset import Channel, DatasetSpec, LabelSettings, OnGap, StoreKind
 from infra.adapters.catalog import audit
 from infra.adapters.catalog import datasets as catalog
 from infra.adapters.catalog.tables import Dataset, Lease
@@ -66,6 +66,7 @@ class NewDataset(LabelSettings):
     patient_regex: str | None = None
     on_gap: OnGap | None = None
     results: ResultsTo | None = None
+    channels: list[Channel] = Field(default=[], max_length=64)
     shown: ShownDataset = ShownDataset()
 
 
@@ -257,7 +258,7 @@ def _spec(parts: Parts, caller: Caller, request: NewDataset) -> DatasetSpec:
     kind, url = _place(parts, request.url, by_admin=by_admin)
     _check_labels_to(parts, request, by_admin=by_admin)
     given = {name: value for name in ("patient_regex", "on_gap") if (value := getattr(request, name))}
-    place = {"kind": kind, "url": url, "filters": request.filters, "by_admin": by_admin}
+    place = {"kind": kind, "url": url, "filters": request.filters, "channels": request.channels, "by_admin": by_admin}
     return DatasetSpec.model_validate({**place, **given, **request.label_settings()})
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from configs.specs.dataset import LabelSettings, OnGap
+from configs.specs.dataset import Channel, LabelSettings, OnGap
 from infra.adapters.catalog.tables import Dataset
 from infra.doors.api.monai_cloud.words import Address, Credential, Name, PaginationInfo, Text, Version, iso
 from infra.doors.api.monai_cloud.workspace_schemas import ResultsIn
@@ -15,7 +15,7 @@ DatasetType = Literal["semantic_segmentation", "object_detection", "image_classi
 
 
 class DatasetRequest(ResultsIn, LabelSettings):
-    """A data set to make. Unknown fields are dropped. The last three fields are this system's own."""
+    """A data set to make. Unknown fields are dropped. The last four fields are this system's own."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -36,6 +36,7 @@ class DatasetRequest(ResultsIn, LabelSettings):
     use_for: list[Literal["training", "evaluation", "testing"]] = Field(default_factory=list)
     patient_regex: Annotated[str, StringConstraints(max_length=200)] | None = None
     on_gap: OnGap | None = None
+    channels: list[Channel] = Field(default=[], max_length=64)
 
     def to_new(self) -> NewDataset:
         """Return what the service is asked for."""
@@ -61,6 +62,7 @@ class DatasetRequest(ResultsIn, LabelSettings):
             **self.label_settings(),
             on_gap=self.on_gap,
             results=self.results_to(),
+            channels=self.channels,
             shown=shown,
         )
 
@@ -114,6 +116,7 @@ class DatasetResponse(BaseModel):
     state_reason: str
     use_for: list[str]
     label_settings: dict[str, str | int | bool]
+    channels: list[Channel]
 
     @classmethod
     def of(cls, row: Dataset) -> "DatasetResponse":
@@ -141,6 +144,7 @@ class DatasetResponse(BaseModel):
             state_reason=row.state_reason,
             use_for=shown.use_for,
             label_settings=LabelSettings.model_validate(row.spec).label_settings(),
+            channels=row.spec.get("channels", []),
         )
 
 

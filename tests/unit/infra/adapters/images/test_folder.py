@@ -1,12 +1,21 @@
 """A folder store keeps to its folder, to its layout, and never overwrites."""
 
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from configs.errors import ConflictError, InvalidRequestError, NotFoundError, ReadOnlyStoreError, StoreError
+from configs.errors import (
+    ConflictError,
+    DamagedImageError,
+    InvalidRequestError,
+    NotFoundError,
+    ReadOnlyStoreError,
+    StoreError,
+)
+from configs.specs.dataset import Channel
 from infra.adapters.images.base import LabelToStore
 from infra.adapters.images.folder import FolderStore
 
@@ -218,3 +227,53 @@ def test_a_folder_of_twelve_thousand_files_is_listed_whole(root: Path) -> None:
     patients = Counter(image.patient for image in FolderStore(root).images())
 
     assert patients == {f"p{patient}": 1_000 for patient in range(12)}
+
+
+@pytest.mark.parametrize(
+    ("suffixes", "files", "keys"),
+    [
+        (("_0000", "_0001"), ("a_0000.nii.gz", "a_0001.nii", "b_0000.nii"), ("a", "b")),
+        (("-t1", "-t2"), ("p/p-t1.nii.gz", "p/p-t2.nii.gz", "p/p-seg.nii.gz", "q/q-t2.nii.gz"), ("p/p", "q/q")),
+        (("/t1", "/t2"), ("p/t1.nrrd", "p/t2.nii.gz", "q/t1.nii.gz", "t1.nii"), ("p", "q")),
+    ],
+)
+def test_files_that_share_a_name_or_a_folder_are_one_image_s_channels(
+    root: Path, tmp_path: Path, suffixes: tuple[str, ...], files: tuple[str, ...], keys: tuple[str, str]
+) -> None:
+    for name in files:
+        _write(root / name, name.encode())
+    _write(root / "labels" / f"{keys[0]}.nii.gz")
+    store = FolderStore(root, channels=[Channel(name=suffix[-2:], suffix=suffix) for suffix in suffixes])
+
+    images = {image.key: image for image in store.images()}
+
+    assert set(images) == {*keys}
+    assert images == {key: store.image(key) for key in keys}
+    assert images[keys[0]].skipped == ""
+    assert images[keys[1]].skipped.startswith("missing: no file of channel ")
+    fetched = store.fetch(keys[0], tmp_path / "into")
+    assert [path.read_bytes().decode() for path in fetched.paths] == list(files[:2])
+    assert [label.image for label in store.labels()] == [keys[0]]
+    assert store.put_label(keys[0], _label(tmp_path)).image == keys[0]
+    with pytest.raises(DamagedImageError, match="no file of the image's channel"):
+        store.fetch(keys[1], tmp_path / "other")
+    for key in (f"{keys[0]}{suffixes[0]}", "labels/a", "../root/a"):
+        with pytest.raises(NotFoundError):
+            store.image(key)
+    _write(root / files[1], b"others")
+    assert store.image(keys[0]).fingerprint != images[keys[0]].fingerprint
+    assert store.identity != FolderStore(root).identity
+
+
+@pytest.mark.parametrize(
+    ("channels", "said"),
+    [
+        ([{"name": "a", "suffix": "_t1"}, {"name": "b", "suffix": "1"}], "ends in '1', too"),
+        ([{"name": "a", "suffix": "_1"}, {"name": "a", "suffix": "_2"}], "two have one name"),
+        ([{"name": "a", "SeriesDescription": "*T1*"}], 'is {"name": …, "suffix": "_0000"}'),
+        ([{"name": "a"}], 'is {"name": …, "suffix": "_0000"}'),
+    ],
+)
+def test_channels_that_cannot_be_told_apart_are_refused(root: Path, channels: list[dict[str, str]], said: str) -> None:
+    with pytest.raises(InvalidRequestError, match=re.escape(said)):
+        FolderStore(root, channels=[Channel.model_validate(channel) for channel in channels])
