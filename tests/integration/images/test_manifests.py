@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -9,13 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from configs.errors import StoreError
+from configs.errors import AccessError, StoreError
 from infra.adapters.cache.disk import DiskCache
 from tasks.images.prepare import local_image
 from tasks.images.volume import read_volume
 from tasks.labels.structured import read_structured
 from tests.dicom_series import asymmetric, make_series, oblique_affine, save_series
-from tests.fixtures_objects import Bucket, new_bucket
+from tests.fixtures_objects import HMAC_ID, HMAC_SECRET, Bucket, new_bucket
 
 AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
 
@@ -53,6 +54,21 @@ def test_the_guide_s_manifest_with_masks(bucket: Bucket, tmp_path: Path) -> None
     assert list(store.labels(seen={label.mark})) == []
     assert store.label("u-1", "u-2").fingerprint == label.fingerprint
     assert read_volume(store.fetch_label("u-2", tmp_path / "label")).array.max() == 1
+
+
+def test_an_hmac_key_opens_google_s_store_in_the_way_of_s3(s3: Bucket, tmp_path: Path) -> None:
+    key = {"client_id": HMAC_ID, "client_secret": HMAC_SECRET}
+    s3.put("a.nii.gz", _nifti(3))
+    s3.manifest({"image": {"path": ["a.nii.gz"], "id": "u-1"}})
+    theirs = replace(s3, kind="gcs")  # the address, and the setting that leads to a store which checks signatures
+
+    store = theirs.store(theirs.url, tmp_path / "cache", key)
+
+    [image] = store.images()
+    cache = DiskCache(tmp_path / "prepared", 10**9)
+    assert read_volume(local_image(store, cache, image.key, image.fingerprint).path).array.max() == 3
+    with pytest.raises(AccessError):
+        list(theirs.store(theirs.url, tmp_path / "other", {**key, "client_secret": "not the secret"}).images())
 
 
 def test_classes_and_boxes_stand_in_the_manifest_itself_and_zero_is_a_class(s3: Bucket, tmp_path: Path) -> None:
