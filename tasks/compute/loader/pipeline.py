@@ -63,6 +63,8 @@ class Pipeline:
         self._channels = channels
         self._fixed = Compose([transforms[0], Relabel(channels), *transforms[1:first]])
         self._random = Compose(transforms[first:])
+        # One for all of them: to make one for each takes as long as a crop.
+        self._draws = np.random.RandomState()
         recipe = [config.raw(name), config.raw(name.split("#", 1)[0]), first, channels.labels, channels.names]
         self._cache = TensorCache(cache, recipe)
 
@@ -95,7 +97,10 @@ class Pipeline:
         Raises: as `fixed`.
         """
         item = {name: value.clone() for name, value in self.fixed(case).items()}
-        self._random.set_random_state(seed=seed % 2**32)
+        self._draws.seed(seed % 2**32)
+        for transform in self._random.transforms:
+            if isinstance(transform, Randomizable):
+                transform.set_random_state(state=self._draws)
         with preparing():
             made = self._random(item)
         ours = {DRAWN: item[DRAWN], CASE: torch.tensor(number)}  # a bundle may select its own keys

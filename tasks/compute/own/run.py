@@ -22,7 +22,7 @@ from tasks.compute.own.cases import items_of
 from tasks.compute.own.watch import Learner, Watch
 from tasks.compute.training import checkpoint
 from tasks.compute.training.checkpoint import TrainingState
-from tasks.compute.training.reporter import Bounds, EnoughError, LeftError, Speaker
+from tasks.compute.training.pace import Bounds, EnoughError, LeftError, Pace, Speaker
 
 _VALIDATION_DATA = "validate#dataset#data"
 _VALIDATOR = "validate#evaluator"
@@ -65,13 +65,11 @@ def train(
         raise BundleFaultError(f"Its train#trainer is a {type(trainer).__name__} and no ignite engine: it only infers")
     state = _resumed(request, learner)
     bounds = _bounds(request, config)
-    watch = Watch(
-        control, commands, folder=Path(request.out) / "checkpoints", state=state, bounds=bounds, learner=learner
-    )
+    pace = Pace(control, commands, folder=Path(request.out) / "checkpoints", state=state, bounds=bounds)
     validator = config.build(_VALIDATOR) if _side(request, "validate") else None
     if not isinstance(validator, Evaluator):
         validator = None
-    watch.attach(trainer, validator)
+    Watch(pace, learner).attach(trainer, validator)
     if not _run(trainer, validator, state, bounds):
         return
     learner.fill(state)

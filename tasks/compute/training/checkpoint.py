@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from configs.durable import sync_file, sync_folder
 from tasks.compute.failures import BadInputError, NotFiniteError
 
 State = dict[str, Tensor]
@@ -54,17 +53,15 @@ class TrainingState:
 
 
 def save(state: TrainingState, folder: Path) -> Path:
-    """Write a checkpoint whole or not at all; returns its path. The newest three are kept."""
+    """Write a checkpoint whole or not at all; returns its path. The newest three are kept.
+
+    No step waits for the disk: whoever is told of it makes it durable before it counts.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{state.epoch}.ckpt"
-    temporary = folder / f".tmp-{os.getpid()}"
-    plain = {**vars(state), "format": _FORMAT}
-    with temporary.open("wb") as file:
-        torch.save(plain, file)
-        file.flush()
-        os.fsync(file.fileno())
+    temporary = folder / f"tmp-{os.getpid()}"
+    torch.save({**vars(state), "format": _FORMAT}, temporary)
     temporary.replace(path)
-    sync_folder(folder)
     older = sorted((int(found.stem), found) for found in folder.glob("*.ckpt") if found.stem.isdigit())[:-_KEPT]
     for _, found in older:
         found.unlink(missing_ok=True)
@@ -111,7 +108,5 @@ def write_weights(state: State, path: Path) -> Path:
     """Write a network's state as safetensors, whole or not at all."""
     temporary = path.with_name(f".tmp-{path.name}")
     save_file({name: value.contiguous() for name, value in state.items()}, temporary)
-    sync_file(temporary)
     temporary.replace(path)
-    sync_folder(path.parent)
     return path

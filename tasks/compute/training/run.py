@@ -26,8 +26,9 @@ from tasks.compute.training.batches import collate
 from tasks.compute.training.checkpoint import TrainingState
 from tasks.compute.training.module import Segmenter
 from tasks.compute.training.order import EpochOrder
+from tasks.compute.training.pace import Bounds, EnoughError, LeftError, Pace, Speaker
 from tasks.compute.training.ranks import ranks_for, start_others, strategy, take_place
-from tasks.compute.training.reporter import Bounds, EnoughError, LeftError, Reporter, Speaker, fill
+from tasks.compute.training.reporter import Reporter, fill
 from tasks.compute.training.team import Team
 
 _DEFAULT_EPOCHS = 20
@@ -115,15 +116,10 @@ class Training:
         state, bounds = self._resume(), self._bounds()
         self._module.left_out = state.left_out
         train, validate = self._train_loader(state), self._validate_loader(state)
-        reporter = Reporter(
-            self._control,
-            self._commands,
-            folder=Path(self._request.out) / "checkpoints",
-            state=state,
-            bounds=bounds,
-            team=self._team,
-            epoch_steps=-(-len(self._cases["train"]) // ((train.batch_size or 1) * self._team.ranks)),
-        )
+        folder = Path(self._request.out) / "checkpoints"
+        pace = Pace(self._control, self._commands, folder=folder, state=state, bounds=bounds)
+        epoch_steps = -(-len(self._cases["train"]) // ((train.batch_size or 1) * self._team.ranks))
+        reporter = Reporter(pace, self._team, epoch_steps)
         trainer = self._trainer(reporter, state, bounds)
         try:
             if validate is not None and state.steps == 0:
