@@ -406,7 +406,15 @@ def tells_a_class() -> Shape:
         outputs={"pred": {"type": "probabilities", "format": "classes", "num_channels": 2, "spatial_shape": [1, 2]}},
     )
     network = {"_target_": "SEResNet50", "spatial_dims": 2, "in_channels": 3, "num_classes": 2}
-    shape.inference |= {"network_def": network, "inferer": {"_target_": "SimpleInferer"}}
+    for made in shape.both():
+        made |= {"network_def": network, "inferer": {"_target_": "SimpleInferer"}}
+    return shape
+
+
+def tells_a_class_and_no_word_of_it() -> Shape:
+    """The same, where the metadata might be any network's."""
+    shape = tells_a_class()
+    shape.outputs = {"pred": {"num_channels": 2}}
     return shape
 
 
@@ -437,7 +445,7 @@ REFUSED: dict[str, tuple[Callable[[], Shape], str]] = {
     "gone_network": (gone_network, r"network cannot be built: .*NotAnyMore"),
     "unknown_package": (unknown_package, "pip install segment_anything_of_somebody"),
     "required_package": (required_package, "not installed here: pip install no-such-package"),
-    "tells_a_class": (tells_a_class, "a class of the whole image"),
+    "tells_a_class_and_no_word_of_it": (tells_a_class_and_no_word_of_it, r'write "format": "classes"'),
     "finds_boxes": (finds_boxes, "detects boxes"),
     "no_weights": (no_weights, r"models/model\.pt"),
 }

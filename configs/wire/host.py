@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
+from configs.kinds import LabelKind
 from configs.specs.infer import InferSpec
 from configs.specs.score import ScoringMethod
 from configs.specs.train import TrainSpec
@@ -24,7 +25,8 @@ class Case(Message):
     """One image with its label, as local files.
 
     `id` is our own opaque id. `image` names one file, or one per input channel. Label files hold indices of
-    the experiment's labels. `annotated` says which names the annotator drew; None = all of them.
+    the experiment's labels: a label map, or JSON as people save it. `annotated` says which names the annotator drew;
+    None = all of them.
     """
 
     id: str = Field(max_length=200)
@@ -200,6 +202,7 @@ class ImageScore(Message):
 class CheckResult(Message):
     """What a bundle is: its tier with the reason, and what one forward pass of `patch` (i, j, k) costs.
 
+    `answers`: what it says of an image, and learns from. `answer_file`: what it calls a file of its answers, if at all.
     `head`: the layers that are made anew for labels that the bundle does not name; where there are none,
     `head_refusal` says why. `training_keys`: the ids of its training configuration that an override may name.
     `weights_policy` "pull": its weights have to be fetched, and it was not run.
@@ -210,6 +213,8 @@ class CheckResult(Message):
     tier: Tier
     reason: str
     labels: dict[int, str]
+    answers: LabelKind = "mask"
+    answer_file: str = Field(default="", max_length=200)
     inputs: list[str]
     key_metric: str | None = None
     head: str = Field(default="", max_length=1000)
@@ -255,7 +260,7 @@ class Loaded(Message):
 
 
 class Prediction(Message):
-    """A label map in `out` (uint8 NIfTI on the image's own grid), and its uncertainty score."""
+    """An answer in `out`: a uint8 NIfTI label map on the image's own grid, or JSON; and its uncertainty score."""
 
     kind: Literal["prediction"] = "prediction"
     id: str
@@ -319,7 +324,7 @@ class Load(Message):
 
 
 class Predict(Message):
-    """Segment one image with one loaded version; the file is named `name` within `out`.
+    """Ask one loaded version about one image; the answer is `name` within `out`, and ends in `.json` if it is no mask.
 
     A background prediction gives way to others between two windows.
     """

@@ -5,20 +5,35 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict
 
 from configs.errors import InvalidRequestError
+from configs.kinds import LabelKind
 from configs.names import plain
 from infra.adapters.catalog.tables import Bundle
 
 Labels = Mapping[str, str]
 """Names by index, the index as text, as the catalog has them."""
 
+_FEWEST_CLASSES = 2
+
 
 class _Check(BaseModel):
-    """What registering found out about the bundle's output layer."""
+    """What registering found out about the bundle's output."""
 
     model_config = ConfigDict(extra="ignore")
 
+    answers: LabelKind = "mask"
+    answer_file: str = ""
     head: str = ""
     head_refusal: str = ""
+
+
+def kind_of(bundle: Bundle) -> LabelKind:
+    """Return what the bundle says of an image, and learns from."""
+    return _Check.model_validate(bundle.check).answers
+
+
+def answer_file(bundle: Bundle) -> str:
+    """Return what the bundle calls a file of its answers; empty if it says nothing."""
+    return _Check.model_validate(bundle.check).answer_file
 
 
 def covers(bundle: Bundle, labels: Labels) -> bool:
@@ -42,6 +57,8 @@ def check_head(bundle: Bundle, labels: Labels) -> None:
     Raises:
         InvalidRequestError: If not; it names the network and what the bundle offers.
     """
+    if kind_of(bundle) == "class" and len(labels) < _FEWEST_CLASSES:
+        raise InvalidRequestError(f"Bundle {bundle.name} tells classes apart: give two labels or more; 0 is one, too")
     if covers(bundle, labels):
         return
     refusal = _Check.model_validate(bundle.check).head_refusal

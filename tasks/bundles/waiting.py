@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from configs.errors import InvalidRequestError
+from configs.kinds import LabelKind
 from configs.wire.host import CheckResult
 from infra.adapters.catalog.tables import Bundle
 
@@ -16,6 +17,7 @@ _STATES = ("model.pt", "model.safetensors")
 class _Output(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
+    format: str = ""
     channel_def: dict[int, str] = {}
 
 
@@ -42,11 +44,13 @@ def waits(folder: Path) -> CheckResult | None:
     if found is None or any((folder / "models" / name).is_file() for name in _STATES):
         return None
     written = _Metadata.model_validate_json(text)
-    named = next(iter(written.network_data_format.outputs.values()), _Output()).channel_def
+    output = next(iter(written.network_data_format.outputs.values()), _Output())
+    answers: LabelKind = "class" if output.format == "classes" else "mask"
     return CheckResult(
         tier="C",
         reason=f"It has no weights yet: {_command(found[1])}",
-        labels={number: name for number, name in named.items() if number},
+        labels={number: name for number, name in output.channel_def.items() if number or answers == "class"},
+        answers=answers,
         inputs=list(written.network_data_format.inputs),
         has_weights=False,
         weights_policy="pull",

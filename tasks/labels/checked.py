@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from configs.kinds import LabelKind
 from configs.states import LabelState
 
 NoticeKind = Literal["added", "updated", "removed"]
-LabelKind = Literal["mask", "class", "boxes"]
 Place = Literal["store", "home", "elsewhere"]
 
 

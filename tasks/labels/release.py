@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from configs.errors import BusyError, ConflictError, NotFoundError
+from configs.kinds import LabelKind
 from configs.specs.dataset import DatasetSpec
 from configs.states import LabelState
 from infra.adapters.catalog import images, outbox
@@ -14,7 +15,6 @@ from infra.adapters.catalog.outbox import OutboxKind
 from infra.adapters.catalog.tables import Image, Label
 from infra.wiring import Parts
 from tasks.labels.check import CheckedLabel
-from tasks.labels.checked import LabelKind
 from tasks.labels.intake import activate
 from tasks.labels.names import Names, names_on
 from tasks.labels.save import LabelParams, check_saved, grid_of, linked

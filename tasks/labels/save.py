@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError, StorageFullError, StoreError
 from configs.failpoints import fail_point
+from configs.kinds import LabelKind
 from configs.specs.dataset import DatasetSpec
 from configs.states import LabelState
 from infra.adapters.catalog import images, labels, outbox
@@ -30,7 +31,6 @@ from infra.wiring import Parts
 from tasks.images.geometry import Geometry
 from tasks.images.stores import image_of, store_of
 from tasks.labels.check import CheckedLabel, check_label, check_readable
-from tasks.labels.checked import LabelKind
 from tasks.labels.names import Names, names_on
 from tasks.labels.place import WAITS, Said, Written, write_label
 from tasks.labels.read import ending_in

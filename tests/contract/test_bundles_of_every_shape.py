@@ -5,14 +5,17 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from configs.errors import BundleError
+from configs.wire.answers import ClassAnswer
 from configs.wire.host import Load, Loaded, Predict, Prediction, ServeRequest
 from infra.adapters.compute.process import ProcessHosts
 from tasks.bundles.examine import examine
-from tests.bundles_of_every_shape import REFUSED, SERVES, needs_more
+from tests.bundles_of_every_shape import REFUSED, SERVES, needs_more, tells_a_class
 
 SHAPE = (18, 17, 16)
+_NUMBERED = "The bundle does not name its labels: they are numbered"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,11 @@ def test_it_registers_with_its_tier_and_serves(
 def _predict(
     hosts: ProcessHosts, folder: Path, work: Path, labels: dict[int, str], image: list[str]
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    path = _answer(hosts, folder, work, labels, image)
+    return np.asarray(nib.load(path).dataobj).astype(np.uint8)
+
+
+def _answer(hosts: ProcessHosts, folder: Path, work: Path, labels: dict[int, str], image: list[str]) -> Path:
     request = ServeRequest(bundle=str(folder), labels=labels, out=str(work / "served"), cache=str(work / "cache"))
     with hosts.start(request, work=work, bundle=folder, readable=[Path(image[0]).parent], threads=1) as host:
         host.send(Load(version="own"))
@@ -59,13 +67,29 @@ def _predict(
         host.send(Predict(id="p", version="own", image=image, name="p.nii.gz"))
         answer = next(messages)
         assert isinstance(answer, Prediction), answer
-        return np.asarray(nib.load(answer.path).dataobj).astype(np.uint8)
+        return Path(answer.path)
 
 
 def test_what_an_image_alone_does_not_satisfy_registers_with_a_note(hosts: ProcessHosts, tmp_path: Path) -> None:
     found = examine(hosts, needs_more().write(tmp_path / "needs_more"), tmp_path / "check")
     (note,) = found.notes
     assert note.startswith("Its inference was tried on a made-up image, and failed: KeyError: 'dose'")
+
+
+def test_one_that_tells_a_class_of_a_picture_answers_with_the_chances_of_each(
+    hosts: ProcessHosts, tmp_path: Path
+) -> None:
+    folder = tells_a_class().write(tmp_path / "tells_a_class")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 40), dtype=np.uint8)).save(tmp_path / "grey.png")
+
+    found = examine(hosts, folder, tmp_path / "check")
+
+    assert (found.answers, found.labels, found.notes) == ("class", {0: "label 1", 1: "label 2"}, [_NUMBERED])
+    path = _answer(hosts, folder, tmp_path / "serve", found.labels, [str(tmp_path / "grey.png")])
+    said = ClassAnswer.model_validate_json(path.read_bytes())
+    assert set(said.probabilities) == {0, 1}
+    assert sum(said.probabilities.values()) == pytest.approx(1)
+    assert said.probabilities[said.index] >= 0.5
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -1,7 +1,9 @@
 """What the MONAI Cloud dialect calls network architectures, and what each offers."""
 
 from configs.errors import InvalidRequestError
+from configs.kinds import LabelKind
 from infra.adapters.catalog.tables import Bundle
+from tasks.bundles.heads import kind_of
 
 OFFERED = frozenset(
     {
@@ -16,6 +18,11 @@ OFFERED = frozenset(
 NOT_OFFERED = frozenset({"monai_vista2d", "monai_automl", "monai_automl_generated", "monai_genai", "monai_maisi"})
 _TRAINABLE = ("A", "B")
 _BY_NAME = {"vista3d": "monai_vista3d", "deepedit": "monai_annotation"}
+_BY_KIND: dict[LabelKind, str] = {
+    "mask": "monai_segmentation",
+    "class": "monai_classification",
+    "boxes": "monai_detection",
+}
 
 
 def check_arch(arch: str) -> None:
@@ -35,7 +42,7 @@ def check_arch(arch: str) -> None:
 def arch_of(bundle: Bundle) -> str:
     """Return the architecture under which a bundle is listed."""
     found = (arch for part, arch in _BY_NAME.items() if part in bundle.name.lower())
-    return next(found, "monai_segmentation")
+    return next(found, _BY_KIND[kind_of(bundle)])
 
 
 def actions_of(bundle: Bundle) -> list[str]:

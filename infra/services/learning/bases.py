@@ -14,6 +14,7 @@ from infra.services.learning.archs import arch_of
 from infra.services.learning.experiment_requests import ShownExperiment
 from infra.wiring import Parts
 from tasks.bundles.catalog import register
+from tasks.bundles.heads import kind_of
 from tasks.bundles.waiting import is_waiting
 
 METADATA = Path("configs/metadata.json")
@@ -44,6 +45,7 @@ def listed(parts: Parts, bundle: Bundle) -> str:
         # What comes without weights does not take the place of the same with its weights fetched.
         if not is_waiting(bundle) or is_waiting(catalog.bundle(session, base.bundle_id)):
             base.bundle_id, base.labels, base.description = bundle.id, dict(bundle.labels), bundle.description
+            base.learns = kind_of(bundle)
         return base.id
 
 
@@ -63,6 +65,7 @@ def _new(session: Session, bundle: Bundle) -> Experiment:
         name=bundle.name,
         arch=arch_of(bundle),
         bundle_id=bundle.id,
+        learns=kind_of(bundle),
         labels={},
         shown=ShownExperiment(version=bundle.version).model_dump(mode="json"),
         created_by=SYSTEM,

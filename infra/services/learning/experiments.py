@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError, TeachbackError
+from configs.kinds import LabelKind
 from configs.names import plain
 from infra.adapters.catalog import audit, datasets, slots
 from infra.adapters.catalog import experiments as catalog
@@ -22,7 +23,7 @@ from infra.services.learning.bundles import at_address
 from infra.services.learning.experiment_requests import Datasets, ExperimentChange, NewExperiment, ShownExperiment
 from infra.services.listing import Cut, Page, cut
 from infra.wiring import Parts
-from tasks.bundles.heads import check_head, same_head
+from tasks.bundles.heads import check_head, kind_of, same_head
 from tasks.bundles.waiting import refuse_waiting
 from tasks.publishing.first import publish_first
 from tasks.reconcile.loop import wake
@@ -205,7 +206,7 @@ def _insert(session: Session, caller: Caller, request: NewExperiment) -> Experim
     base, source = _base(session, caller.org, request)
     bundle = catalog.bundle(session, base.bundle_id)
     refuse_waiting(bundle)
-    labels = _labels(request.labels, base.labels)
+    labels = _labels(request.labels, base.labels, kind_of(bundle))
     check_head(bundle, labels)
     if source is not None and not same_head(bundle, labels, base.labels):
         names = ", ".join(base.labels.values())
@@ -220,6 +221,7 @@ def _insert(session: Session, caller: Caller, request: NewExperiment) -> Experim
         bundle_id=bundle.id,
         base_experiment_id=base.id,
         labels=labels,
+        learns=kind_of(bundle),
         strategy=request.strategy,
         realtime=request.realtime,
         shown=request.shown.model_dump(mode="json"),
@@ -270,10 +272,10 @@ def _base(session: Session, org: str, request: NewExperiment) -> tuple[Experimen
         raise InvalidRequestError(f"Provided additional_id_info cannot be used: {error}") from None
 
 
-def _labels(asked: Mapping[int, str] | None, default: Mapping[str, str]) -> dict[str, str]:
+def _labels(asked: Mapping[int, str] | None, default: Mapping[str, str], learns: LabelKind) -> dict[str, str]:
     if asked is None:
         return dict(default)
-    labels = {str(index): name for index, name in sorted(asked.items()) if index != 0}
+    labels = {str(index): name for index, name in sorted(asked.items()) if index or learns != "mask"}
     if not labels:
         raise InvalidRequestError("Labels cannot be empty: give model_params.labels as {index: name}, or leave it out")
     if len({plain(name) for name in labels.values()}) < len(labels):
@@ -281,9 +283,10 @@ def _labels(asked: Mapping[int, str] | None, default: Mapping[str, str]) -> dict
     return labels
 
 
-def _other_labels(session: Session, row: Experiment, labels: dict[str, str]) -> dict[str, str]:
+def _other_labels(session: Session, row: Experiment, asked: Mapping[int, str]) -> dict[str, str]:
     """Return labels that an experiment may change to: its versions must still mean what they say."""
     bundle = catalog.bundle(session, row.bundle_id)
+    labels = _labels(asked, row.labels, kind_of(bundle))
     check_head(bundle, labels)
     trained = any(version.weights is not None for version in catalog.versions(session, row.id))
     if trained and not same_head(bundle, row.labels, labels):
@@ -354,7 +357,7 @@ def _write(session: Session, row: Experiment, request: ExperimentChange) -> None
     if request.description is not None:
         row.description = request.description
     if request.labels is not None:
-        row.labels = _other_labels(session, row, _labels(request.labels, row.labels))
+        row.labels = _other_labels(session, row, request.labels)
     if request.strategy is not None:
         row.strategy = request.strategy
     if request.shown:

@@ -10,12 +10,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from tasks.compute.inference.answers import LabelMap
 from tasks.compute.inference.arrangement import Arrangement
 from tasks.compute.inference.grid import Labels
 from tasks.compute.inference.predictor import Predictor
 from tasks.compute.loader.config import Bundle
 from tasks.compute.loader.network import build_network
 
+Said = Labels | dict[str, Any]
+"""A label map; or a class, with the probability of each."""
 ABOUT, WEIGHTS, BUNDLE = "model.json", "weights.safetensors", "bundle"
 
 
@@ -28,7 +31,7 @@ class About(BaseModel):
 
 
 class Model:
-    """Predicts label maps as the realtime server does, in float32.
+    """Predicts as the realtime server does, in float32.
 
     Args:
         folder: The fetched folder.
@@ -42,8 +45,8 @@ class Model:
         self._network: nn.Module = network.eval()
         self._predictor = Predictor(bundle, config, channels, cache=None, arrangement=Arrangement())
 
-    def predict(self, images: Any, params: dict[str, Any] | None = None) -> Labels | list[Labels]:  # noqa: ARG002 - `params` is pyfunc's
-        """Return label indices, uint8 of shape (i, j, k), on the image's own grid.
+    def predict(self, images: Any, params: dict[str, Any] | None = None) -> Said | list[Said]:  # noqa: ARG002 - `params` is pyfunc's
+        """Return label indices, uint8 of shape (i, j, k), on the image's own grid; or what is said instead of a mask.
 
         Args:
             images: Path of one image; or several of them, in a list or a table's first column: then a list is
@@ -55,9 +58,9 @@ class Model:
         rows = images.iloc[:, 0] if hasattr(images, "iloc") and images.ndim > 1 else images
         return [self._one([str(row)] if isinstance(row, str | Path) else [str(file) for file in row]) for row in rows]
 
-    def _one(self, files: Sequence[str]) -> Labels:
-        labels, _, _ = self._predictor.segment(self._network, files)
-        return labels
+    def _one(self, files: Sequence[str]) -> Said:
+        answer = self._predictor.predict(self._network, files)
+        return answer.labels if isinstance(answer, LabelMap) else answer.said.model_dump(by_alias=True)
 
 
 def _load_pyfunc(folder: str) -> Model:

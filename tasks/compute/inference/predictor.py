@@ -1,12 +1,10 @@
-"""A bundle's inference: from an image file to a label map on that image's own grid."""
+"""A bundle's inference: from an image file to a label map on that image's own grid, or to its class."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
 from monai.data import MetaTensor
@@ -16,16 +14,19 @@ from torch import Tensor, nn
 
 from configs.specs.infer import InferSpec
 from tasks.compute.failures import BundleFaultError, NotFiniteError, preparing
+from tasks.compute.inference.answers import LabelMap, Structured
 from tasks.compute.inference.arrangement import Arrangement, agree, decisions
+from tasks.compute.inference.classes import class_answer
 from tasks.compute.inference.decide import label_map
 from tasks.compute.inference.grid import Grid, Labels, resample_labels
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import INFERER, POSTPROCESSING, PREPROCESSING, Bundle, Config, device
 from tasks.compute.loader.network import first_tensor
+from tasks.compute.loader.pictures import read_pictures
 from tasks.compute.loader.tensors import Item, TensorCache
 from tasks.compute.prompts.network import Prompted
 from tasks.compute.prompts.question import Question, question_of
-from tasks.compute.scoring.entropy import mean_entropy
+from tasks.compute.scoring.entropy import class_entropy, mean_entropy
 from tasks.compute.share import give_way
 
 # On CPUs a single window takes PyTorch's slow convolution; two share the fast one.
@@ -67,6 +68,7 @@ class Predictor:
         preprocessing = config.build(*PREPROCESSING)
         if not isinstance(preprocessing, Compose):
             raise BundleFaultError("The bundle's inference configuration has no preprocessing")
+        read_pictures(preprocessing, bundle.metadata.image.num_channels or 1)
         self._preprocessing = preprocessing
         self._cache = TensorCache(cache, config.recipe(*PREPROCESSING))
         self._inferer: Inferer = inferer or config.build(*INFERER) or SimpleInferer()
@@ -153,6 +155,23 @@ class Predictor:
         self._trials = 0 if bool((decided > 0).any()) else self._trials - 1
         return answer
 
+    def predict(
+        self,
+        network: nn.Module,
+        image: Sequence[str],
+        *,
+        between: Callable[[], None] | None = None,
+        asked: InferSpec = _EVERYTHING,
+    ) -> LabelMap | Structured:
+        """Return what the network says of an image, in whichever kind it answers.
+
+        Args: as of `segment`.
+        """
+        if self._channels.kind == "class":
+            logits = self.answer(network, self.prepare(image), between=between)
+            return Structured(class_answer(logits, self._channels), class_entropy(logits, self._channels))
+        return LabelMap(*self.segment(network, image, between=between, asked=asked))
+
     def segment(
         self,
         network: nn.Module,
@@ -215,12 +234,3 @@ def own_grid(prepared: Tensor) -> Grid:
         raise BundleFaultError("The bundle's preprocessing loses the image's geometry (no MetaTensor)")
     shape = tuple(int(extent) for extent in prepared.meta["spatial_shape"])
     return Grid(shape, np.asarray(prepared.meta["original_affine"], dtype=np.float64))
-
-
-def write_labels(labels: Labels, grid: Grid, path: Path) -> None:
-    """Write a label map as uint8 NIfTI, whole or not at all."""
-    image = nib.Nifti1Image(labels, grid.affine, dtype=np.uint8)
-    image.header.set_xyzt_units("mm")
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    nib.save(image, temporary)
-    temporary.replace(path)

@@ -30,7 +30,7 @@ from configs.wire.host import (
 from tasks.compute.control import Control
 from tasks.compute.failures import failed
 from tasks.compute.inference.arrangement import Arrangement, fastest
-from tasks.compute.inference.predictor import Predictor, write_labels
+from tasks.compute.inference.predictor import Predictor
 from tasks.compute.loader.config import Bundle, device
 from tasks.compute.loader.network import build_network, load_state, probe
 from tasks.compute.share import limit_memory
@@ -191,15 +191,14 @@ class Server:
         start = time.perf_counter()
         try:
             asked = command.params
-            labels, grid, score = predictor.segment(job.network, command.image, between=between, asked=asked)
-            path = self._out / command.name
-            write_labels(labels, grid, path)
+            answer = predictor.predict(job.network, command.image, between=between, asked=asked)
+            path = answer.write(self._out / command.name)
         except Exception as error:  # noqa: BLE001 (the edge: what a bundle raises is answered, and we go on)
             self._control.say(failed(error, about=command.id))
             return
         seconds = time.perf_counter() - start
         self._control.say(
-            Prediction(id=command.id, version=command.version, path=str(path), seconds=seconds, score=score)
+            Prediction(id=command.id, version=command.version, path=str(path), seconds=seconds, score=answer.score)
         )
 
     def _give_way(self, job: Job) -> None:

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import nibabel as nib
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from configs.wire.host import CheckRequest, CheckResult, Ready
@@ -19,13 +20,16 @@ from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import INFERER, POSTPROCESSING, PREPROCESSING, Bundle, Config, device
 from tasks.compute.loader.faults import because, trying
 from tasks.compute.loader.network import build_network, first_tensor, own_weights, probe
-from tasks.compute.loader.outputs import outputs_of
+from tasks.compute.loader.outputs import Outputs, outputs_of
+from tasks.compute.loader.pictures import PICTURE_MODES
 from tasks.compute.loader.tier import command_for, missing, tier_of
 from tasks.compute.prompts.classes import prompts_of
 
 _MIB = 2**20
 _MADE_UP = 96
 """The most voxels of a made-up image along an axis."""
+_FEWEST_CLASSES = 2
+_FILE_NAME = "output_filename"
 _CLASSES = "class_head.class_embeddings"
 """Where a network that takes prompts keeps what it knows of a class: it has some to spare, so none is made anew."""
 
@@ -55,8 +59,7 @@ def check(bundle: Bundle) -> CheckResult:
     example = probe(bundle, config).to(device())
     with trying(f"Its network cannot be run on zeros of {' x '.join(map(str, example.shape))}", bundle):
         answer, seconds = _run_twice(network.eval(), example)
-    if answer.ndim != example.ndim:
-        raise BundleFaultError("It tells a class of the whole image: only bundles that segment are served here")
+    _fits(outputs, answer, example)
     if answer.shape[1] != len(channels.names):
         raise BundleFaultError(f"Its network answers {answer.shape[1]} channels, it names {len(channels.names)}")
     failed = try_image(bundle, config, network, channels)
@@ -67,6 +70,8 @@ def check(bundle: Bundle) -> CheckResult:
         tier=tier,
         reason=reason,
         labels=outputs.labels,
+        answers=outputs.kind,
+        answer_file=_answer_file(config),
         notes=[note[:1000] for note in (outputs.doubt, failed) if note],
         inputs=list(bundle.metadata.network_data_format.inputs) or ["image"],
         key_metric=_key_metric(training),
@@ -81,6 +86,25 @@ def check(bundle: Bundle) -> CheckResult:
         patch=list(example.shape[2:]),
         training_keys=bundle.training_keys(),
     )
+
+
+def _fits(outputs: Outputs, answer: Tensor, example: Tensor) -> None:
+    """Refuse a network whose answer is not of the kind that its metadata say."""
+    if outputs.kind == "class" and outputs.count < _FEWEST_CLASSES:
+        raise BundleFaultError("It tells one class of the whole image: to tell any, it has to have two outputs or more")
+    if outputs.kind == "class" and answer[0].numel() != answer.shape[1]:
+        raise BundleFaultError("Its metadata say that it tells a class of the whole image, and its network does not")
+    if outputs.kind == "mask" and answer.ndim != example.ndim:
+        raise BundleFaultError(
+            "Its network tells a class of the whole image, and its metadata do not say so: write"
+            ' "format": "classes" for its output in configs/metadata.json'
+        )
+
+
+def _answer_file(config: Config) -> str:
+    """Return what the bundle calls a file of its answers; empty if it says nothing that is a plain name."""
+    written = config.raw(_FILE_NAME)
+    return written[:200] if isinstance(written, str) and not written.startswith(("$", "@", "%")) else ""
 
 
 def _build_steps(bundle: Bundle, config: Config) -> None:
@@ -109,19 +133,29 @@ def try_image(bundle: Bundle, config: Config, network: nn.Module, channels: Chan
     """
     predictor = Predictor(bundle, config, channels, cache=None, arrangement=Arrangement())
     shape = [min(extent, _MADE_UP) for extent in probe(bundle, config).shape[2:]]
-    random = np.random.default_rng(0)
     with TemporaryDirectory() as folder:
-        files = [str(Path(folder) / f"{number}.nii") for number in range(bundle.metadata.image.num_channels or 1)]
-        for file in files:
-            nib.save(nib.Nifti1Image(random.normal(size=shape).astype(np.float32), np.eye(4)), file)
+        files = _made_up(Path(folder), shape, bundle.metadata.image.num_channels or 1)
         attempts = [files[:1], files] if len(files) > 1 else [files]
         said = [_tried(predictor, network, attempt, bundle) for attempt in attempts]
     return "" if "" in said else said[-1]
 
 
+def _made_up(folder: Path, shape: list[int], channels: int) -> list[str]:
+    """Write noise as a picture where a network takes such, else as a volume for each channel; return the files."""
+    random = np.random.default_rng(0)
+    if len(shape) == 2 and channels in PICTURE_MODES:  # noqa: PLR2004 (column and row)
+        pixels = random.integers(0, 256, (shape[1], shape[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "0.png")
+        return [str(folder / "0.png")]
+    files = [str(folder / f"{number}.nii") for number in range(channels)]
+    for file in files:
+        nib.save(nib.Nifti1Image(random.normal(size=shape).astype(np.float32), np.eye(4)), file)
+    return files
+
+
 def _tried(predictor: Predictor, network: nn.Module, files: list[str], bundle: Bundle) -> str:
     try:
-        predictor.segment(network, files)
+        predictor.predict(network, files)
     except Exception as error:
         if is_memory(error):
             raise

@@ -40,6 +40,7 @@ class DataFormat(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
+    format: Annotated[str, BeforeValidator(str)] = ""
     num_channels: Annotated[int | None, BeforeValidator(_number)] = None
     spatial_shape: Annotated[list[int | str], BeforeValidator(_extents)] = []
     channel_def: Annotated[dict[int, str], BeforeValidator(_by_number)] = {}

@@ -88,7 +88,7 @@ def channels_of(bundle: Bundle, config: Config, labels: Mapping[int, str] | None
     prompts, wanted = prompts_of(config), labels or outputs.labels
     if prompts is not None:
         return channels_for(classes_of(prompts, outputs.names, wanted), wanted, prompts.merged)
-    return match(outputs.names, wanted, count=outputs.count, exclusive=outputs.exclusive)
+    return match(outputs.names, wanted, count=outputs.count, exclusive=outputs.exclusive, kind=outputs.kind)
 
 
 def build_network(

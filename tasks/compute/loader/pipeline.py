@@ -11,10 +11,13 @@ from monai.transforms import Compose, Randomizable
 from monai.transforms.traits import RandomizableTrait
 from torch.utils.data import Dataset
 
+from configs.kinds import ClassLabel
 from configs.wire.host import Case
 from tasks.compute.failures import BadInputError, BundleFaultError, UnreadableError, preparing
-from tasks.compute.loader.channels import Channels
+from tasks.compute.loader.channels import UNLABELLED, Channels
 from tasks.compute.loader.config import Config
+from tasks.compute.loader.metadata import Metadata
+from tasks.compute.loader.pictures import read_pictures
 from tasks.compute.loader.tensors import Item, TensorCache
 
 LABEL = "label"
@@ -29,6 +32,11 @@ class Draw(NamedTuple):
     seed: int
 
 
+def class_in(label: str) -> int:
+    """Return the class that a case's label says."""
+    return ClassLabel.model_validate_json(Path(label).read_bytes()).index
+
+
 class Relabel:
     """Turns an experiment's label indices into the network's channels, right after loading."""
 
@@ -36,6 +44,8 @@ class Relabel:
         self.table = torch.zeros(256, dtype=torch.float32)
         for label, channel in channels.channel_of().items():
             self.table[label] = channel
+        if channels.knows_unlabelled:
+            self.table[UNLABELLED] = UNLABELLED
 
     def __call__(self, item: Item) -> Item:
         """Return the item with its label map translated; unknown indices become background."""
@@ -52,16 +62,19 @@ class Pipeline:
         config: The training configuration.
         name: Id of the transforms, such as `train#preprocessing`.
         channels: What the network's channels stand for.
-        image_key: The network's first input.
+        about: The bundle's metadata.
         cache: Folder of preprocessed tensors; None = memory only.
     """
 
-    def __init__(self, config: Config, name: str, *, channels: Channels, image_key: str, cache: Path | None) -> None:
-        transforms = list(config.build(name).flatten().transforms)
+    def __init__(self, config: Config, name: str, *, channels: Channels, about: Metadata, cache: Path | None) -> None:
+        whole = config.build(name)
+        read_pictures(whole, about.image.num_channels or 1)
+        transforms = list(whole.flatten().transforms)
         first = next((n for n, transform in enumerate(transforms) if _random(transform)), len(transforms))
-        self._image_key = image_key
+        self._image_key = about.image_key
         self._channels = channels
-        self._fixed = Compose([transforms[0], Relabel(channels), *transforms[1:first]])
+        relabel = [Relabel(channels)] if channels.kind == "mask" else []
+        self._fixed = Compose([transforms[0], *relabel, *transforms[1:first]])
         self._random = Compose(transforms[first:])
         # One for all of them: to make one for each takes as long as a crop.
         self._draws = np.random.RandomState()
@@ -78,16 +91,22 @@ class Pipeline:
         if case.label is None:
             raise BadInputError(f"Case {case.id} has no label; training and evaluation need one")
         image: Any = case.image[0] if len(case.image) == 1 else list(case.image)
-        raw = {self._image_key: image, LABEL: case.label}
+        target = self._class_of(case.label) if self._channels.kind == "class" else case.label
+        raw = {self._image_key: image, LABEL: target}
 
         def make() -> Item:
             """Prepare image and label as the bundle says."""
             with preparing():
-                return dict(self._fixed(raw))
+                item = dict(self._fixed(raw))
+            return {**item, LABEL: torch.as_tensor(item[LABEL])} if isinstance(target, int) else item
 
         item = self._cache.get([*case.image, case.label], make)
         kept = {name: value for name, value in item.items() if isinstance(value, torch.Tensor)}
         return {**kept, DRAWN: torch.tensor(self._channels.drawn(case.annotated))}
+
+    def _class_of(self, label: str) -> int:
+        """Return the channel of the class that a label says: an int, as bundles' own lists of data have it."""
+        return self._channels.channel_of()[class_in(label)]
 
     def varied(self, case: Case, number: int, seed: int) -> Any:
         """Return the case after all transforms, the random ones from this seed: an item, or a list of patches.

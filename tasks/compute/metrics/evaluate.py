@@ -12,18 +12,20 @@ from torch import Tensor, nn
 from configs.wire.host import Case, CaseResult, EvaluateRequest, Ready
 from tasks.compute.control import Control
 from tasks.compute.failures import BadInputError, NotFiniteError, UnreadableError, answering, failed, preparing
+from tasks.compute.inference.answers import Structured
 from tasks.compute.inference.arrangement import Arrangement
+from tasks.compute.inference.classes import class_answer
 from tasks.compute.inference.decide import label_map
 from tasks.compute.inference.predictor import Predictor
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import Bundle, Config
 from tasks.compute.loader.network import build_network, load_state
-from tasks.compute.loader.pipeline import LABEL, Pipeline
+from tasks.compute.loader.pipeline import LABEL, Pipeline, class_in
 from tasks.compute.loader.tier import tier_of
 from tasks.compute.metrics.dice import mean
 from tasks.compute.metrics.key_metric import KeyMetric, key_metric_of
 
-# Predicted and reference label map of one case, both with the experiment's label indices on one grid.
+# Predicted and reference label map of one case, both with the experiment's label indices on one grid; or two classes.
 Compared = tuple[Tensor, Tensor]
 Comparison = Callable[[nn.Module, Case], Compared]
 
@@ -45,7 +47,8 @@ def run(request: EvaluateRequest, control: Control) -> None:
     )
     compare = _on_validation(bundle, config, channels, predictor, cache) if by_validation else _on_images(predictor)
     network.eval()
-    metric = key_metric_of(training if by_validation else None, exclusive=channels.exclusive)
+    labels = {index: name for index, name in request.labels.items() if index or channels.kind != "mask"}
+    metric = key_metric_of(training if by_validation else None, exclusive=channels.exclusive, kind=channels.kind)
     for version, weights in request.versions.items():
         asked = request.cases if request.asked is None else _named(request.cases, request.asked.get(version, []))
         if not asked:
@@ -56,7 +59,7 @@ def run(request: EvaluateRequest, control: Control) -> None:
             network.load_state_dict(start)
         for case in asked:
             try:
-                control.say(judge(case, version, network, compare, request.labels, metric))
+                control.say(judge(case, version, network, compare, labels, metric))
             except UnreadableError as error:
                 control.say(failed(error, about=case.id))
 
@@ -66,7 +69,7 @@ def judge(
 ) -> CaseResult:
     """Return one version's score on one case, for the labels that its annotator drew."""
     # What was not drawn may be there all the same: a prediction of it is neither right nor wrong.
-    drawn = {i: name for i, name in labels.items() if i and (case.annotated is None or name in case.annotated)}
+    drawn = {i: name for i, name in labels.items() if case.annotated is None or name in case.annotated}
     try:
         predicted, reference = compare(network, case)
     except NotFiniteError:
@@ -106,12 +109,12 @@ def _on_validation(
         config,
         config.find("validate#preprocessing") or "train#preprocessing",
         channels=channels,
-        image_key=bundle.metadata.image_key,
+        about=bundle.metadata,
         cache=cache,
     )
     # A table: training targets are channels, results speak of the experiment's indices.
     back = torch.zeros(256, dtype=torch.uint8)
-    for label, target in channels.channel_of().items():
+    for label, target in channels.channel_of().items() if channels.kind == "mask" else ():
         back[target] = label
 
     def compare(network: nn.Module, case: Case) -> Compared:
@@ -119,6 +122,8 @@ def _on_validation(
         item = pipeline.fixed(case)
         with answering():
             logits = predictor.answer(network, item[bundle.metadata.image_key])
+        if channels.kind == "class":
+            return torch.tensor(class_answer(logits, channels).index), torch.tensor(class_in(str(case.label)))
         return label_map(logits, channels).cpu(), back[torch.as_tensor(item[LABEL])[0].long()]
 
     return compare
@@ -133,10 +138,12 @@ def _on_images(predictor: Predictor) -> Comparison:
         if case.label is None:
             raise BadInputError(f"Case {case.id} has no label; evaluation needs one")
         with answering():
-            labels, _, _ = predictor.segment(network, case.image)
+            answer = predictor.predict(network, case.image)
+        if isinstance(answer, Structured):
+            return torch.tensor(answer.said.index), torch.tensor(class_in(case.label))
         with preparing():
             reference = torch.as_tensor(read(case.label)).to(torch.uint8)
-        return torch.from_numpy(labels), reference
+        return torch.from_numpy(answer.labels), reference
 
     return compare
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tasks.compute.inference.decide import label_map
+from tasks.compute.loader.channels import Channels
 from tasks.compute.scoring.subject import Scored, Subject
 
 _AROUND = 2
@@ -16,6 +17,8 @@ _AROUND = 2
 def entropy(subject: Subject) -> Scored:
     """Score an image by the mean entropy of one prediction."""
     logits = subject.answer(subject.image)
+    if subject.channels.kind == "class":
+        return Scored(class_entropy(logits, subject.channels))
     foreground = label_map(logits, subject.channels) > 0
     return Scored(mean_entropy(logits, foreground, exclusive=subject.channels.exclusive))
 
@@ -37,6 +40,16 @@ def mean_entropy(logits: Tensor, foreground: Tensor, *, exclusive: bool) -> floa
     if around is None:
         return float(entropies(logits, exclusive=exclusive).mean())
     return _mean(entropies(logits[:, *around.box], exclusive=exclusive), around.mask)
+
+
+def class_entropy(logits: Tensor, channels: Channels) -> float:
+    """Return the entropy of a whole image's class, of those that the experiment has; range and source as above.
+
+    Args:
+        logits: Shape (channel,).
+        channels: What they stand for.
+    """
+    return float(entropies(logits.flatten()[list(channels.foreground)], exclusive=True))
 
 
 def entropies(logits: Tensor, *, exclusive: bool) -> Tensor:

@@ -71,6 +71,8 @@ def dropout_layers(network: nn.Module) -> list[nn.Module]:
 
 def _score(subject: Subject, passes: Iterable[Tensor]) -> float:
     values, mean = disagreement(passes, exclusive=subject.channels.exclusive)
+    if subject.channels.kind == "class":
+        return float(values)
     return mean_around(values, label_map(mean.logit(), subject.channels) > 0)
 
 
@@ -79,7 +81,8 @@ def _flipped(subject: Subject) -> Iterator[Tensor]:
     image = subject.image.as_subclass(Tensor)
     yield subject.answer(image)
     for axis in range(1, image.dim()):
-        yield subject.answer(image.flip(axis)).flip(axis)
+        answer = subject.answer(image.flip(axis))
+        yield answer.flip(axis) if answer.dim() == image.dim() else answer  # the class of an image has no sides
 
 
 def _entropy(chance: Tensor, *, exclusive: bool) -> Tensor:

@@ -21,10 +21,11 @@ from tasks.compute.failures import (
     is_memory,
 )
 from tasks.compute.inference.decide import masks, target_mask
-from tasks.compute.loader.channels import Channels
+from tasks.compute.loader.channels import UNLABELLED, Channels
 from tasks.compute.loader.network import first_tensor
 from tasks.compute.loader.pipeline import CASE, DRAWN, LABEL
-from tasks.compute.metrics.dice import dice, mean
+from tasks.compute.metrics.dice import mean
+from tasks.compute.metrics.key_metric import fallback_of
 from tasks.compute.training.batches import Batch, alone, pieces, size_of
 from tasks.compute.training.masking import mask_logits
 from tasks.compute.training.team import Team
@@ -67,6 +68,7 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
         self.automatic_optimization = False
         self.network = network
         self.channels = channels
+        self.overlap = fallback_of(channels.kind).overlap
         self.loss = loss
         self.train_inferer, self.validate_inferer = inferers
         self.image_key = image_key
@@ -181,7 +183,10 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
         self._values = {name: [] for name in self.channels.foreground.values()}
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        """Note each class's Dice on one case, on the preprocessed grid; of a case that is left out there is nothing."""
+        """Note each label's Dice on one case, on the preprocessed grid, or whether its class was told.
+
+        Of a case that is left out there is nothing.
+        """
         if not batch:
             return
         try:
@@ -190,12 +195,12 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
         except UnreadableError:
             self.left_out.append(self.judged[index])
             return
-        label = _plain(batch[LABEL])[0, 0]
-        drawn = batch[DRAWN][0]
+        label = _plain(batch[LABEL])[(0, 0) if self.channels.kind == "mask" else 0]
+        drawn, looked = batch[DRAWN][0], label != UNLABELLED
         for channel, mask in masks(logits, self.channels).items():
             if bool(drawn[channel]):
                 reference = target_mask(label, channel, self.channels)
-                self._values[self.channels.names[channel]].append(dice(reference, mask))
+                self._values[self.channels.names[channel]].append(self.overlap(reference, mask & looked))
 
     def _infer(self, image: Tensor) -> Any:
         """Run the network over an image; where memory does not suffice, fewer windows at a time from now on."""
@@ -211,11 +216,12 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
             self.validate_inferer.sw_batch_size = windows // 2
 
     def on_validation_epoch_end(self) -> None:
-        """Average over cases, then over classes."""
+        """Average over cases, then over labels; a case has one class, so that the mean over all is the accuracy."""
         parts = self.team.all_of(self._values) if self.shares_validation else [self._values]
         values = {name: [value for part in parts for value in part[name]] for name in self._values}
         self.last_per_label = {name: mean(found) for name, found in values.items()}
-        self.last_mean = mean(list(self.last_per_label.values()))
+        every = [value for found in values.values() for value in found]
+        self.last_mean = mean(every if self.channels.kind == "class" else list(self.last_per_label.values()))
 
     def end_epoch(self) -> None:
         """Let the scheduler take its step, once an epoch."""

@@ -11,6 +11,8 @@ from tasks.compute.training.module import Segmenter
 from tasks.compute.training.pace import LeftError, Pace, Wish
 from tasks.compute.training.team import Team
 
+_MEASURED = {"mask": ("val_mean_dice", "val_dice"), "class": ("val_accuracy", "val_recall")}
+
 
 class Reporter(Callback):  # type: ignore[misc]  # Lightning's types are not read
     """Watches one training run, in every rank of it; the rank that leads speaks and writes.
@@ -87,10 +89,11 @@ class Reporter(Callback):  # type: ignore[misc]  # Lightning's types are not rea
         if not isinstance(pl_module, Segmenter) or pl_module.last_mean is None:
             return
         if self._team.leads:
-            self._pace.tell("val_mean_dice", pl_module.last_mean)
+            over_all, of_one = _MEASURED[pl_module.channels.kind]
+            self._pace.tell(over_all, pl_module.last_mean)
             for name, one in pl_module.last_per_label.items():
                 if one is not None:
-                    self._pace.tell("val_dice", one, name)
+                    self._pace.tell(of_one, one, name)
         self._pace.judged(pl_module.last_mean, pl_module.network)
 
     def _note_batch(self, module: LightningModule) -> None:

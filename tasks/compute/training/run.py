@@ -17,6 +17,7 @@ from configs.wire.host import HostCommand, Ready, TrainRequest, TrainResult
 from tasks.compute.control import Control
 from tasks.compute.failures import BadInputError, BundleFaultError
 from tasks.compute.loader.config import Bundle, Config, check_overrides
+from tasks.compute.loader.metadata import Metadata
 from tasks.compute.loader.network import build_network
 from tasks.compute.loader.pipeline import CaseDataset, Pipeline, no_case_left
 from tasks.compute.loader.tier import tier_of
@@ -94,7 +95,7 @@ class Training:
         self._cases = {side: [case for case in request.cases if case.side == side] for side in ("train", "validate")}
         if not self._cases["train"]:
             raise BadInputError("No case has the side 'train'; there is nothing to learn from")
-        self._pipelines = {side: self._pipeline(side, image_key) for side in self._cases}
+        self._pipelines = {side: self._pipeline(side, bundle.metadata) for side in self._cases}
         self._module = Segmenter(
             network,
             self._channels,
@@ -141,13 +142,13 @@ class Training:
         if self._team.leads:
             self._finish(state, sorted(left_out))
 
-    def _pipeline(self, side: str, image_key: str) -> Pipeline:
+    def _pipeline(self, side: str, about: Metadata) -> Pipeline:
         """Return what prepares the cases of a side; validation as training does where the bundle says nothing."""
         return Pipeline(
             self._config,
             self._config.find(f"{side}#preprocessing") or "train#preprocessing",
             channels=self._channels,
-            image_key=image_key,
+            about=about,
             cache=Path(self._request.cache),
         )
 

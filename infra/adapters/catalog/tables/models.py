@@ -18,7 +18,7 @@ class Bundle(Base):
     version: Mapped[str] = mapped_column(NAME)
     description: Mapped[str] = mapped_column(Text, default="")
     tier: Mapped[str] = mapped_column(STATE)
-    labels: Mapped[dict[str, Any]]  # index (as text) -> name, background left out
+    labels: Mapped[dict[str, Any]]  # index (as text) -> name, a mask's background left out
     check: Mapped[dict[str, Any]]  # configs.wire.host.CheckResult
     source: Mapped[str] = mapped_column(Text, default="")  # path or address, without what may be secret in it
     registered_by: Mapped[str] = mapped_column(ID, default="")
@@ -44,6 +44,7 @@ class Experiment(Base):
     base_experiment_id: Mapped[str | None] = mapped_column(ForeignKey("experiment.id"))
     workspace_id: Mapped[str | None] = mapped_column(ForeignKey("workspace.id"))
     labels: Mapped[dict[str, Any]]  # index (as text) -> name
+    learns: Mapped[str] = mapped_column(STATE, default="mask")  # configs.kinds.LabelKind, as its bundle answers
     lineage: Mapped[str] = mapped_column(
         ID
     )  # patients' sides belong to a lineage: this experiment and what starts from it

@@ -38,6 +38,7 @@ def _experiment() -> None:
         sa.Column("base_experiment_id", sa.String(length=36)),
         sa.Column("workspace_id", sa.String(length=36)),
         sa.Column("labels", json(), nullable=False),
+        sa.Column("learns", sa.String(length=16), nullable=False),
         sa.Column("lineage", sa.String(length=36), nullable=False),
         sa.Column("strategy", sa.String(length=16), nullable=False),
         sa.Column("served", sa.Integer(), nullable=False),
