@@ -56,9 +56,10 @@ class RunsInMemory:
             self.goes(flow_run_id, RunState.CANCELLING)
 
     def end(self, flow_run_id: str, reason: str) -> None:  # noqa: ARG002 - the Protocol's
-        """Mark a run as crashed."""
+        """Mark a run as crashed, or as cancelled when that was asked for."""
         self._answer()
-        self.goes(flow_run_id, RunState.CRASHED)
+        asked = self.found[flow_run_id].state == RunState.CANCELLING
+        self.goes(flow_run_id, RunState.CANCELLED if asked else RunState.CRASHED)
 
     def table(
         self, key: str, rows: Sequence[Mapping[str, Any]], description: str, flow_run_id: str | None = None

@@ -5,7 +5,7 @@ from sqlalchemy import select, update
 
 from configs.failpoints import fail_point
 from configs.states import TERMINAL, AttemptState
-from infra.adapters.catalog import jobs
+from infra.adapters.catalog import jobs, slots
 from infra.adapters.catalog.outbox import Entry
 from infra.adapters.catalog.tables import Attempt, Job, Slot
 from infra.wiring import Parts
@@ -79,4 +79,4 @@ def _start_slot(parts: Parts, entry: Entry) -> None:
     key = f"slot-{slot.id}-{entry.id}"
     run = parts.orchestrator.start(SLOT, {"slot_id": slot.id}, key=key, name=f"slot {slot.replica}")
     with parts.catalog.write() as session:
-        session.execute(update(Slot).where(Slot.id == slot.id).values(flow_run_id=run))
+        slots.watched_by(session, slot.id, run)

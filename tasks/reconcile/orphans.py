@@ -1,4 +1,4 @@
-"""Processes of this machine that held an attempt: whether one is dead, and ending one that may write no more."""
+"""Processes of this machine that held an attempt or watched over a slot: whether one is dead, and ending one."""
 
 import os
 import platform

@@ -12,6 +12,7 @@ from infra.adapters.catalog.tables.base import now
 from infra.adapters.orchestration.base import FlowRun, RunState
 from infra.wiring import Parts
 from tasks.publishing.publish import publish_by_person
+from tasks.reconcile import orphans
 from tasks.serving.slots import switch_off, switch_off_idle
 
 CANCELLED = "cancelled in Prefect"
@@ -80,9 +81,14 @@ def _watch(parts: Parts, slot: Slot, run: FlowRun | None, silent_s: float, held:
     if run is not None and run.state == RunState.CANCELLED:
         return _off(parts, slot)
     if run is not None and not over:
-        if held or min(silent_s, run.since_s) < SILENT_S or run.state == RunState.SCHEDULED:
+        # Killed with its worker, a run goes on in Prefect's eyes: nobody would start its slot when that dies.
+        dead = orphans.is_dead(orphans.Process(slot.sitter_host, slot.sitter_pid, slot.sitter_born))
+        silent = not held and min(silent_s, run.since_s) >= SILENT_S and run.state != RunState.SCHEDULED
+        if not (dead or silent):
             return False
-        parts.orchestrator.end(run.id, "Its slot was not heard of in time.")
+        parts.orchestrator.end(run.id, "Its process is gone." if dead else "Its slot was not heard of in time.")
+        if run.state == RunState.CANCELLING:
+            return _off(parts, slot)
     with parts.catalog.write() as session:
         current = slots.get(session, slot.id)
         if not current.desired or current.flow_run_id != slot.flow_run_id or _asked(session, slot.id):

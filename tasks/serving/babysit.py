@@ -1,6 +1,7 @@
 """Keeps a slot's process running while the slot is wanted. Knows no Prefect; the flow is its edge."""
 
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 from configs.errors import NotFoundError, UpstreamError
 from infra.adapters.catalog import audit, slots
 from infra.wiring import Parts
+from tasks.devices.here import born
 from tasks.serving.hold import in_unit
 from tasks.serving.slots import switch_off
 
@@ -54,10 +56,11 @@ class Babysitter:
         While the catalog cannot be reached the slot is left alone.
         """
         noted = flow_run_id is None
+        me = slots.Sitter(platform.node(), os.getpid(), born(os.getpid()))
         while True:
             try:
                 if flow_run_id and not noted:
-                    in_unit(self._parts, lambda session: slots.watched_by(session, self._slot_id, flow_run_id))
+                    in_unit(self._parts, lambda session: slots.watched_by(session, self._slot_id, flow_run_id, me))
                     noted = True
                 if self.step():
                     return

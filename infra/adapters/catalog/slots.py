@@ -6,7 +6,7 @@ Every step of a holder is a compare-and-set on (id, holder, epoch); leases run b
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import and_, case, func, or_, select, true, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -37,6 +37,14 @@ class Claimant(NamedTuple):
     host: str
     pid: int
     token: str
+
+
+class Sitter(NamedTuple):
+    """The process that watches over a slot: machine, number, and when it began."""
+
+    host: str
+    pid: int | None
+    born: str
 
 
 class Beat(NamedTuple):
@@ -110,9 +118,15 @@ def look(session: Session, slot_id: str) -> Look | None:
     return None if row is None else Look(desired=row[0], held=bool(row[1]))
 
 
-def watched_by(session: Session, slot_id: str, flow_run_id: str) -> None:
-    """Note which flow run watches over the slot."""
-    session.execute(update(Slot).where(Slot.id == slot_id).values(flow_run_id=flow_run_id))
+def watched_by(session: Session, slot_id: str, flow_run_id: str, sitter: Sitter | None = None) -> None:
+    """Note which flow run watches over the slot, and in which process; None while it has none yet.
+
+    A run that has noted its process itself keeps it.
+    """
+    host, pid, born = sitter or Sitter("", None, "")
+    mine = and_(Slot.id == slot_id, true() if sitter else Slot.flow_run_id.is_distinct_from(flow_run_id))
+    noted = {"flow_run_id": flow_run_id, "sitter_host": host, "sitter_pid": pid, "sitter_born": born}
+    session.execute(update(Slot).where(mine).values(**noted))
 
 
 def died(session: Session, slot_id: str, host: str, pid: int) -> None:

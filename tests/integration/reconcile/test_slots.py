@@ -1,14 +1,19 @@
 """Each fault of a realtime slot, made on purpose."""
 
+import os
+import platform
+
 import pytest
 from sqlalchemy import func, select, update
 
 from configs.states import SlotState
+from infra.adapters.catalog.slots import Sitter, watched_by
 from infra.adapters.catalog.tables import Experiment, Outbox, Publication, Slot
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.orchestration.base import RunState
 from infra.wiring import Parts
 from tasks.delivery.dispatch import deliver_due
+from tasks.devices.here import born
 from tasks.publishing.publish import publish_by_person
 from tasks.reconcile import slots
 from tasks.serving.slots import want
@@ -37,6 +42,11 @@ def _set(parts: Parts, **values: object) -> None:
 
 def _held(parts: Parts, lease_s: float = 60.0) -> None:
     _set(parts, state=SlotState.READY, holder="process", lease_until=now() + lease_s, endpoint="http://127.0.0.1:1")
+
+
+def _watched(parts: Parts, slot_id: str, run: str, pid: int, began: str) -> None:
+    with parts.catalog.write() as session:
+        watched_by(session, slot_id, run, Sitter(platform.node(), pid, began))
 
 
 def _starts_waiting(parts: Parts) -> int:
@@ -96,6 +106,49 @@ def test_a_run_that_says_running_and_holds_nothing_for_long_is_written_off(
     assert slots.slots_unwatched(parts) == 1
     assert runs.state(run) == RunState.CRASHED
     assert _starts_waiting(parts) == 1
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_run_whose_process_died_with_its_worker_is_followed_by_another_though_prefect_believes_in_it(
+    parts: Parts, runs: RunsInMemory, slot_id: str, held: bool
+) -> None:
+    run = _slot(parts, slot_id).flow_run_id or ""
+    runs.goes(run, RunState.RUNNING)
+    if held:
+        _held(parts)
+    _watched(parts, slot_id, run, os.getpid(), born(os.getpid()))
+    assert slots.slots_unwatched(parts) == 0
+    _watched(parts, slot_id, run, os.getpid(), "the process that had this number before")
+
+    assert slots.slots_unwatched(parts) == 1
+    assert runs.state(run) == RunState.CRASHED
+    assert _starts_waiting(parts) == 1
+    deliver_due(parts)
+    runs.goes(_slot(parts, slot_id).flow_run_id or "", RunState.RUNNING)
+    assert slots.slots_unwatched(parts) == 0, "the next run's process is another"
+
+
+def test_a_run_cancelled_in_prefect_whose_process_died_before_it_heard_switches_its_slot_off(
+    parts: Parts, runs: RunsInMemory, slot_id: str
+) -> None:
+    run = _slot(parts, slot_id).flow_run_id or ""
+    runs.goes(run, RunState.CANCELLING)
+    _watched(parts, slot_id, run, os.getpid(), "the process that had this number before")
+
+    assert slots.slots_unwatched(parts) == 1
+    assert runs.state(run) == RunState.CANCELLED
+    assert (_slot(parts, slot_id).desired, _starts_waiting(parts)) == (False, 0)
+
+
+def test_a_run_that_noted_its_process_before_its_start_was_noted_keeps_it(
+    parts: Parts, runs: RunsInMemory, slot_id: str
+) -> None:
+    run = _slot(parts, slot_id).flow_run_id or ""
+    _watched(parts, slot_id, run, 17, "born")
+    with parts.catalog.write() as session:
+        watched_by(session, slot_id, run)
+    assert _slot(parts, slot_id).sitter_pid == 17
+    assert runs.found
 
 
 def test_a_run_cancelled_in_prefect_switches_its_slot_off_though_the_hook_was_lost(

@@ -30,6 +30,9 @@ class Slot(Base):
     serving_seq: Mapped[int | None]
     failed_seq: Mapped[int | None]
     flow_run_id: Mapped[str | None] = mapped_column(ID)
+    sitter_host: Mapped[str] = mapped_column(NAME, default="")  # that run's process: Prefect may not hear of its death
+    sitter_pid: Mapped[int | None]
+    sitter_born: Mapped[str] = mapped_column(NAME, default="")
     error: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[float] = mapped_column(default=now())
     modified_at: Mapped[float] = mapped_column(default=now(), onupdate=now())
