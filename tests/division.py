@@ -27,6 +27,7 @@ _UNITS = (
         "contract/test_image_stores.py",
         "integration/images",
         "integration/api/test_object_stores.py",
+        "integration/api/test_workspaces.py",
         "integration/realtime/test_object_stores.py",
     ),  # one of each object store
     ("e2e/test_demo.py",),

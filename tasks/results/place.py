@@ -52,14 +52,15 @@ def opened_place(parts: Parts, spec: WorkspaceSpec, credentials: Credentials | N
 
 
 def try_place(place: ResultPlace) -> None:
-    """Write and remove an empty object.
+    """List, write and remove an empty object: all that writing results asks of a store.
 
     Raises:
         InvalidRequestError: If there is no such bucket or container.
         StoreError: If the store refuses the credentials, may not be written, or cannot be reached.
     """
-    path = f"{place.root}/{RESULTS}/teachback-{uuid4().hex}"
+    path = place.folder_of(f"teachback-{uuid4().hex}")
     try:
+        next(place.files.pages(path), None)
         place.files.create(path, b"")
     except NotThereError:
         raise InvalidRequestError("There is no bucket or container of this name: check cloud_bucket_name") from None

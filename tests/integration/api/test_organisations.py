@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy import select
 
 from configs.settings import Settings
-from infra.adapters.catalog.tables import Base, Job, Label, ModelVersion
+from infra.adapters.catalog.tables import Base, Job, Label, ModelVersion, Workspace
 from infra.services import people
 from infra.services.callers import Role
 from infra.services.operating import hooks
@@ -49,6 +49,9 @@ NAMED: list[tuple[str, str, dict[str, Any], int]] = [
         404,
     ),
     ("GET", "/experiments/$own_experiment/jobs/$job", {}, 404),
+    ("POST", "/experiments", {"workspace": "$workspace"}, 400),
+    ("PATCH", "/experiments/$own_experiment", {"workspace": "$workspace"}, 400),
+    ("PATCH", "/datasets/$own_dataset", {"workspace": "$workspace"}, 400),
 ]
 # Not of an organisation: bundles are everybody's, logs the operator's, and a webhook's sender has no key.
 FREE = {"/hooks/{hook_id}", "/logs/{name}"} | {f"/api/teachback/v1/bundles{rest}" for rest in ("", "/{name}")}
@@ -71,6 +74,9 @@ def theirs(parts: Parts, engineer: Api, dataset: str, experiment: str, folder: A
     operator = people.operator(ORG)
     key = people.create_key(parts, operator, name="x", role=Role.ANNOTATOR)
     hook = hooks.subscribe(parts, operator, "http://127.0.0.1:9/", ["*"]).row.id
+    with parts.catalog.write() as session:
+        workspace = Workspace(org=ORG, name="x", spec={"cloud_type": "aws", "bucket": "theirs"})
+        session.add(workspace)
     with parts.catalog.read() as session:
         label = session.scalars(select(Label.id)).one()
         version = session.scalars(select(ModelVersion.id)).first()
@@ -84,6 +90,7 @@ def theirs(parts: Parts, engineer: Api, dataset: str, experiment: str, folder: A
         "label": label,
         "store_key": saved.json()["label"],
         "version": str(version),
+        "workspace": workspace.id,
     }
 
 
@@ -128,7 +135,7 @@ def test_an_organisation_may_be_called_anything(parts: Parts, engineer: Api, dat
 
 
 def test_lists_and_counts_have_only_ones_own(stranger: Api, theirs: dict[str, str]) -> None:
-    for path in ("/datasets", "/experiments?user_only=true", "/experiments/*/jobs"):
+    for path in ("/datasets", "/workspaces", "/experiments?user_only=true", "/experiments/*/jobs"):
         assert stranger.call("GET", path).json() == [], path
     for path in ("datasets", "hooks", "status", "keys"):
         text = stranger.at("GET", f"/api/teachback/v1/{path}").text

@@ -29,6 +29,13 @@ ANYBODY = {
 }
 # method, path after the organisation or from the root, body, the first role that may
 CLOUD: list[tuple[str, str, dict[str, object] | None, Role]] = [
+    ("POST", "/workspaces", {}, Role.ENGINEER),
+    ("GET", "/workspaces", None, Role.ANNOTATOR),
+    ("GET", f"/workspaces/{ID}", None, Role.ANNOTATOR),
+    ("GET", f"/workspaces/{ID}:get_datasets", None, Role.ANNOTATOR),
+    ("PATCH", f"/workspaces/{ID}", {}, Role.ENGINEER),
+    ("PUT", f"/workspaces/{ID}", {}, Role.ENGINEER),
+    ("DELETE", f"/workspaces/{ID}", None, Role.ENGINEER),
     ("POST", "/datasets", {"client_url": "/nowhere"}, Role.ENGINEER),
     ("GET", "/datasets", None, Role.ANNOTATOR),
     ("GET", f"/datasets/{ID}", None, Role.ANNOTATOR),
@@ -61,6 +68,16 @@ CLOUD: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("POST", f"/experiments/{ID}/jobs/{ID}:pause", None, Role.ENGINEER),
     ("POST", f"/experiments/{ID}/jobs/{ID}:resume", None, Role.ENGINEER),
     ("DELETE", f"/experiments/{ID}/jobs/{ID}", None, Role.ENGINEER),
+    ("GET", f"/experiments/{ID}/jobs/{ID}:list_files", None, Role.ENGINEER),
+    ("GET", f"/experiments/{ID}/jobs/{ID}:download", None, Role.ENGINEER),
+    ("GET", f"/experiments/{ID}/jobs/{ID}:download_selective_files", None, Role.ENGINEER),
+    ("GET", f"/datasets/{ID}/jobs/{ID}", None, Role.ANNOTATOR),
+    ("GET", f"/datasets/{ID}/jobs/{ID}/logs", None, Role.ANNOTATOR),
+    ("GET", f"/datasets/{ID}/jobs/{ID}:list_files", None, Role.ANNOTATOR),
+    ("GET", f"/datasets/{ID}/jobs/{ID}:download", None, Role.ANNOTATOR),
+    ("GET", f"/datasets/{ID}/jobs/{ID}:download_selective_files", None, Role.ANNOTATOR),
+    ("POST", f"/datasets/{ID}/jobs/{ID}:cancel", None, Role.ANNOTATOR),
+    ("DELETE", f"/datasets/{ID}/jobs/{ID}", None, Role.ANNOTATOR),
 ]
 PUBLISH = {"experiment": ID, "version": ID}
 OURS: list[tuple[str, str, dict[str, object] | None, Role]] = [

@@ -53,7 +53,7 @@ def test_s3_refuses_a_wrong_key_or_secret(
     bucket = new_bucket("s3", request)
     bucket.manifest(ENTRY)
     said = _read(bucket, tmp_path, **given)
-    assert said.startswith("AccessError: The S3 store refuses the data set's credentials (403): they are wrong")
+    assert said.startswith("AccessError: The S3 store refuses the credentials (403): they are wrong")
     assert "client_secret" in said
     assert not any(word in said for word in ("not the secret", bucket.folder, "nobody"))
 
@@ -63,7 +63,7 @@ def test_azure_refuses_a_wrong_key(request: pytest.FixtureRequest, tmp_path: Pat
     bucket.manifest(ENTRY)
     wrong = connection_string(bucket.endpoint, "bm90IHRoZSBrZXk=")
     said = _read(bucket, tmp_path, client_id=AZURE_ACCOUNT, client_secret=wrong)
-    assert said.startswith("AccessError: The Azure Blob store refuses the data set's credentials (403")
+    assert said.startswith("AccessError: The Azure Blob store refuses the credentials (403")
 
 
 def test_an_expired_sas_says_so_and_a_good_one_reads_but_does_not_write(
@@ -82,7 +82,7 @@ def test_an_expired_sas_says_so_and_a_good_one_reads_but_does_not_write(
         return {"client_id": "", "client_secret": connection}
 
     assert "AccessError: " in (said := _read(bucket, tmp_path, **given(-1)))
-    assert "they have expired; PATCH the data set" in said
+    assert "they have expired; PATCH with another" in said
     store = bucket.store(bucket.url, tmp_path, given(1))  # it may not list either: objects are asked for one by one
     assert [(image.key, image.skipped) for image in store.images()] == [("one", "")]
     label = tmp_path / "label.nii"
@@ -104,7 +104,7 @@ def test_google_gives_no_token_to_a_wrong_service_account(
         "private_key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
     }
     said = _read(bucket, tmp_path, client_id="", client_secret=json.dumps(account))
-    assert said.startswith("AccessError: Google gives no token to the data set's service account")
+    assert said.startswith("AccessError: Google gives no token to the service account")
     account["token_uri"] = "http://169.254.169.254/token"
     with pytest.raises(InvalidRequestError, match=SETTING):
         list(bucket.store(bucket.url, tmp_path, {"client_id": "", "client_secret": json.dumps(account)}).images())

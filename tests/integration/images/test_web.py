@@ -132,7 +132,7 @@ def test_a_redirect_to_another_server_takes_no_credentials_along(
 def test_a_refusal_and_a_manifest_that_is_not_there_say_so(
     servers: tuple[_Server, _Server], given: Credentials | None, tmp_path: Path
 ) -> None:
-    with pytest.raises(AccessError, match="web server refuses the data set's credentials"):
+    with pytest.raises(AccessError, match="web server refuses the credentials"):
         list(_store(f"{servers[0].url}/set/scans.json", tmp_path, given).images())
     with pytest.raises(StoreError, match=r"there is no other\.json"):
         list(_store(f"{servers[0].url}/set/other.json", tmp_path).images())

@@ -15,7 +15,7 @@ _WRONG = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "Authenticati
 _EXPIRED = frozenset({"ExpiredToken", "TokenRefreshRequired", "RequestExpired"})
 _NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"})
 _NAMES = {"s3": "S3 store", "azure": "Azure Blob store", "gcs": "Google Cloud Storage", "web": "web server"}
-TO_CHANGE = "PATCH the data set with other client_id and client_secret"
+TO_CHANGE = "PATCH with another key or client_secret"
 
 
 class Answer(NamedTuple):
@@ -40,7 +40,7 @@ def raise_fault(error: BaseException, kind: str, *, expired: bool = False, writi
         error: What the client raised.
         kind: The store's kind.
         expired: Whether the credentials say of themselves that their time is over.
-        writing: Whether a label was written, which a store may forbid for good.
+        writing: Whether something was written, which a store may forbid for good.
 
     Raises:
         NotThereError: If the object or its bucket is not there.
@@ -63,12 +63,12 @@ def raise_fault(error: BaseException, kind: str, *, expired: bool = False, writi
     if answer.status == HTTPStatus.NOT_FOUND:
         raise NotThereError(answer) from None
     if expired or answer.code in _EXPIRED:
-        raise AccessError(f"The {name} refuses the data set's credentials: they have expired; {TO_CHANGE}") from None
+        raise AccessError(f"The {name} refuses the credentials: they have expired; {TO_CHANGE}") from None
     if writing and answer.status == HTTPStatus.FORBIDDEN and answer.code not in _WRONG:
-        raise ReadOnlyStoreError(f"The {name} does not let these credentials write a new label") from None
+        raise ReadOnlyStoreError(f"The {name} does not let these credentials write") from None
     if answer.status in _REFUSED or answer.code in _WRONG:
         said = f"{answer.status}{f' {answer.code}' if answer.code else ''}"
-        msg = f"The {name} refuses the data set's credentials ({said}): they are wrong or lack the right; {TO_CHANGE}"
+        msg = f"The {name} refuses the credentials ({said}): they are wrong or lack the right; {TO_CHANGE}"
         raise AccessError(msg) from None
     if answer.status:
         msg = f"The {name} answered {answer.status} {answer.code}".rstrip()

@@ -100,7 +100,7 @@ class _Account(ServiceAccount):
             except GoogleAuthError as error:
                 if "Transport" in type(error).__name__:
                     raise StoreError("Google's tokens cannot be fetched: check this host's way out") from None
-                msg = f"Google gives no token to the data set's service account: it is wrong or revoked; {TO_CHANGE}"
+                msg = f"Google gives no token to the service account: it is wrong or revoked; {TO_CHANGE}"
                 raise AccessError(msg) from None
 
 

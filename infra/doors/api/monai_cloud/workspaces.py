@@ -34,12 +34,7 @@ def list_workspaces(
     return WorkspaceList(workspaces=rows, pagination_info=info) if shape.wrapped else rows
 
 
-@router.get("/{workspace_id}")
-def get_workspace(workspace_id: WorkspaceId, parts: PartsDep, caller: CallerDep) -> WorkspaceResponse:
-    """Return one workspace."""
-    return WorkspaceResponse.of(workspaces.get(parts, caller, workspace_id))
-
-
+# Before the plain id, which would take the whole of it.
 @router.get("/{workspace_id}:get_datasets")
 def list_workspace_datasets(
     workspace_id: WorkspaceId, parts: PartsDep, caller: CallerDep, shape: ShapeDep
@@ -48,6 +43,12 @@ def list_workspace_datasets(
     rows = [DatasetResponse.of(row) for row in workspaces.datasets_of(parts, caller, workspace_id)]
     shape.tell_total(len(rows))
     return DatasetList(datasets=rows) if shape.wrapped else rows
+
+
+@router.get("/{workspace_id}")
+def get_workspace(workspace_id: WorkspaceId, parts: PartsDep, caller: CallerDep) -> WorkspaceResponse:
+    """Return one workspace."""
+    return WorkspaceResponse.of(workspaces.get(parts, caller, workspace_id))
 
 
 @router.patch("/{workspace_id}")
