@@ -134,8 +134,11 @@ def _name(host: str) -> str:
 
 
 def _read_as_json(scope: Scope, headers: Headers) -> None:
-    """Have a body of the MONAI Cloud dialect read as JSON whatever its Content-Type: its guides send none."""
-    if scope["path"].startswith(CLOUD_PREFIX + "/") and scope["method"] in _CHANGING and not _is_form(headers):
+    """Have a body of the MONAI Cloud dialect read as JSON whatever its Content-Type: its guides send none.
+
+    Also that of a GET, which a download may have.
+    """
+    if scope["path"].startswith(CLOUD_PREFIX + "/") and not _is_form(headers):
         MutableHeaders(scope=scope)["content-type"] = "application/json"
 
 

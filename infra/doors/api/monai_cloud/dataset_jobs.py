@@ -11,7 +11,7 @@ from configs.errors import NotFoundError
 from configs.specs.score import Strategy
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_cloud.job_schemas import JobResponse
-from infra.doors.api.monai_cloud.words import DatasetId
+from infra.doors.api.monai_cloud.words import DatasetId, JobId
 from infra.services.callers import Caller
 from infra.services.data import datasets, images, labels
 from infra.services.data.images import NextImage
@@ -121,6 +121,19 @@ def list_dataset_jobs(dataset_id: DatasetId, parts: PartsDep, caller: CallerDep)
     """Return no jobs: a data set's are answered at once."""
     datasets.get(parts, caller, dataset_id)
     return []
+
+
+@router.get("/{job_id}", response_model=None)
+@router.delete("/{job_id}", response_model=None)
+@router.get("/{job_id}/logs", response_model=None)
+@router.get("/{job_id}:list_files", response_model=None)
+@router.get("/{job_id}:download_selective_files", response_model=None)
+@router.get("/{job_id}:download", response_model=None)
+@router.post("/{job_id}:cancel", response_model=None)
+def refuse_job(dataset_id: DatasetId, job_id: JobId, parts: PartsDep, caller: CallerDep) -> None:
+    """Refuse: a data set's jobs are answered at once, and none is kept."""
+    datasets.get(parts, caller, dataset_id)
+    raise NotFoundError("job", job_id)
 
 
 def _next_image(

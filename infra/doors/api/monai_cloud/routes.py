@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 
 from infra.doors.api.deps import as_user, in_org
 from infra.doors.api.errors import CLOUD_PREFIX, answers
-from infra.doors.api.monai_cloud import dataset_jobs, datasets, experiments, jobs, login, specs, workspaces
+from infra.doors.api.monai_cloud import dataset_jobs, datasets, experiments, jobs, login, results, specs, workspaces
 
 _REFUSALS = answers(
     True,
@@ -27,6 +27,7 @@ def routers() -> list[APIRouter]:
         prefix=f"{CLOUD_PREFIX}/users/{{user_id}}", dependencies=[Depends(as_user)], responses=_REFUSALS
     )
     for scope in (by_org, by_user):
-        for topic in (workspaces, datasets, dataset_jobs, experiments, jobs, specs):
+        # A verb comes before the job that it is said of: `{job_id}` would take both.
+        for topic in (workspaces, datasets, dataset_jobs, experiments, results, jobs, specs):
             scope.include_router(topic.router)
     return [login.router, by_org, by_user]
