@@ -9,20 +9,28 @@ import numpy as np
 
 from configs.names import plain
 from configs.wire.host import Case
-from tasks.compute.failures import BadInputError
+from tasks.compute.failures import BadInputError, UnreadableError, preparing
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.pipeline import LABEL
 
 _VALUES = 256
+Items = dict[str, dict[str, Any]]  # by case id
 
 
 def items_of(
-    cases: Sequence[Case], channels: Channels, *, image_key: str, labels: dict[int, str], folder: Path
-) -> list[dict[str, Any]]:
+    cases: Sequence[Case],
+    channels: Channels,
+    left_out: list[str],
+    *,
+    image_key: str,
+    labels: dict[int, str],
+    folder: Path,
+) -> Items:
     """Return an item per case whose annotator drew all labels: a trainer of the bundle's own cannot leave any out.
 
     Args:
         cases: Of one side.
+        left_out: Cases that get none; those whose label cannot be read are added.
         channels: What the network's channels stand for: label files are written anew in these.
         image_key: The network's first input.
         labels: The experiment's names by index.
@@ -37,13 +45,18 @@ def items_of(
             "The bundle's own trainer takes what is not drawn for background, and no case has all labels drawn: draw"
             f" {', '.join(labels.values())} in at least one"
         )
-    return [
-        {
-            image_key: case.image[0] if len(case.image) == 1 else list(case.image),
-            LABEL: str(_in_channels(case, channels, folder)),
-        }
-        for case in whole
-    ]
+    items: Items = {}
+    for case in whole:
+        if case.id in left_out:
+            continue
+        try:
+            label = str(_in_channels(case, channels, folder))
+        except UnreadableError:
+            left_out.append(case.id)
+        else:
+            image = case.image[0] if len(case.image) == 1 else list(case.image)
+            items[case.id] = {image_key: image, LABEL: label}
+    return items
 
 
 def _whole(case: Case, labels: dict[int, str]) -> bool:
@@ -61,8 +74,10 @@ def _in_channels(case: Case, channels: Channels, folder: Path) -> Path:
     table = np.zeros(_VALUES, dtype=np.uint8)
     for label, target in target_of.items():
         table[label] = target
-    image = nib.load(case.label)
-    values = np.asarray(image.dataobj).round().astype(np.int64).clip(0, _VALUES - 1)
+    with preparing("The label"):
+        image = nib.load(case.label)
+        values = np.asarray(image.dataobj)
+    values = values.round().astype(np.int64).clip(0, _VALUES - 1)
     path = folder / f"label-{case.id}.nii"
     nib.save(nib.Nifti1Image(table[values], image.affine, dtype=np.uint8), path)
     return path

@@ -1,6 +1,7 @@
 """Fine-tune a bundle by the trainer that it brings: whatever its iteration does, what goes in and out is ours."""
 
 import tempfile
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from queue import SimpleQueue
@@ -13,12 +14,14 @@ from monai.utils import set_determinism
 from torch.optim import Optimizer
 
 from configs.wire.host import HostCommand, TrainRequest, TrainResult
-from tasks.compute.failures import BadInputError, BundleFaultError
+from tasks.compute.failures import BadInputError, BundleFaultError, ComputeError, is_memory
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import Bundle, Config
 from tasks.compute.loader.network import build_network, channels_of
+from tasks.compute.loader.pipeline import no_case_left
 from tasks.compute.loader.tier import DATA
-from tasks.compute.own.cases import items_of
+from tasks.compute.own.blame import Blame
+from tasks.compute.own.cases import Items, items_of
 from tasks.compute.own.watch import Learner, Watch
 from tasks.compute.training import checkpoint
 from tasks.compute.training.checkpoint import TrainingState
@@ -49,13 +52,39 @@ def train(
     """
     if request.spec.num_gpu not in {0, 1}:
         raise BadInputError("The bundle's own trainer runs in one process: ask for num_gpu 1")
+    blame = Blame()
+    while True:
+        try:
+            _train(request, control, commands, overrides, blame)
+        except ComputeError:
+            raise
+        except Exception as error:  # whatever the bundle's own code raises
+            if is_memory(error):
+                raise
+            traceback.print_exc()
+            blame.find(error)  # and then without the cases that it names
+        else:
+            return
+
+
+def _train(
+    request: TrainRequest,
+    control: Speaker,
+    commands: "SimpleQueue[HostCommand]",
+    overrides: Mapping[str, Any],
+    blame: Blame,
+) -> None:
+    """Run it once, without the cases that are left out by now."""
     seed = request.seed + request.spec.seed
     bundle = Bundle(Path(request.bundle))
     start = Path(request.weights) if request.weights else None
     plain = _config(bundle, overrides)
     channels = channels_of(bundle, plain, request.labels)
-    config = _config(bundle, {**overrides, **_set(request, plain, channels, bundle.metadata.image_key)})
-    if not _side(request, "validate"):
+    image_key = bundle.metadata.image_key
+    items = _items(request, channels, image_key, blame.left_out)
+    config = _config(bundle, {**overrides, **_set(request, plain, items)})
+    blame.begin(config, image_key, items)
+    if not items["validate"]:
         config.leave_out("ValidationHandler")
     network, channels = build_network(bundle, config, labels=request.labels, weights=start, seed=seed)
     set_determinism(seed)
@@ -66,14 +95,16 @@ def train(
     state = _resumed(request, learner)
     bounds = _bounds(request, config)
     pace = Pace(control, commands, folder=Path(request.out) / "checkpoints", state=state, bounds=bounds)
-    validator = config.build(_VALIDATOR) if _side(request, "validate") else None
+    validator = config.build(_VALIDATOR) if items["validate"] else None
     if not isinstance(validator, Evaluator):
         validator = None
     Watch(pace, learner).attach(trainer, validator)
+    blame.attach(trainer, *([validator] if validator else []))
     if not _run(trainer, validator, state, bounds):
         return
     learner.fill(state)
-    control.say(_result(state, Path(request.out), rebuilt=channels.rebuilt))
+    result = _result(state, Path(request.out), rebuilt=channels.rebuilt)
+    control.say(result.model_copy(update={"left_out": sorted(blame.left_out)}))
 
 
 def _run(trainer: Engine, validator: Evaluator | None, state: TrainingState, bounds: Bounds) -> bool:
@@ -104,17 +135,26 @@ def _side(request: TrainRequest, side: str) -> list[Any]:
     return [case for case in request.cases if case.side == side]
 
 
-def _set(request: TrainRequest, config: Config, channels: Channels, image_key: str) -> dict[str, Any]:
-    """Return what we set in the bundle's configuration, where it has such an id: data, epochs, one process."""
+def _items(request: TrainRequest, channels: Channels, image_key: str, left_out: list[str]) -> dict[str, Items]:
+    """Return the cases' items by side."""
     folder = Path(tempfile.mkdtemp())
     items = {
-        side: items_of(_side(request, side), channels, image_key=image_key, labels=request.labels, folder=folder)
+        side: items_of(
+            _side(request, side), channels, left_out, image_key=image_key, labels=request.labels, folder=folder
+        )
         for side in ("train", "validate")
     }
+    if not items["train"] and left_out:
+        raise no_case_left(len(_side(request, "train")))
     if not items["train"]:
         raise BadInputError("No case has the side 'train'; there is nothing to learn from")
-    spec = request.spec
-    wanted: dict[str, Any] = {DATA: items["train"], _VALIDATION_DATA: items["validate"] or items["train"]}
+    return items
+
+
+def _set(request: TrainRequest, config: Config, items: Mapping[str, Items]) -> dict[str, Any]:
+    """Return what we set in the bundle's configuration, where it has such an id: data, epochs, one process."""
+    spec, (learning, judging) = request.spec, ([*items[side].values()] for side in ("train", "validate"))
+    wanted: dict[str, Any] = {DATA: learning, _VALIDATION_DATA: judging or learning}
     wanted |= {"val_interval": spec.val_interval, "train#dataloader#batch_size": spec.batch_size}
     wanted |= {
         f"{side}#{part}#{name}": value

@@ -89,6 +89,63 @@ def test_it_trains_validates_and_is_judged_as_any_other(hosts: ProcessHosts, tmp
     assert after > before + 0.2
 
 
+def test_what_it_cannot_read_is_left_out_and_named(hosts: ProcessHosts, tmp_path: Path, cases: list[Case]) -> None:
+    bundle = own_trainer().write(tmp_path / "bundle")
+    broken = tmp_path / "broken.nii"
+    broken.write_bytes(Path(cases[1].image[0]).read_bytes()[:500])
+    asked = [
+        cases[0].model_copy(update={"label": str(broken)}),
+        cases[1].model_copy(update={"image": [str(broken)]}),
+        *cases[2:4],
+        cases[4].model_copy(update={"image": [str(broken)]}),
+        cases[5].model_copy(update={"side": "validate"}),
+    ]
+
+    result = _result(_train(hosts, _request(bundle, tmp_path / "train", asked, epochs=2), tmp_path / "train"))
+
+    assert result.left_out == ["c0", "c1", "c4"]
+    assert (result.epoch, result.steps) == (2, 2)
+    assert result.best is not None, "the other case validates"
+
+
+def _with_an_odd_one(folder: Path, cases: list[Case]) -> list[Case]:
+    """Return the cases, of one of which the bundle's network fails on the depth."""
+    for name in (cases[2].image[0], cases[2].label or ""):
+        array = np.asarray(nib.load(name).dataobj)[:, :, :15]
+        nib.save(nib.Nifti1Image(array, np.eye(4)), folder / Path(name).name)
+    files = {
+        "image": [str(folder / Path(cases[2].image[0]).name)],
+        "label": str(folder / Path(cases[2].label or "").name),
+    }
+    return [*cases[:2], cases[2].model_copy(update=files), cases[3]]
+
+
+def test_a_case_on_which_it_fails_is_left_out_and_where_that_may_be_any_of_several_they_are_named(
+    hosts: ProcessHosts, tmp_path: Path, cases: list[Case]
+) -> None:
+    bundle, asked = own_trainer().write(tmp_path / "bundle"), _with_an_odd_one(tmp_path, cases)
+
+    result = _result(_train(hosts, _request(bundle, tmp_path / "a", asked, epochs=2, batch_size=1), tmp_path / "a"))
+    *_, failed = _train(hosts, _request(bundle, tmp_path / "b", asked, epochs=2, batch_size=4), tmp_path / "b")
+
+    assert (result.left_out, result.epoch, result.steps % 3) == (["c2"], 2, 0)
+    assert isinstance(failed, Failed)
+    assert "case c2 is 1 x 20 x 18 x 15" in failed.message
+    assert "ask for batch_size 1" in failed.message
+
+
+def test_a_trainer_that_always_fails_is_at_fault_itself(hosts: ProcessHosts, tmp_path: Path, cases: list[Case]) -> None:
+    shape = own_trainer()
+    shape.files["scripts/parts.py"] = shape.files["scripts/parts.py"].replace("loss.backward()", "loss.no_such_thing()")
+    whole = [case for case in cases if case.side == "train"]
+
+    bundle = shape.write(tmp_path / "bundle")
+    *_, failed = _train(hosts, _request(bundle, tmp_path / "a", whole, epochs=2, batch_size=1), tmp_path / "a")
+
+    assert isinstance(failed, Failed)
+    assert "The bundle's own trainer fails (AttributeError) on case(s) c" in failed.message
+
+
 def _judged(hosts: ProcessHosts, bundle: Path, work: Path, cases: list[Case], weights: str) -> tuple[float, float]:
     unseen = [case for case in cases if case.side == "evaluate"]
     request = EvaluateRequest(bundle=str(bundle), cases=unseen, labels=LABELS, versions={"base": "", "new": weights})
