@@ -1,6 +1,10 @@
 """What a bundle answers of one image where that is no label map: the JSON that its host writes and a slot hands on."""
 
-from pydantic import BaseModel, ConfigDict, Field
+import csv
+from io import StringIO
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 
 class ClassAnswer(BaseModel):
@@ -11,9 +15,16 @@ class ClassAnswer(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
+    kind: Literal["class"] = "class"
     index: int = Field(ge=0, alias="class")
     probabilities: dict[int, float] = Field(min_length=1, max_length=10_000)
 
     def row(self, name: str) -> str:
         """Return a line of CSV as MONAI's savers write it: what it is about, then a value for each class, by index."""
-        return ",".join([name, *(f"{value:.6f}" for _, value in sorted(self.probabilities.items()))]) + "\n"
+        line = StringIO()
+        values = [f"{value:.6f}" for _, value in sorted(self.probabilities.items())]
+        csv.writer(line, lineterminator="\n").writerow([name, *values])
+        return line.getvalue()
+
+
+ANSWERS: TypeAdapter[ClassAnswer] = TypeAdapter(ClassAnswer)

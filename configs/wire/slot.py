@@ -1,7 +1,7 @@
 """What a door asks of a realtime slot, and what the slot answers.
 
-`POST /predict` takes a `SlotPredict` and answers the label map's bytes with the headers below; everything else is
-answered with a `SlotError`. Each call carries the slot's token.
+`POST /predict` takes a `SlotPredict` and answers the label map's bytes, or JSON as in `configs.wire.answers`, with the
+headers below; everything else is answered with a `SlotError`. Each call carries the slot's token.
 """
 
 from typing import Literal
@@ -19,6 +19,7 @@ SCORE_HEADER = "X-Teachback-Score"
 
 LabelForm = Literal["nrrd", "nifti"]
 MEDIA_TYPES: dict[LabelForm, str] = {"nrrd": "application/x-nrrd", "nifti": "application/gzip"}
+JSON_TYPE = "application/json"
 SlotErrorCode = Literal["bad_input", "busy", "draining", "failed", "not_found", "unauthorized", "upstream"]
 
 

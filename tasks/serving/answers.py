@@ -6,11 +6,13 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from configs.errors import BundleError, InvalidRequestError, NotFoundError, UpstreamError
+from configs.kinds import LabelKind
 from configs.specs.infer import InferSpec
+from configs.wire.answers import ANSWERS
 from configs.wire.slot import LabelForm
 from infra.adapters.cache.disk import Cache, Kind
 from infra.adapters.catalog import images
@@ -25,15 +27,17 @@ from tasks.labels.write import to_nrrd
 
 _REMEMBERED = 4096
 _KIND: Kind = "prediction"
+_MOST_JSON_BYTES = 16 * 2**20
 
 
 class Origin(BaseModel):
-    """Where a label map comes from. `score` is the model's uncertainty, where it says one."""
+    """Where an answer comes from, and what it is. `score` is the model's uncertainty, where it says one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: str
     score: float | None
+    kind: LabelKind = "mask"
 
 
 class SlotImages:
@@ -115,6 +119,25 @@ def keep(parts: Parts, key: str, content: bytes, origin: Origin) -> None:
         (folder / "origin.json").write_text(origin.model_dump_json())
 
     parts.cache.get(_KIND, key, fill)
+
+
+def encoded(answer: Path, image: Path, form: LabelForm) -> tuple[bytes, LabelKind]:
+    """Return what a host answered as the file that was asked for, and its kind; what is no label map is JSON.
+
+    Args: as of `encode`.
+
+    Raises:
+        BundleError: If it is no answer that we know.
+    """
+    if answer.suffix != ".json":
+        return encode(answer, image, form), "mask"
+    try:
+        if answer.stat().st_size > _MOST_JSON_BYTES:
+            raise BundleError(f"The bundle's host wrote an answer of more than {_MOST_JSON_BYTES} bytes")
+        said = ANSWERS.validate_json(answer.read_bytes())
+    except ValidationError:
+        raise BundleError("The bundle's host wrote JSON that is no answer") from None
+    return said.model_dump_json(by_alias=True).encode(), said.kind
 
 
 def encode(label: Path, image: Path, form: LabelForm) -> bytes:

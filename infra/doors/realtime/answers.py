@@ -10,6 +10,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from configs.errors import TeachbackError, UnreadableError
+from configs.kinds import LabelKind
 from configs.specs.infer import InferSpec
 from configs.wire.slot import SlotHealth, SlotPredict
 from infra.adapters.catalog.tables import Image
@@ -20,7 +21,7 @@ from infra.doors.realtime.versions import Served, Versions
 from infra.wiring import Parts
 from tasks.images import poison
 from tasks.selection.scores import keep_entropy
-from tasks.serving.answers import Origin, SlotImages, encode, keep, kept, prediction_key
+from tasks.serving.answers import Origin, SlotImages, encoded, keep, kept, prediction_key
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,10 @@ class Ticket(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A label map's bytes and where they come from."""
+    """An answer's bytes, of which kind they are, and where they come from."""
 
     content: bytes
+    kind: LabelKind
     version: str
     seq: int
     cached: bool
@@ -175,7 +177,7 @@ class Answers:
                 found = self._together(key, image, served, request)
         content, origin = found
         seconds = time.monotonic() - ticket.since
-        return Answer(content, origin.version, served.published.seq, cached, seconds, origin.score)
+        return Answer(content, origin.kind, origin.version, served.published.seq, cached, seconds, origin.score)
 
     def _known(self, key: str) -> tuple[bytes, Origin] | None:
         """Return what was predicted before: kept on disk, or about to be."""
@@ -227,7 +229,7 @@ class Answers:
             self._read_one = True
             label = Path(prediction.path)
             try:
-                content = encode(label, local.path, request.form)
+                content, kind = encoded(label, local.path, request.form)
             finally:
                 label.unlink(missing_ok=True)
-        return content, Origin(version=served.published.version_id, score=prediction.score)
+        return content, Origin(version=served.published.version_id, score=prediction.score, kind=kind)

@@ -23,6 +23,7 @@ from configs.errors import (
 )
 from configs.wire.slot import (
     CACHED_HEADER,
+    JSON_TYPE,
     MEDIA_TYPES,
     SCORE_HEADER,
     SECONDS_HEADER,
@@ -89,14 +90,15 @@ def create_app(serving: Serving, token: str) -> FastAPI:
 
     @app.post("/predict")
     async def predict(request: SlotPredict, sent: shown = "") -> Response:
-        """Answer with the label's bytes; at once with 202 where it is only wanted ahead."""
+        """Answer with a label map, or with JSON of any other answer; at once with 202 where it is only wanted ahead."""
         check(sent)
         if request.background:
             serving.offer(request)
             return Response(status_code=202)
         ticket = serving.accept(request)
         answer = await run_in_threadpool(serving.answer, ticket)
-        return Response(answer.content, media_type=MEDIA_TYPES[request.form], headers=_headers(answer))
+        media_type = MEDIA_TYPES[request.form] if answer.kind == "mask" else JSON_TYPE
+        return Response(answer.content, media_type=media_type, headers=_headers(answer))
 
     @app.get("/health")
     async def health(sent: shown = "") -> SlotHealth:

@@ -1,14 +1,17 @@
 """What is asked of an experiment, whatever the dialect."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
+from configs.errors import InvalidRequestError
 from configs.specs.score import Strategy
 from infra.adapters.catalog.experiments import Uses
 from infra.services.data.workspaces import ResultsTo
 
 LabelName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+_FILE_NAME: TypeAdapter[str] = TypeAdapter(Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,200}$")])
 LabelIndex = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -27,6 +30,19 @@ class ShownExperiment(BaseModel):
     image_key: str = "image"
     override: dict[str, Any] = Field(default_factory=dict)
     replicas: int = 1
+
+
+def output_filename(override: Mapping[str, object]) -> str:
+    """Return what an experiment's overrides call the table of its answers; empty if they say nothing.
+
+    Raises:
+        InvalidRequestError: If it is no plain name of a file: it stands in a header of the answer.
+    """
+    try:
+        return _FILE_NAME.validate_python(override.get("output_filename") or "")
+    except ValidationError:
+        msg = "model_params.override.output_filename is no plain name of a file"
+        raise InvalidRequestError(f"{msg}: take letters, digits, '.', '_' and '-', at most 200") from None
 
 
 class Datasets(BaseModel):

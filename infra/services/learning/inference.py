@@ -5,17 +5,20 @@ from dataclasses import dataclass, field
 
 from configs.errors import BusyError, InvalidRequestError
 from configs.specs.infer import InferSpec
-from configs.wire.slot import LabelForm
+from configs.wire.answers import ANSWERS
+from configs.wire.slot import JSON_TYPE, LabelForm
 from infra.adapters.catalog import datasets as dataset_catalog
 from infra.adapters.catalog import experiments as catalog
 from infra.adapters.catalog import images as image_catalog
 from infra.adapters.catalog.experiments import Uses
-from infra.adapters.catalog.tables import Image
+from infra.adapters.catalog.tables import Bundle, Experiment, Image
 from infra.services.callers import Caller, Right, allow
 from infra.services.data import images
 from infra.services.data.freshness import look_again
 from infra.services.data.images import NextImage
+from infra.services.learning.experiment_requests import ShownExperiment, output_filename
 from infra.wiring import Parts
+from tasks.bundles.heads import answer_file
 from tasks.publishing.usable import is_usable, no_model_yet
 from tasks.selection.next_image import upcoming
 from tasks.serving.predict import hint, predict
@@ -23,12 +26,13 @@ from tasks.serving.predict import hint, predict
 WAIT_S = 50.0
 POLL_S = 1.0
 AHEAD = 2
+TABLE = "predictions.csv"
 _ENDINGS: dict[LabelForm, str] = {"nrrd": ".nrrd", "nifti": ".nii.gz"}
 
 
 @dataclass(frozen=True)
 class Inference:
-    """What to segment. Without a data set: the experiment's for inference, else the one it trains on."""
+    """What to ask about. Without a data set: the experiment's for inference, else the one it trains on."""
 
     image: str
     dataset_id: str | None = None
@@ -38,20 +42,19 @@ class Inference:
 
 
 @dataclass(frozen=True)
-class Segmentation:
-    """A label map as a file's bytes, and which model version made it."""
+class Predicted:
+    """An answer as a file's bytes, and which model version made it."""
 
     name: str
     content: bytes
-    media_type: str
     version: str
     seq: int
     cached: bool
     seconds: float
 
 
-def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) -> Segmentation:
-    """Have the experiment's realtime server segment an image; a server that just starts is waited for.
+def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) -> Predicted:
+    """Have the experiment's realtime server answer about an image; a server that just starts is waited for.
 
     Raises:
         NotFoundError: If there is no such experiment, data set or image.
@@ -66,6 +69,7 @@ def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) ->
         dataset_id = asked.dataset_id or _dataset(catalog.uses(session, [experiment.id])[experiment.id])
         dataset_catalog.get(session, caller.org, dataset_id)
         image = image_catalog.find(session, dataset_id, asked.image)
+        table = table_name(experiment, catalog.bundle(session, experiment.bundle_id))
     # It may have come to the store a moment ago; one that is known costs no listing.
     if image is None:
         look_again(parts, dataset_id, [asked.image])
@@ -81,10 +85,16 @@ def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) ->
             if time.monotonic() >= give_up:
                 raise
             time.sleep(POLL_S)
-    name = f"{images.basename(asked.image)}_seg{_ENDINGS[asked.form]}"
-    return Segmentation(
-        name, answer.content, answer.media_type, answer.version, answer.seq, answer.cached, answer.seconds
-    )
+    name, content = f"{images.basename(asked.image)}_seg{_ENDINGS[asked.form]}", answer.content
+    if answer.media_type == JSON_TYPE:
+        name, content = table, ANSWERS.validate_json(content).row(asked.image).encode()
+    return Predicted(name, content, answer.version, answer.seq, answer.cached, answer.seconds)
+
+
+def table_name(experiment: Experiment, bundle: Bundle) -> str:
+    """Return what a table of an experiment's answers is called, where these are no label maps."""
+    said = output_filename(ShownExperiment.model_validate(experiment.shown).override)
+    return said or images.basename(answer_file(bundle) or TABLE)
 
 
 def prefetch(parts: Parts, caller: Caller, asked: NextImage, image: Image) -> None:

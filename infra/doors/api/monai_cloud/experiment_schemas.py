@@ -17,6 +17,7 @@ from infra.services.learning.experiment_requests import (
     LabelName,
     NewExperiment,
     ShownExperiment,
+    output_filename,
 )
 from infra.services.learning.experiments import ExperimentView
 from tasks.bundles.heads import head_of
@@ -25,6 +26,7 @@ _REFUSED_OVERRIDES = frozenset({"bundle_root", "workflow_type", "ckpt_dir", "fin
 # Of a caller that names none: a cold start on a busy machine takes longer than the original's minute.
 READY_WITHIN_S = 180
 _DATASETS = {"train_datasets": "train", "eval_dataset": "evaluation", "inference_dataset": "inference"}
+MEDICAL = "medical"
 _SHOWN = ("version", "logo", "model_description", "metric", "shared", "tags")
 DatasetRef = Annotated[str, AfterValidator(uuid_of("Dataset"))]
 ExperimentRef = Annotated[str, AfterValidator(uuid_of("Experiment"))]
@@ -158,7 +160,7 @@ class ExperimentResponse(BaseModel):
     version: str
     logo: str
     network_arch: str
-    type: str = "medical"
+    type: str = MEDICAL
     base_experiment: list[str]
     train_datasets: list[str]
     eval_dataset: str | None
@@ -251,6 +253,7 @@ def _checked(params: ModelParams) -> ModelParams:
     refused = sorted(_REFUSED_OVERRIDES & set(params.override))
     if refused:
         raise InvalidRequestError(f"model_params.override may not name {', '.join(refused)}: the system sets them")
+    output_filename(params.override)
     if params.labels is not None and not params.labels:
         raise InvalidRequestError("Labels cannot be empty: give model_params.labels as {index: name}, or leave it out")
     return params

@@ -8,18 +8,18 @@ from uuid import uuid4
 from fastapi import Response
 
 from configs.wire.slot import SEQUENCE_HEADER, VERSION_HEADER
-from infra.services.learning.inference import Segmentation
+from infra.services.learning.inference import Predicted
 
 
 class MultipartResponse(Response):
-    """One part: the label map, named `<image>_seg.nrrd`.
+    """One part: the label map, named `<image>_seg.nrrd`; of a class the table that the experiment names.
 
     Args:
         answer: What is sent.
         status_code: The reply's status.
     """
 
-    def __init__(self, answer: Segmentation, status_code: int) -> None:
+    def __init__(self, answer: Predicted, status_code: int) -> None:
         boundary = uuid4().hex
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="{answer.name}"\r\n\r\n'.encode()
         super().__init__(

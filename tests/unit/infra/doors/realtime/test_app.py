@@ -39,7 +39,7 @@ class HeldBack:
             assert self.go.wait(30)
             if ticket.request.image_id == MISSING:
                 raise NotFoundError("image", "404")
-            return Answer(b"label", "v1", 7, cached=False, seconds=0.5, score=None)
+            return Answer(b"label", "mask", "v1", 7, cached=False, seconds=0.5, score=None)
         finally:
             self.lanes.leave()
 
