@@ -11,13 +11,14 @@ SIZE = 32
 """Extent of the narrow network's window."""
 
 
-def narrow(folder: Path) -> Path:
+def narrow(folder: Path, *, spacing_mm: float = 1.5) -> Path:
     """Write the bundle with 6 million parameters, random ones; all else, and every name, is the same."""
     shutil.copytree(VISTA3D, folder)
 
     def smaller(written: dict[str, Any]) -> None:
         written["network_def"]["encoder_embed_dim"] = 8
         written["inferer"]["roi_size"] = [SIZE] * 3
+        written["resample_to_spacing"] = [spacing_mm] * 3
 
     def random(written: dict[str, Any]) -> None:
         written["weights"] = "random(0)"

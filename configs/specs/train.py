@@ -19,6 +19,8 @@ _NOT_OVERRIDES = frozenset(
         "train#handlers#-1#artifacts",  # how clients of early access said the same
     }
 )
+# How clients of VISTA-3D say that every label keeps its class.
+_AS_THEY_ARE = ("label_mappings", "$default_monai_label_mapping")
 _OTHER_NAMES = {
     "train#trainer#max_epochs": "epochs",
     "mlflow_tracking_uri": "tracking_uri",
@@ -93,7 +95,7 @@ class TrainSpec(BaseModel):
         rest = {
             name: value
             for name, value in request.items()
-            if name not in cls.model_fields and name not in _NOT_OVERRIDES
+            if name not in cls.model_fields and name not in _NOT_OVERRIDES and (name, value) != _AS_THEY_ARE
         }
         rest.update(request.get("overrides") or {})
         for other, name in _OTHER_NAMES.items():

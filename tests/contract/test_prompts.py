@@ -28,7 +28,7 @@ def test_it_registers_and_answers_label_prompts_and_clicks(warm_host: Path | Non
     hosts, folder = ProcessHosts(warm=warm_host), narrow(tmp_path / "vista3d")
 
     found = examine(hosts, folder, tmp_path / "check")
-    assert (found.tier, found.notes, found.labels[132]) == ("C", [], "airway")
+    assert (found.tier, found.notes, found.labels[132]) == ("A", [], "airway")
 
     work = tmp_path / "serve"
     request = ServeRequest(bundle=str(folder), labels=LABELS, out=str(work / "served"), cache=str(work / "cache"))

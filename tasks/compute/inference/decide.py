@@ -48,5 +48,9 @@ def _chosen(layers: Sequence[Tensor], values: Sequence[int], kind: torch.dtype) 
 
 
 def target_mask(label: Tensor, channel: int, channels: Channels) -> Tensor:
-    """Return the voxels that a training target gives to a channel."""
-    return label == (channel if channels.exclusive else channel + 1)
+    """Return the voxels that a training target gives to a channel, and to the parts of what it is a union of."""
+    shift = 0 if channels.exclusive else 1
+    mask = label == channel + shift
+    for part in channels.unions.get(channel, ()):
+        mask |= label == part + shift
+    return mask

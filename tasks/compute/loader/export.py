@@ -18,7 +18,6 @@ from tasks.compute.loader.config import COUNTS, NETWORK, Bundle, Config
 from tasks.compute.loader.faults import trying
 from tasks.compute.loader.network import build_network, load_state
 from tasks.compute.loader.outputs import outputs_of
-from tasks.compute.prompts.network import Prompted
 
 _WEIGHTS = "models/model.pt"
 _PATH = f"$@bundle_root + '/{_WEIGHTS}'"
@@ -39,8 +38,6 @@ def export(bundle: Bundle, request: ExportRequest) -> Exported:
     """
     config, out = bundle.inference(), Path(request.out)
     network, channels = build_network(bundle, config, labels=request.labels, weights=Path(request.weights))
-    if isinstance(network, Prompted):
-        network = network.network
     weights = out / _WEIGHTS
     weights.parent.mkdir(parents=True, exist_ok=True)
     torch.save({name: value.cpu() for name, value in network.state_dict().items()}, weights)

@@ -17,7 +17,7 @@ from tasks.compute.loader.channels import Channels, match
 from tasks.compute.loader.config import INFERER, NETWORK, Bundle, Config, device
 from tasks.compute.loader.head import replace_head
 from tasks.compute.loader.outputs import outputs_of
-from tasks.compute.prompts.classes import channels_for, classes_of, prompts_of
+from tasks.compute.prompts.classes import channels_for, check_mappings, classes_of, prompts_of
 from tasks.compute.prompts.network import Prompted
 
 _DEFAULT_SIZE = 64
@@ -87,7 +87,7 @@ def channels_of(bundle: Bundle, config: Config, labels: Mapping[int, str] | None
     outputs = outputs_of(bundle, config)
     prompts, wanted = prompts_of(config), labels or outputs.labels
     if prompts is not None:
-        return channels_for(classes_of(prompts, outputs.names, wanted), wanted, prompts.merged)
+        return channels_for(classes_of(prompts, outputs.names, wanted), wanted, prompts)
     return match(outputs.names, wanted, count=outputs.count, exclusive=outputs.exclusive, kind=outputs.kind)
 
 
@@ -139,6 +139,7 @@ def _with_prompts(bundle: Bundle, config: Config, network: nn.Module, channels: 
         raise BundleFaultError(f"{type(network).__name__} takes no prompts: only VISTA3D is known to")
     labels = {index: name for name, index in zip(channels.names, channels.labels, strict=True)}
     classes = classes_of(prompts, outputs_of(bundle, config).names, labels)
+    check_mappings(config, classes)
     return Prompted(network, prompts, [classes[index] for index in channels.labels])
 
 

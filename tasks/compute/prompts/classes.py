@@ -1,8 +1,8 @@
 """Which classes of a network that takes prompts stand for an experiment's labels."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from configs.names import plain
 from tasks.compute.failures import BadInputError, BundleFaultError
@@ -10,6 +10,7 @@ from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import Config
 
 _ID = "prompts"
+_PAIRS = TypeAdapter(list[tuple[int, int]])
 
 
 class Prompts(BaseModel):
@@ -32,6 +33,10 @@ class Prompts(BaseModel):
     def is_own(self, number: int) -> bool:
         """Say whether a class has no meaning but what an experiment gives it."""
         return self.own[0] <= number <= self.own[1]
+
+    def parts_of(self, number: int) -> tuple[int, ...]:
+        """Return the classes that make up a merged one; of any other the class itself."""
+        return self.merged.get(number, (number,))
 
 
 def prompts_of(config: Config) -> Prompts | None:
@@ -76,7 +81,39 @@ def classes_of(prompts: Prompts, own: Mapping[int, str], labels: Mapping[int, st
     return found
 
 
-def channels_for(classes: Mapping[int, int], labels: Mapping[int, str], merged: Collection[int]) -> Channels:
+def check_mappings(config: Config, classes: Mapping[int, int]) -> None:
+    """Refuse a training configuration's `label_mappings` that give a label another class than it is served with.
+
+    Args:
+        config: The training configuration.
+        classes: The network's class by label index.
+
+    Raises:
+        BadInputError: If it does, or they have another form.
+    """
+    written = config.raw("label_mappings#default")
+    if written is None:
+        return
+    try:
+        pairs = _PAIRS.validate_python(written)
+    except ValidationError:
+        raise BadInputError('label_mappings are {"default": [[label index, class], ...]}') from None
+    for index, number in pairs:
+        if classes.get(index, number) != number:
+            raise BadInputError(
+                f"label_mappings give label {index} the class {number}, and it is served as class {classes[index]}: a"
+                " label has the class of its name, and one of its own if the network does not know the name"
+            )
+
+
+def channels_for(classes: Mapping[int, int], labels: Mapping[int, str], prompts: Prompts) -> Channels:
     """Return a channel per label, those of merged classes last: where a part is as likely as the whole, it wins."""
-    order = sorted(classes, key=lambda index: (classes[index] in merged, index))
-    return Channels(tuple(labels[index] for index in order), tuple(order), exclusive=False, rebuilt=False)
+    order = sorted(classes, key=lambda index: (classes[index] in prompts.merged, index))
+    channel_of = {classes[index]: channel for channel, index in enumerate(order)}
+    unions = {
+        channel_of[number]: frozenset(channel_of[part] for part in parts if part in channel_of)
+        for number, parts in prompts.merged.items()
+        if number in channel_of
+    }
+    names = tuple(labels[index] for index in order)
+    return Channels(names, tuple(order), exclusive=False, rebuilt=False, unions=unions, knows_unlabelled=True)

@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 from monai.networks.nets import VISTA3D
-from torch import Tensor, nn
+from torch import Tensor
 
 from tasks.compute.prompts.classes import Prompts
 
 
-class Prompted(nn.Module):
+class Prompted(VISTA3D):  # type: ignore[misc]  # MONAI's types are not read
     """VISTA-3D with the classes that it is asked for where nothing else is said.
 
-    It has no weights beside the network's, so that a version's are the same whatever the labels.
+    Its layers are the network's own and so are their names: a version's weights are VISTA-3D's, whatever the labels.
 
     Args:
         network: The network.
@@ -23,8 +23,7 @@ class Prompted(nn.Module):
     """
 
     def __init__(self, network: VISTA3D, prompts: Prompts, classes: Sequence[int]) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network.image_encoder, network.class_head, network.point_head)
         self.prompts = prompts
         self.classes = tuple(classes)
 
@@ -37,14 +36,16 @@ class Prompted(nn.Module):
             clicks: The network's own arguments, where a batch of one is answered with clicks.
         """
         if clicks:
-            answered: Tensor = self.network(patch, **clicks, transpose=True)
+            answered: Tensor = super().forward(patch, **clicks, transpose=True)
             return answered
-        parts = [
-            self.prompts.merged.get(number, (number,)) for number in (self.classes if classes is None else classes)
-        ]
+        parts = [self.prompts.parts_of(number) for number in (self.classes if classes is None else classes)]
         asked = torch.tensor([[number] for part in parts for number in part], device=patch.device)
-        answer: Tensor = self.network(patch, class_vector=asked, transpose=True)
-        if len(asked) == len(parts):
-            return answer
-        ends = accumulate((len(part) for part in parts), initial=0)
-        return torch.stack([answer[:, first:last].amax(1) for first, last in pairwise(ends)], 1)
+        return union(super().forward(patch, class_vector=asked, transpose=True), parts)
+
+
+def union(answer: Tensor, parts: Sequence[Sequence[int]]) -> Tensor:
+    """Return the largest logit of each class's parts: (batch, class, i, j, k) for (batch, part, i, j, k)."""
+    if answer.shape[1] == len(parts):
+        return answer
+    ends = accumulate((len(part) for part in parts), initial=0)
+    return torch.stack([answer[:, first:last].amax(1) for first, last in pairwise(ends)], 1)

@@ -95,7 +95,7 @@ def question_of(network: Prompted, channels: Channels, asked: InferSpec, prepare
     points = _on_prepared(asked, prepared, grid)
     sides = torch.tensor([asked.point_labels])
     own = network.prompts.is_own(number)
-    return replace(question, clicks=Clicks(points, network.network.convert_point_label(sides, [number]), number, own))
+    return replace(question, clicks=Clicks(points, network.convert_point_label(sides, [number]), number, own))
 
 
 def _labels(network: Prompted, channels: Channels, indices: Sequence[int]) -> Question:

@@ -162,8 +162,11 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
     def loss_of(self, batch: Batch, piece: slice = slice(None)) -> Tensor:
         """Return the loss of the items of a stack, of what their annotators drew."""
         image, label = _plain(batch[self.image_key])[piece], _plain(batch[LABEL])[piece]
-        answer = self.train_inferer(image, self.network)
-        drawn, exclusive = batch[DRAWN][piece], self.channels.exclusive
+        return self.judge(image, label, batch[DRAWN][piece])
+
+    def judge(self, image: Tensor, label: Tensor, drawn: Tensor) -> Tensor:
+        """Return the loss of items, a mean over them; *drawn* of shape (batch, channel) says what they speak about."""
+        answer, exclusive = self.train_inferer(image, self.network), self.channels.exclusive
         if isinstance(answer, Tensor):
             answer = mask_logits(answer, drawn, exclusive=exclusive)
         else:

@@ -1,6 +1,8 @@
 """Fine-tune a bundle on labelled cases."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -10,10 +12,11 @@ import torch
 from lightning.pytorch import Trainer
 from monai.data import list_data_collate
 from monai.inferers import Inferer, SimpleInferer
+from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from configs.wire.host import HostCommand, Ready, TrainRequest, TrainResult
+from configs.wire.host import Case, HostCommand, Ready, TrainRequest, TrainResult
 from tasks.compute.control import Control
 from tasks.compute.failures import BadInputError, BundleFaultError
 from tasks.compute.loader.config import Bundle, Config, check_overrides
@@ -22,6 +25,8 @@ from tasks.compute.loader.network import build_network
 from tasks.compute.loader.pipeline import CaseDataset, Pipeline, no_case_left
 from tasks.compute.loader.tier import tier_of
 from tasks.compute.own import run as own
+from tasks.compute.prompts.learner import PromptLearner, sampler_of
+from tasks.compute.prompts.network import Prompted
 from tasks.compute.training import checkpoint
 from tasks.compute.training.batches import collate
 from tasks.compute.training.checkpoint import TrainingState
@@ -92,11 +97,12 @@ class Training:
         start = Path(request.weights) if request.weights else None
         network, self._channels = build_network(bundle, config, labels=request.labels, weights=start, seed=self._seed)
         image_key = bundle.metadata.image_key
-        self._cases = {side: [case for case in request.cases if case.side == side] for side in ("train", "validate")}
+        sides = {"train": "n_train_samples", "validate": "n_val_samples"}
+        self._cases = {side: _cases(request, side, config.raw(most)) for side, most in sides.items()}
         if not self._cases["train"]:
             raise BadInputError("No case has the side 'train'; there is nothing to learn from")
         self._pipelines = {side: self._pipeline(side, bundle.metadata) for side in self._cases}
-        self._module = Segmenter(
+        self._module = _kind_of(network, config)(
             network,
             self._channels,
             loss=config.build("loss"),
@@ -272,9 +278,20 @@ def precision_of(asked: str) -> Any:
     return asked
 
 
+def _kind_of(network: nn.Module, config: Config) -> Callable[..., Segmenter]:
+    """Return what fits a network of this kind."""
+    return partial(PromptLearner, sampler=sampler_of(config)) if isinstance(network, Prompted) else Segmenter
+
+
 def _inferer(config: Config, *names: str) -> Inferer:
     found: Inferer | None = config.build(*names)
     return found if found is not None else SimpleInferer()
+
+
+def _cases(request: TrainRequest, side: str, most: Any) -> list[Case]:
+    """Return the cases of a side; where the bundle's configuration has an upper bound, the first so many."""
+    found = [case for case in request.cases if case.side == side]
+    return found[:most] if isinstance(most, int) else found
 
 
 def _listen(control: Control, commands: SimpleQueue[HostCommand]) -> None:

@@ -1,11 +1,13 @@
 """Classes for labels: by name, by number, or the next that is free."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tasks.compute.failures import BadInputError
-from tasks.compute.prompts.classes import Prompts, channels_for, classes_of
+from tasks.compute.loader.config import Config
+from tasks.compute.prompts.classes import Prompts, channels_for, check_mappings, classes_of
 from tests.bundles import VISTA3D
 
 PROMPTS = Prompts.model_validate(json.loads((VISTA3D / "configs" / "inference.json").read_text())["prompts"])
@@ -37,6 +39,28 @@ def test_more_labels_of_ones_own_than_there_are_classes_are_refused() -> None:
 
 def test_a_union_comes_after_its_parts() -> None:
     labels = {1: "kidney", 2: "right kidney", 3: "spleen"}
-    channels = channels_for(classes_of(PROMPTS, NAMES, labels), labels, PROMPTS.merged)
+    channels = channels_for(classes_of(PROMPTS, NAMES, labels), labels, PROMPTS)
     assert channels.names == ("right kidney", "spleen", "kidney")
     assert channels.labels == (2, 3, 1)
+    assert channels.unions == {2: {0}}
+
+
+def config(folder: Path, mappings: object) -> Config:
+    file = folder / "train.json"
+    file.write_text(json.dumps({"label_mappings": {"default": mappings}}))
+    return Config(file, root=folder, overrides={})
+
+
+@pytest.mark.parametrize("mappings", [None, [[1, 14], [7, 134]], [[5, 9]]])
+def test_label_mappings_that_say_what_is_so_anyway_are_taken(tmp_path: Path, mappings: object) -> None:
+    check_mappings(config(tmp_path, mappings), {1: 14, 7: 134})
+
+
+@pytest.mark.parametrize(
+    ("mappings", "said"), [([[1, 5]], "label 1 the class 5, and it is served as class 14"), ("no list", "index, class")]
+)
+def test_label_mappings_that_would_train_another_class_than_is_served_are_refused(
+    tmp_path: Path, mappings: object, said: str
+) -> None:
+    with pytest.raises(BadInputError, match=said):
+        check_mappings(config(tmp_path, mappings), {1: 14, 7: 134})
