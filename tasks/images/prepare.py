@@ -15,7 +15,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from configs.errors import ConflictError, InvalidRequestError
 from configs.specs.dataset import OnGap
 from infra.adapters.cache.disk import Cache
-from infra.adapters.images.base import MOST_BYTES, ImageStore
+from infra.adapters.images.base import MOST_BYTES, PICTURES, ImageStore
 from tasks.images.channels import CHANNELS, add_channels
 from tasks.images.dicom import volume_from
 from tasks.images.geometry import Geometry
@@ -25,6 +25,7 @@ from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
 
 FORMAT = "nii-4"
 """Part of the cache's key: changes when what is written here does."""
+PICTURE = "image.png"
 _CHUNK_BYTES = 2**20
 _SCALED = 8  # bytes that one of a file's can become by its scale factors
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -70,6 +71,8 @@ def local_image(
 ) -> LocalImage:
     """Return the image as an uncompressed `.nii` of this host's cache, and the sha256 of what the store holds.
 
+    A 2-D picture (PNG, JPEG, TIFF) is a `.png` there, as `tasks.images.picture` writes it.
+
     Args:
         store: Where the image is.
         cache: This host's cache; a pin of it where the file is used for longer than a moment.
@@ -100,6 +103,10 @@ def local_image(
         path, *others = fetched.paths
         if path.is_dir():
             _convert_series(path, folder, store.on_gap, most_bytes)
+        elif path.suffix in PICTURES:
+            from tasks.images.picture import convert_picture  # noqa: PLC0415 - only data sets of pictures need Pillow
+
+            convert_picture(path, folder / PICTURE)
         else:
             _convert(path, folder / "image.nii", most_bytes)
         if others:
@@ -113,8 +120,9 @@ def local_image(
 
 def _local(folder: Path) -> LocalImage:
     headers, frame, sha256 = folder / HEADERS, folder / "frame", folder / "sha256"
+    picture = folder / PICTURE
     return LocalImage(
-        path=folder / "image.nii",
+        path=picture if picture.exists() else folder / "image.nii",
         sha256=sha256.read_text(),
         headers=headers if headers.exists() else None,
         frame_of_reference=frame.read_text() if frame.exists() else "",

@@ -73,6 +73,10 @@ def read_geometry(path: Path, most_bytes: int = MOST_BYTES, channels: bool = Fal
         InvalidRequestError: If it cannot be read, or announces more voxels than are there or allowed.
         MismatchError: If it has not three axes.
     """
+    if path.suffix == ".png":
+        from tasks.images.picture import picture_geometry  # noqa: PLC0415 - only data sets of pictures need Pillow
+
+        return picture_geometry(path)
     if not path.name.endswith(NRRD):
         image = open_nifti(path, most_bytes)
         return Geometry(_shape(image.shape[:3] if channels else image.shape), _lps(image))

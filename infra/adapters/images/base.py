@@ -17,6 +17,9 @@ from configs.specs.dataset import OnGap
 MOST_BYTES = 4 * 2**30
 """What one image or label may take, in memory and on its way here, where nobody says otherwise."""
 
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+"""How files of 2-D pictures end, in lower case."""
+
 
 class Credentials(BaseModel):
     """What a store asks of us: a user and password, or a bearer token."""

@@ -1,6 +1,7 @@
 """A folder of volume files.
 
 <root>/<image id>.nii.gz|.nii|.nrrd           images; of one id with several endings the first of these counts
+<root>/<image id>.png|.jpg|.jpeg|.tif|.tiff   2-D pictures, in capitals, too
 <root>/<image id><suffix>.<ending>            its channels, where the data set says by which suffixes they are told
 <root>/labels/<image id>.<ending>             labels that the user already has
 <root>/teachback/labels/<image id>/<label id>.<ending>   labels that we wrote, one file each, never overwritten
@@ -27,14 +28,15 @@ from configs.errors import (
     is_full,
 )
 from configs.specs.dataset import Channel, OnGap
-from infra.adapters.images.base import FetchedImage, LabelToStore, StoredImage, StoredLabel
+from infra.adapters.images.base import PICTURES, FetchedImage, LabelToStore, StoredImage, StoredLabel
 from infra.adapters.images.channels import MISSING, check_channels
 from infra.adapters.images.files import copy_hashed, create_exclusively, hash_file, is_cut_short, settle
 from infra.adapters.images.patient import FIRST_FOLDER, patient_pattern
 from infra.adapters.images.seg import hash_lines
 
-IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd")
-LABEL_ENDINGS = (*IMAGE_ENDINGS, ".dcm", ".json")
+_VOLUMES = (".nii.gz", ".nii", ".nrrd")
+IMAGE_ENDINGS = (*_VOLUMES, *PICTURES, *map(str.upper, PICTURES))
+LABEL_ENDINGS = (*_VOLUMES, ".dcm", ".json")
 HASHED_UP_TO_BYTES = 64 * 2**20
 _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _THEIRS = PurePosixPath("labels")
@@ -133,7 +135,7 @@ class FolderStore:
             if source is None:
                 raise DamagedImageError(f"There is no file of the image's channel {self._names[number]}: store it")
             ending = next(ending for ending in IMAGE_ENDINGS if source.name.endswith(ending))
-            targets.append(into / f"image{f'-{number}' if number else ''}{ending}")
+            targets.append(into / f"image{f'-{number}' if number else ''}{ending.lower()}")
             with _translated("read"):
                 hashes.append(copy_hashed(source, targets[-1]))
         sha256 = hashes[0] if len(hashes) == 1 else hash_lines(hashes)

@@ -168,7 +168,7 @@ def fetch(parts: Parts, caller: Caller, dataset_id: str, key: str, *, client_id:
     image = get(parts, caller, dataset_id, key)
     local = image_of(parts, store_of(parts, dataset_id), image)
     touch(parts, caller, dataset_id, image.id, client_id)
-    return ImageFile(path=local.path, name=f"{basename(key)}.nii")
+    return ImageFile(path=local.path, name=f"{basename(key)}{local.path.suffix}")
 
 
 def touch(parts: Parts, caller: Caller, dataset_id: str, image_id: int, client_id: str = "") -> None:

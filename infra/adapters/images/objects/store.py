@@ -8,7 +8,7 @@ An image's key is its `image.id`, a label's is its `label.id`; one of ours is kn
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -18,7 +18,7 @@ from configs.errors import AccessError, ConflictError, DamagedImageError, Invali
 from configs.specs.dataset import OnGap
 from infra.adapters.images.base import MOST_BYTES, FetchedImage, LabelToStore, StoredImage, StoredLabel
 from infra.adapters.images.files import hash_file
-from infra.adapters.images.folder import LABEL_ENDINGS
+from infra.adapters.images.folder import IMAGE_ENDINGS, LABEL_ENDINGS
 from infra.adapters.images.objects.check import look_at, look_at_all
 from infra.adapters.images.objects.faults import NotThereError
 from infra.adapters.images.objects.files import Found, ObjectFiles
@@ -126,7 +126,7 @@ class ObjectStore:
             paths = self._paths(table, key)
         folder = into / "image"
         folder.mkdir(parents=True)
-        targets = [folder / f"{number:06d}{_ending(path, '.dcm')}" for number, path in enumerate(paths)]
+        targets = [folder / f"{number:06d}{_ending(path, IMAGE_ENDINGS, '.dcm')}" for number, path in enumerate(paths)]
         for path, target in zip(paths, targets, strict=True):
             try:
                 self._files.get(path, target, self._most_bytes)
@@ -162,7 +162,7 @@ class ObjectStore:
         if content is not None:
             (into / "label.json").write_text(content)
             return into / "label.json"
-        target = into / f"label{_ending(path, '.nii.gz')}"
+        target = into / f"label{_ending(path, LABEL_ENDINGS, '.nii.gz')}"
         try:
             self._files.get(path, target, self._most_bytes)
         except NotThereError:
@@ -320,9 +320,9 @@ def _one(table: sqlite3.Connection, query: str, key: str, kind: str) -> tuple[st
     return row
 
 
-def _ending(path: str, otherwise: str) -> str:
+def _ending(path: str, known: Sequence[str], otherwise: str) -> str:
     """Return how a file of this content is called; a name that tells nothing is DICOM's custom."""
-    return next((ending for ending in LABEL_ENDINGS if path.lower().endswith(ending)), otherwise)
+    return next((ending for ending in known if path.lower().endswith(ending)), otherwise)
 
 
 def _hash(text: str) -> str:
