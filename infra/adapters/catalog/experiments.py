@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from sqlalchemy import and_, bindparam, delete, func, or_, select
+from sqlalchemy import and_, bindparam, case, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
-from configs.states import TERMINAL
+from configs.states import TERMINAL, TRAINING
 from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import (
     Bundle,
@@ -103,6 +103,24 @@ def trainings(session: Session, experiment_id: str, most: int) -> Sequence[Job]:
     """Return an experiment's rounds and trainings, the newest first."""
     query = select(Job).where(Job.experiment_id == experiment_id, Job.action == "train", Job.deleted_at.is_(None))
     return session.scalars(query.order_by(Job.created_at.desc()).limit(most)).all()
+
+
+def training_on(session: Session, org: str, dataset_id: str) -> Sequence[Experiment]:
+    """Return the organisation's experiments that train on a data set, the newest last."""
+    used = select(ExperimentDataset.experiment_id).where(
+        ExperimentDataset.dataset_id == dataset_id, ExperimentDataset.use == "train"
+    )
+    mine = select(Experiment).where(Experiment.org == org, Experiment.deleted_at.is_(None), Experiment.id.in_(used))
+    return session.scalars(mine.order_by(Experiment.created_at, Experiment.id)).all()
+
+
+def trainings_on(session: Session, org: str, dataset_id: str, most: int) -> Sequence[tuple[Job, str]]:
+    """Return the rounds and trainings on a data set with their experiments' names: what runs first, then the newest."""
+    runs = case((Job.status.in_(TRAINING), 0), else_=1)
+    query = select(Job, Experiment.name).join(Experiment, Experiment.id == Job.experiment_id)
+    mine = (Job.org == org, Job.dataset_id == dataset_id, Job.action == "train", Job.deleted_at.is_(None))
+    found = session.execute(query.where(*mine).order_by(runs, Job.created_at.desc()).limit(most))
+    return [(job, name) for job, name in found]
 
 
 def job_page(

@@ -73,6 +73,10 @@ ROLES: dict[str, Role | None] = {
     "monai_label.datastore.delete_label": Role.ANNOTATOR,  # somebody else's: engineers
     "monai_label.datastore.get_image": Role.ANNOTATOR,
     "monai_label.datastore.put_image_info": Role.ANNOTATOR,  # to clear is for engineers
+    "monai_label.train.get_training": Role.ANNOTATOR,
+    "monai_label.train.start_training": Role.ENGINEER,
+    "monai_label.train.start_trainings": Role.ENGINEER,
+    "monai_label.train.stop_training": Role.ENGINEER,
     "native.status.status": Role.ANNOTATOR,
     "native.rounds.list_rounds": Role.ANNOTATOR,
     "native.rounds.rerun_round": Role.ENGINEER,

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from fastapi import APIRouter
 
 from infra.doors.api.errors import answers
-from infra.doors.api.monai_label import datastore, info
+from infra.doors.api.monai_label import datastore, info, train
 
 
 def router() -> APIRouter:
@@ -21,4 +21,5 @@ def router() -> APIRouter:
     scope = APIRouter(prefix="/label/{dataset}", responses=refusals)
     scope.include_router(info.router)
     scope.include_router(datastore.router)
+    scope.include_router(train.router)
     return scope

@@ -1,0 +1,190 @@
+"""`/train` of this dialect: a trainer is an experiment of the data set, a task one of its trainings.
+
+The same request again joins the one that waits, and what was trained is published through the gate, unless told else.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from configs.errors import InvalidRequestError, NotFoundError
+from configs.specs.annotation import PublishPolicy
+from configs.specs.round import RoundSpec
+from configs.specs.train import TrainSpec
+from configs.states import TERMINAL, TRAINING, JobStatus
+from infra.adapters.catalog.tables import Dataset
+from infra.doors.api.deps import CallerDep, PartsDep
+from infra.services.callers import Caller
+from infra.services.data import datasets
+from infra.services.learning import trainings
+from infra.services.learning.jobs import Asked
+from infra.services.learning.trainings import Training
+from infra.wiring import Parts
+from tasks.rounds.result import RoundResult
+
+router = APIRouter(prefix="/train", tags=["MONAI Label: train"])
+_ENDED = {JobStatus.DONE: "DONE", JobStatus.ERROR: "ERROR", JobStatus.CANCELED: "STOPPED"}
+# What the original's clients send along and its own trainer reads; ours is told by the bundle.
+_ITS_OWN = frozenset(
+    {
+        "model",
+        "name",
+        "pretrained",
+        "device",
+        "val_split",
+        "val_batch_size",
+        "multi_gpu",
+        "gpus",
+        "dataset",
+        "dataloader",
+    }
+    | {"tracking", "tracking_uri", "tracking_experiment_name", "run_id", "model_filename", "client_id", "logging"}
+)
+
+
+class TrainParams(BaseModel):
+    """What a client says of a training: the original's words, our fields, and overrides of the bundle by `#` path."""
+
+    model_config = ConfigDict(extra="allow")
+
+    max_epochs: Annotated[int, Field(ge=1)] | None = None
+    train_batch_size: Annotated[int, Field(ge=1)] | None = None
+    early_stop_patience: int | None = Field(default=None, description="Less than one: none.")
+    publish: PublishPolicy = "gate"
+
+    def to_spec(self) -> RoundSpec:
+        """Return what the service is asked for."""
+        others = {name: value for name, value in (self.model_extra or {}).items() if name not in _ITS_OWN}
+        patience = self.early_stop_patience if (self.early_stop_patience or 0) > 0 else None
+        words = {"epochs": self.max_epochs, "batch_size": self.train_batch_size, "patience": patience}
+        ours = {name: value for name, value in words.items() if value is not None}
+        return RoundSpec(train=TrainSpec.from_request({**ours, **others}), publish=self.publish)
+
+
+class Task(BaseModel):
+    """A training as clients of the original read it; times in UTC. `details` is never empty once it has begun."""
+
+    id: str
+    status: str
+    request: dict[str, Any]
+    start_ts: str
+    end_ts: str | None = None
+    details: list[str] | None = None
+
+    @classmethod
+    def of(cls, training: Training) -> "Task":
+        """Show one training."""
+        job, result = training.job, RoundResult.model_validate(training.job.result)
+        status = _ENDED.get(JobStatus(job.status), "RUNNING" if job.status in TRAINING else "SUBMITTED")
+        told = [f"{job.status}, epoch {result.epoch} of {result.max_epoch}", *filter(None, [job.message])]
+        return cls(
+            id=job.id,
+            status=status,
+            request={**job.request, "model": training.trainer},
+            start_ts=_moment(job.created_at),
+            end_ts=_moment(job.modified_at) if job.status in TERMINAL else None,
+            details=None if status == "SUBMITTED" else told,
+        )
+
+
+class Started(BaseModel):
+    """What became of one trainer where all were asked for."""
+
+    result: Task | None
+    detail: str | None
+
+
+ParamsBody = Annotated[dict[str, Any] | None, Body()]
+
+
+@router.get("", response_model_exclude_none=True)
+@router.get("/", include_in_schema=False, response_model_exclude_none=True)
+def get_training(
+    dataset: str,
+    parts: PartsDep,
+    caller: CallerDep,
+    every: Annotated[bool, Query(alias="all")] = False,
+    check_if_running: bool = False,
+) -> Task | list[Task]:
+    """Return the training that runs, else the newest; with `all` the newest hundred, rounds of loops among them."""
+    row = datasets.find(parts, caller, dataset)
+    found = trainings.newest(parts, caller, row, trainings.MOST if every else 1)
+    if check_if_running:
+        found = [each for each in found if each.runs]
+    if not found:
+        raise _NoTaskError("No Train Tasks are currently Running" if check_if_running else "No Train Tasks Found")
+    return [Task.of(each) for each in found] if every else Task.of(found[0])
+
+
+@router.post("/{model}", response_model_exclude_none=True)
+def start_training(
+    dataset: str,
+    model: str,
+    parts: PartsDep,
+    caller: CallerDep,
+    body: ParamsBody = None,
+    run_sync: bool = False,
+    enqueue: bool = False,  # noqa: ARG001 - the dialect's: here a training always waits its turn
+) -> Task:
+    """Train an experiment of the data set on all labels so far; publishes through the gate unless told otherwise."""
+    _refuse_sync(run_sync)
+    return _start(parts, caller, datasets.find(parts, caller, dataset), model, body or {})
+
+
+@router.post("", include_in_schema=False)
+@router.post("/", include_in_schema=False)
+def start_trainings(
+    dataset: str, parts: PartsDep, caller: CallerDep, body: ParamsBody = None, run_sync: bool = False
+) -> dict[str, Started]:
+    """Train every experiment of the data set; what the body says under a trainer's name is for that one."""
+    _refuse_sync(run_sync)
+    row, asked = datasets.find(parts, caller, dataset), body or {}
+    names = trainings.trainers(parts, caller, row)
+    common = {name: value for name, value in asked.items() if name not in names}
+    return {name: _started(parts, caller, row, name, {**common, **_own(asked.get(name))}) for name in names}
+
+
+@router.delete("", response_model_exclude_none=True)
+@router.delete("/", include_in_schema=False, response_model_exclude_none=True)
+def stop_training(dataset: str, parts: PartsDep, caller: CallerDep) -> Task | None:
+    """Stop what trains on the data set, or waits to; a loop's round only where there is nothing else."""
+    stopped = trainings.stop(parts, caller, datasets.find(parts, caller, dataset))
+    return None if stopped is None else Task.of(stopped)
+
+
+class _NoTaskError(NotFoundError):
+    """There is no such task, in the original's words: its clients compare them."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__("task", sentence)
+        self._sentence = sentence
+
+    def __str__(self) -> str:
+        return self._sentence
+
+
+def _start(parts: Parts, caller: Caller, row: Dataset, model: str, body: dict[str, Any]) -> Task:
+    spec = TrainParams.model_validate(body).to_spec()
+    return Task.of(trainings.start(parts, caller, row, model, spec, Asked(specs=body)))
+
+
+def _started(parts: Parts, caller: Caller, row: Dataset, model: str, body: dict[str, Any]) -> Started:
+    try:
+        return Started(result=_start(parts, caller, row, model, body), detail=None)
+    except InvalidRequestError as error:
+        return Started(result=None, detail=str(error))
+
+
+def _own(said: Any) -> dict[str, Any]:
+    return said if isinstance(said, dict) else {}
+
+
+def _refuse_sync(run_sync: bool) -> None:
+    if run_sync:
+        raise InvalidRequestError("run_sync is not offered, a training outlives a request: ask GET /train/ how it goes")
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,79 @@
+"""Trainings of a data set, whichever experiment of it they are for: asked for and stopped by a trainer's name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from configs.errors import NotFoundError
+from configs.specs.round import RoundSpec
+from configs.states import TERMINAL, TRAINING
+from infra.adapters.catalog import experiments as catalog
+from infra.adapters.catalog.tables import Dataset, Experiment, Job
+from infra.services.callers import Caller, Right, allow
+from infra.services.learning import jobs
+from infra.services.learning.archs import actions_of
+from infra.services.learning.jobs import Asked
+from infra.wiring import Parts
+
+MOST = 100
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training or a round, and the name of the experiment that it is for."""
+
+    job: Job
+    trainer: str
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has its turn; else it waits, or has ended."""
+        return self.job.status in TRAINING
+
+
+def trainers(parts: Parts, caller: Caller, dataset: Dataset) -> dict[str, Experiment]:
+    """Return the experiments that train on a data set, by name; of several of a name, the newest."""
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        found = catalog.training_on(session, caller.org, dataset.id)
+        able = [row for row in found if "train" in actions_of(catalog.bundle(session, row.bundle_id))]
+    return {row.name: row for row in able}
+
+
+def start(parts: Parts, caller: Caller, dataset: Dataset, trainer: str, spec: RoundSpec, asked: Asked) -> Training:
+    """Train an experiment of a data set, or join its training that waits to do the same.
+
+    Raises:
+        ForbiddenError: If the caller may not.
+        NotFoundError: If no experiment of this name trains on the data set.
+        InvalidRequestError: If the bundle cannot follow the spec.
+    """
+    allow(caller, Right.RUN_JOBS)
+    known = trainers(parts, caller, dataset)
+    if trainer not in known:
+        raise NotFoundError("trainer", trainer, known)
+    experiment = known[trainer].id
+    job_id = jobs.train(parts, caller, experiment, spec, asked)
+    return Training(jobs.get(parts, caller, experiment, job_id), trainer)
+
+
+def newest(parts: Parts, caller: Caller, dataset: Dataset, most: int) -> Sequence[Training]:
+    """Return the data set's trainings and rounds: what runs first, then the newest first."""
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        rows = catalog.trainings_on(session, caller.org, dataset.id, most)
+    return [Training(job, name) for job, name in rows]
+
+
+def stop(parts: Parts, caller: Caller, dataset: Dataset) -> Training | None:
+    """Cancel what trains on a data set, or else what waits to; a loop's round only if there is nothing else.
+
+    Raises:
+        ForbiddenError: If the caller may not.
+    """
+    allow(caller, Right.RUN_JOBS)
+    living = [each for each in newest(parts, caller, dataset, MOST) if each.job.status not in TERMINAL]
+    if not living:
+        return None
+    first = min(living, key=lambda each: each.job.parent_id is not None)
+    job = jobs.cancel(parts, caller, first.job.experiment_id, first.job.id)
+    return Training(job, first.trainer)
