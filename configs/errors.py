@@ -55,8 +55,8 @@ class NotFoundError(TeachbackError):
         self.kind = kind
         self.name = name
         near = get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        super().__init__(f"No {kind} is named {name!r}.{hint}")
+        self.hint = f" Did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"No {kind} is named {name!r}.{self.hint}")
 
 
 class ConflictError(TeachbackError):

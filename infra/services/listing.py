@@ -13,9 +13,9 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class Page:
-    """A part of a list. `size` None = to the end; `name` keeps equal names, `!name` all others."""
+    """A part of a list. None: from the beginning, to the end; `name` keeps equal names, `!name` all others."""
 
-    skip: int = 0
+    skip: int | None = None
     size: int | None = None
     sort: Order = "date-descending"
     name: str | None = None
@@ -29,19 +29,25 @@ class Cut(Generic[_Item]):
     total: int
 
 
-def keeps(wanted: str | None, value: str) -> bool:
-    """Say whether a value passes a filter: equal, or with a leading `!` not equal; None lets all pass."""
+def keeps(wanted: str | None, *values: str) -> bool:
+    """Say whether values pass a filter: one is equal, or with a leading `!` none is; None lets all pass."""
     if wanted is None:
         return True
-    return value != wanted[1:] if wanted.startswith("!") else value == wanted
+    return wanted[1:] not in values if wanted.startswith("!") else wanted in values
 
 
 def cut(rows: Sequence[_Row], page: Page, *, keep: Callable[[_Row], bool] | None = None) -> Cut[_Row]:
     """Return one page of the rows that pass the filters, in the order that was asked for."""
     kept = [row for row in rows if keeps(page.name, row.name) and (keep is None or keep(row))]
     if page.sort.startswith("name"):
-        kept.sort(key=lambda row: row.name, reverse=page.sort == "name-descending")
+        kept.sort(key=_name, reverse=page.sort == "name-descending")
     else:
         kept.sort(key=lambda row: row.modified_at, reverse=page.sort == "date-descending")
-    end = None if page.size is None else page.skip + page.size
-    return Cut(kept[page.skip : end], len(kept))
+    begin = page.skip or 0
+    end = None if page.size is None else begin + page.size
+    return Cut(kept[begin:end], len(kept))
+
+
+def _name(row: Dataset | Experiment | Job | Workspace) -> str:
+    """Return what a row is sorted by: rows of one name by their version."""
+    return f"{row.name}:{row.shown.get('version', '')}" if isinstance(row, Dataset | Experiment) else row.name

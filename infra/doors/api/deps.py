@@ -59,8 +59,11 @@ async def as_user(caller: CallerDep, user_id: Annotated[str, Path(max_length=64)
         raise NotFoundError("user", user_id)
 
 
+_MOST_ROWS = 2**31  # what both databases count to
+
+
 async def page_of(
-    skip: Annotated[int, Query(ge=0)] = 0,
+    skip: Annotated[int | None, Query(ge=0, le=_MOST_ROWS)] = None,
     size: Annotated[int | None, Query(ge=1, le=10_000)] = None,
     sort: Order = "date-descending",
     name: Annotated[str | None, Query(description="Exact; a leading ! negates.")] = None,

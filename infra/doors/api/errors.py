@@ -1,7 +1,7 @@
 """The one place where an error becomes a status code, and where a dialect gives it its shape."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +27,18 @@ from configs.errors import (
     is_full,
 )
 from infra.adapters.catalog.repeats import RepeatedKeyError
+from infra.doors.api.cloud_errors import (
+    BAD_ID,
+    CODES,
+    PLACES,
+    SCHEMA_CODE,
+    CloudError,
+    FrameworkError,
+    in_words_of_old,
+    of_the_framework,
+    reason,
+    refused_fields,
+)
 
 STATUS: dict[type[TeachbackError], HTTPStatus] = {
     NotFoundError: HTTPStatus.NOT_FOUND,
@@ -49,19 +61,12 @@ CLOUD_STATUS: dict[type[TeachbackError], HTTPStatus] = {
     RepeatedKeyError: HTTPStatus.CONFLICT,
 }
 CLOUD_PREFIX = "/api/v1"
-BAD_ID = "bad_id"
-_SCHEMA_CODE = 1  # what the original gives for an id or a field that cannot be read
+_TERSE = frozenset({"extra_forbidden", "missing"})  # what pydantic says of these names its own words for them
+_OF_THE_FRAMEWORK = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 # The error's own text stays inside: it may name images, people or addresses.
 _INTERNAL = "Something failed inside; the server's log has it under this request's id"
 _FULL = "The server's disk is full, and nothing of this request was kept: free some room there, then send it again"
 _log = logging.getLogger(__name__)
-
-
-class CloudError(BaseModel):
-    """An error as the MONAI Cloud dialect answers it."""
-
-    error_desc: str
-    error_code: int
 
 
 class Detail(BaseModel):
@@ -84,7 +89,7 @@ def answers(cloud: bool, *statuses: HTTPStatus) -> dict[int | str, dict[str, Any
 
     Outside the MONAI Cloud dialect what cannot be read is 422, in our words and not in FastAPI's own form.
     """
-    model = CloudError if cloud else Detail
+    model = CloudError | FrameworkError if cloud else Detail
     told = statuses if cloud else (*statuses, HTTPStatus.UNPROCESSABLE_ENTITY)
     return {int(status): {"model": model, "description": status.phrase} for status in told}
 
@@ -113,24 +118,28 @@ def raised(request: Request, error: Exception) -> JSONResponse:
         headers["Retry-After"] = str(error.retry_after_s)
     if status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-        return answer(request.url.path, status, f"Unauthorized: {error}", code=_SCHEMA_CODE, headers=headers)
-    return answer(request.url.path, status, str(error), headers=headers)
+        return answer(request.url.path, status, f"Unauthorized: {error}", code=SCHEMA_CODE, headers=headers)
+    if table is STATUS:
+        return answer(request.url.path, status, str(error), headers=headers)
+    return answer(request.url.path, status, in_words_of_old(error), code=CODES.get(type(error)), headers=headers)
 
 
 def _refused_request(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise error
-    cloud = request.url.path.startswith(CLOUD_PREFIX + "/")
-    status = HTTPStatus.BAD_REQUEST if cloud else HTTPStatus.UNPROCESSABLE_ENTITY
-    return answer(request.url.path, status, _sentence(error.errors()), code=_SCHEMA_CODE)
+    if _is_cloud(request):
+        return refused_fields(error.errors())
+    return answer(request.url.path, HTTPStatus.UNPROCESSABLE_ENTITY, _sentence(error.errors()))
 
 
 def _refused_spec(request: Request, error: Exception) -> JSONResponse:
     """Answer for a spec that a dialect built from its own words, after FastAPI had checked those."""
     if not isinstance(error, ValidationError):
         raise error
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return answer(request.url.path, HTTPStatus.BAD_REQUEST, _sentence(found), code=_SCHEMA_CODE)
+    found = error.errors(include_url=False)
+    if _is_cloud(request):
+        return refused_fields(found)
+    return answer(request.url.path, HTTPStatus.BAD_REQUEST, _sentence(found))
 
 
 def _framework(request: Request, error: Exception) -> JSONResponse:
@@ -139,6 +148,8 @@ def _framework(request: Request, error: Exception) -> JSONResponse:
     if is_full(error.__cause__):  # FastAPI calls a body that it cannot put down the caller's mistake
         return answer(request.url.path, HTTPStatus.INSUFFICIENT_STORAGE, _FULL)
     headers = dict(error.headers) if error.headers else None
+    if _is_cloud(request) and error.status_code in _OF_THE_FRAMEWORK:
+        return of_the_framework(HTTPStatus(error.status_code), str(error.detail), headers)
     return answer(request.url.path, error.status_code, str(error.detail), headers=headers)
 
 
@@ -150,26 +161,21 @@ def _unforeseen(request: Request, error: Exception) -> JSONResponse:
     return answer(request.url.path, HTTPStatus.INTERNAL_SERVER_ERROR, _INTERNAL)
 
 
+def _is_cloud(request: Request) -> bool:
+    return request.url.path.startswith(CLOUD_PREFIX + "/")
+
+
 def _sentence(errors: Sequence[Any]) -> str:
     """Return what was refused, field by field, without the values: they may be secret."""
     return "; ".join(map(_one, errors))
 
 
 def _one(error: dict[str, Any]) -> str:
-    return str(error["msg"]) if error["type"] == BAD_ID else f"{_field(error['loc'])}: {_reason(error)}"
+    if error["type"] == BAD_ID:
+        return str(error["msg"])
+    return f"{_field(error['loc'])}: {reason(error) if error['type'] in _TERSE else error['msg']}"
 
 
 def _field(place: Sequence[int | str]) -> str:
-    known = [str(part) for part in place if part not in {"body", "path", "query", "header"}]
+    known = [str(part) for part in place if part not in PLACES]
     return ".".join(known) or "body"
-
-
-_REASONS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "extra_forbidden": lambda _: "Unknown field.",
-    "missing": lambda _: "Missing data for required field.",
-}
-
-
-def _reason(error: dict[str, Any]) -> str:
-    say = _REASONS.get(error["type"])
-    return say(error) if say else str(error["msg"])

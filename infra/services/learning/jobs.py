@@ -125,7 +125,7 @@ def listed(parts: Parts, caller: Caller, experiment_id: str | None, page: Page) 
     with parts.catalog.read() as session:
         wanted = None if experiment_id is None else catalog.get(session, caller.org, experiment_id).id
         rows, total = catalog.job_page(
-            session, caller.org, wanted, order=page.sort, name=page.name, skip=page.skip, size=page.size
+            session, caller.org, wanted, order=page.sort, name=page.name, skip=page.skip or 0, size=page.size
         )
         return Cut(rows, total)
 

@@ -41,10 +41,10 @@ def test_the_guides_loop_runs_at_once_and_answers_a_bare_id(engineer: Api, jobs:
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
-        ({"action": "annotation", "specs": GUIDE, "surprise": 1}, 400, "surprise: Unknown field."),
-        ({"specs": GUIDE}, 400, "action: Missing data for required field."),
+        ({"action": "annotation", "specs": GUIDE, "surprise": 1}, 400, "{'surprise': ['Unknown field.']}"),
+        ({"specs": GUIDE}, 400, "Action is required to run job"),
         ({"action": "annotation", "specs": {}}, 400, "round_size"),
-        ({"action": "annotation", "specs": {**GUIDE, "surprise": 1}}, 400, "surprise: Unknown field."),
+        ({"action": "annotation", "specs": {**GUIDE, "surprise": 1}}, 400, "{'surprise': ['Unknown field.']}"),
         ({"action": "annotation", "specs": {"round_size": 0}}, 400, "round_size"),
         ({"action": "annotation", "specs": {**GUIDE, "train_spec": {"num_gpus": 2}}}, 400, "Use num_gpu instead"),
         ({"action": "annotation", "specs": {**GUIDE, "train_spec": {"bundle_root": "/"}}}, 400, "bundle_root"),
@@ -52,7 +52,7 @@ def test_the_guides_loop_runs_at_once_and_answers_a_bare_id(engineer: Api, jobs:
         ({"action": "train", "specs": {"num_gpu": 0, "precision": "16-mixed"}}, 400, "16-mixed needs a GPU"),
         ({"action": "auto3dseg", "specs": {}}, 400, "not offered"),
         ({"action": "anotation", "specs": GUIDE}, 404, "Did you mean 'annotation'?"),
-        ({"action": "annotation", "specs": [1]}, 400, "specs"),
+        ({"action": "annotation", "specs": [1]}, 404, "specs"),
     ],
 )
 def test_what_cannot_be_read_is_refused_and_starts_nothing(

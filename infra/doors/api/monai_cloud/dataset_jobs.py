@@ -112,7 +112,7 @@ def create_dataset_job(
     """Run `nextimage`, `cacheimage`, `notify` or `skip`."""
     run = _ACTIONS.get(body.action)
     if run is None:
-        raise NotFoundError("dataset action", body.action, known=_ACTIONS)
+        raise NotFoundError("action", body.action, known=_ACTIONS)
     return run(parts, caller, dataset_id, body.specs or {}, later)
 
 

@@ -4,11 +4,17 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from infra.adapters.catalog.tables import Experiment
 from infra.doors.api.deps import CallerDep, PageDep, PartsDep
-from infra.doors.api.monai_cloud.experiment_schemas import ExperimentList, ExperimentRequest, ExperimentResponse, Tags
+from infra.doors.api.monai_cloud.experiment_schemas import (
+    MEDICAL,
+    ExperimentList,
+    ExperimentRequest,
+    ExperimentResponse,
+    Tags,
+)
 from infra.doors.api.monai_cloud.job_schemas import Message
 from infra.doors.api.monai_cloud.words import ExperimentId, ShapeDep
 from infra.services.learning import experiments
@@ -17,6 +23,24 @@ from infra.services.learning.experiments import ExperimentView
 from infra.services.listing import Cut, Page, keeps
 
 router = APIRouter(tags=["experiments"])
+
+
+async def _filter(
+    network_arch: str | None = None,
+    type: str | None = None,  # noqa: A002 - the dialect's name
+    tag: str | None = None,
+) -> Callable[[Experiment], bool]:
+    """Return the filters of a list; a leading `!` negates each."""
+
+    def keep(row: Experiment) -> bool:
+        """Filter by what is shown of an experiment; all of them are medical."""
+        tags = ShownExperiment.model_validate(row.shown).tags
+        return keeps(network_arch, row.arch) and keeps(tag, *tags) and keeps(type, MEDICAL)
+
+    return keep
+
+
+FilterDep = Annotated[Callable[[Experiment], bool], Depends(_filter)]
 
 
 @router.post("/experiments", status_code=HTTPStatus.CREATED)
@@ -31,23 +55,22 @@ def list_experiments(
     caller: CallerDep,
     page: PageDep,
     shape: ShapeDep,
-    network_arch: str | None = None,
-    tag: str | None = None,
+    keep: FilterDep,
     read_only: Annotated[str | None, Query(description="`true` lists base experiments only.")] = None,
     user_only: Annotated[str | None, Query(description="`true` leaves base experiments out.")] = None,
 ) -> list[ExperimentResponse] | ExperimentList:
     """List the organisation's experiments and the base experiments."""
     own, bases = read_only != "true", not _is_yes(user_only)
-    found = experiments.listed(parts, caller, page, keep=_filter(network_arch, tag), own=own, bases=bases)
+    found = experiments.listed(parts, caller, page, keep=keep, own=own, bases=bases)
     return _shaped(found, shape)
 
 
 @router.get("/experiments:base")
 def list_base_experiments(
-    parts: PartsDep, caller: CallerDep, page: PageDep, shape: ShapeDep, network_arch: str | None = None
+    parts: PartsDep, caller: CallerDep, page: PageDep, shape: ShapeDep, keep: FilterDep
 ) -> list[ExperimentResponse] | ExperimentList:
     """List the base experiments."""
-    found = experiments.listed(parts, caller, page, keep=_filter(network_arch, None), own=False)
+    found = experiments.listed(parts, caller, page, keep=keep, own=False)
     return _shaped(found, shape)
 
 
@@ -90,15 +113,6 @@ def cancel_all_jobs(experiment_id: ExperimentId, parts: PartsDep, caller: Caller
 
 def _is_yes(said: str | None) -> bool:
     return said is not None and said.lower() in {"true", "yes", "y", "t", "1", "on"}
-
-
-def _filter(network_arch: str | None, tag: str | None) -> Callable[[Experiment], bool]:
-    def keep(row: Experiment) -> bool:
-        """Filter by what is shown of an experiment; of its tags one has to fit."""
-        tags = ShownExperiment.model_validate(row.shown).tags
-        return keeps(network_arch, row.arch) and (tag is None or any(keeps(tag, known) for known in tags))
-
-    return keep
 
 
 def _shaped(found: Cut[ExperimentView], shape: ShapeDep) -> list[ExperimentResponse] | ExperimentList:

@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from configs.errors import InvalidRequestError
+from configs.errors import InvalidRequestError, NotFoundError
 from configs.specs.annotation import AnnotationSpec, GateSpec, PublishPolicy, StopCriteria
 from configs.specs.batch import BatchResult, BatchSpec, Which
 from configs.specs.infer import InferSpec
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
 from infra.adapters.catalog.tables import Job
+from infra.doors.api.cloud_errors import ClusterSpecError
 from infra.doors.api.monai_cloud.words import PaginationInfo, iso
 from infra.services.learning.inference import Inference
 from tasks.rounds.result import RoundResult
@@ -25,7 +26,7 @@ class JobRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    action: str
+    action: str | None = None
     specs: dict[str, Any] = Field(default_factory=dict)
     parent_job_id: str | None = None
     name: Annotated[str, StringConstraints(max_length=500)] = ""
@@ -33,9 +34,29 @@ class JobRequest(BaseModel):
     num_gpu: int | None = None
     platform: str | None = None
 
+    @field_validator("specs", mode="before")
+    @classmethod
+    def _is_an_object(cls, given: object) -> object:
+        """Refuse what is no JSON object, as a thing that is missing; nothing at all is an empty one."""
+        if given is not None and not isinstance(given, dict):
+            raise _NoSpecsError
+        if given and "cluster" in given:
+            raise ClusterSpecError("cluster is an invalid spec")
+        return given or {}
+
     def train_specs(self) -> dict[str, Any]:
         """Return the specs with the number of GPUs that the body asks for, where they do not say it themselves."""
         return self.specs if self.num_gpu is None else {"num_gpu": self.num_gpu, **self.specs}
+
+
+class _NoSpecsError(NotFoundError):
+    """The specs are no object, which this dialect calls not found."""
+
+    def __init__(self) -> None:
+        super().__init__("specs", "specs")
+
+    def __str__(self) -> str:
+        return "The job's specs are no JSON object: give specs as {name: value}, or leave them out"
 
 
 class AnnotationSpecs(BaseModel):

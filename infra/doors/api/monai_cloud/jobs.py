@@ -53,6 +53,8 @@ class ResumeRequest(BaseModel):
 )
 def create_job(experiment_id: ExperimentId, body: JobRequest, parts: PartsDep, caller: CallerDep) -> str | Response:
     """Run `annotation`, `train`, `inference` or `batchinfer`."""
+    if not body.action:
+        raise InvalidRequestError("Action is required to run job")
     run = _ACTIONS.get(body.action)
     if body.action in NOT_OFFERED:
         raise InvalidRequestError(f"Action {body.action!r} is not offered here: use one of {', '.join(_ACTIONS)}")

@@ -45,7 +45,7 @@ def get_dataset_schema(dataset_id: DatasetId, action: str, parts: PartsDep, call
     """Return the specs of an action of a data set."""
     datasets.get(parts, caller, dataset_id)
     if action not in _OF_DATASETS:
-        raise NotFoundError("dataset action", action, known=_OF_DATASETS)
+        raise NotFoundError("action", action, known=_OF_DATASETS)
     return Schema(default=_OF_DATASETS[action])
 
 

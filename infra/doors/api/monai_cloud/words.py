@@ -9,8 +9,8 @@ from fastapi import Depends, Header, Path, Response
 from pydantic import AfterValidator, BaseModel, SecretStr, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from infra.doors.api.cloud_errors import BAD_ID
 from infra.doors.api.deps import PageDep, PartsDep
-from infra.doors.api.errors import BAD_ID
 from infra.services.listing import Page
 
 WRAPPED_MEDIA_TYPE = "application/vnd.teachback.wrapped+json"
@@ -76,13 +76,11 @@ class ListShape:
     def tell_total(self, total: int) -> PaginationInfo | None:
         """Put the total into the reply's header; return what a wrapped list says of its page."""
         self._response.headers[TOTAL_HEADER] = str(total)
-        size = self._page.size
-        if size is None:
+        skip, size = self._page.skip, self._page.size
+        if size is None or skip is None:
             return None
         pages = -(-total // size)
-        return PaginationInfo(
-            total_records=total, total_pages=pages, page_size=size, page_index=self._page.skip // size
-        )
+        return PaginationInfo(total_records=total, total_pages=pages, page_size=size, page_index=skip // size)
 
 
 async def list_shape(
