@@ -6,8 +6,8 @@ from typing import Literal
 from sqlalchemy import and_, bindparam, case, delete, func, or_, select
 from sqlalchemy.orm import Session
 
-from configs.errors import NotFoundError
-from configs.states import TERMINAL, TRAINING
+from configs.errors import InvalidRequestError, NotFoundError
+from configs.states import TERMINAL, TRAINING, JobStatus
 from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import (
     Bundle,
@@ -261,10 +261,17 @@ def version_of_job(session: Session, experiment_id: str, job_id: str) -> ModelVe
     """Return the version that a training made.
 
     Raises:
-        NotFoundError: If it made none.
+        NotFoundError: If the experiment has no such job.
+        InvalidRequestError: If that is no training, or has not ended with a model.
     """
+    job = session.get(Job, job_id)
+    if job is None or job.experiment_id != experiment_id:
+        raise NotFoundError("job of the experiment", job_id)
+    if job.action != "train":
+        msg = f"Job {job_id} is of the action {job.action!r}, which has no weights of its own"
+        raise InvalidRequestError(f"{msg}: name a train job, such as one of a loop's rounds")
     query = select(ModelVersion).where(ModelVersion.experiment_id == experiment_id, ModelVersion.job_id == job_id)
     found = session.scalar(query)
-    if found is None:
-        raise NotFoundError("model version of the job", job_id)
+    if found is None or job.status != JobStatus.DONE:
+        raise InvalidRequestError(f"Train job {job_id} is {job.status} and has made no model: name one that is Done")
     return found

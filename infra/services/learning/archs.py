@@ -15,6 +15,8 @@ OFFERED = frozenset(
         "monai_custom",
     }
 )
+OF_ANY_BUNDLE = frozenset({"monai_segmentation", "monai_classification", "monai_detection", "monai_custom"})
+"""Those that say nothing about a bundle: a caller names one."""
 NOT_OFFERED = frozenset({"monai_vista2d", "monai_automl", "monai_automl_generated", "monai_genai", "monai_maisi"})
 _TRAINABLE = ("A", "B")
 _BY_NAME = {"vista3d": "monai_vista3d", "deepedit": "monai_annotation"}

@@ -17,7 +17,7 @@ from infra.adapters.catalog.tables import Bundle, Experiment, Job, ModelVersion
 from infra.adapters.catalog.tables.base import new_id, now
 from infra.services.callers import Caller, Right, allow
 from infra.services.data.workspaces import ResultsTo, choice
-from infra.services.learning.archs import check_arch
+from infra.services.learning.archs import OF_ANY_BUNDLE, check_arch
 from infra.services.learning.bases import of_one
 from infra.services.learning.bundles import at_address
 from infra.services.learning.experiment_requests import Datasets, ExperimentChange, NewExperiment, ShownExperiment
@@ -34,7 +34,12 @@ SHOWN_JOBS = 1000
 """Jobs that an experiment shows, the newest; all of them are at its jobs."""
 LISTED_JOBS = 20
 """The same where experiments are listed."""
-_FIELDS = {"train": "train_datasets", "eval": "eval_dataset", "inference": "inference_dataset"}
+_FIELDS = {
+    "train": "train_datasets",
+    "eval": "eval_dataset",
+    "inference": "inference_dataset",
+    "calibration": "calibration_dataset",
+}
 
 
 @dataclass(frozen=True)
@@ -246,7 +251,7 @@ def _own_bundle(parts: Parts, caller: Caller, request: NewExperiment) -> Bundle 
 
 def _base(session: Session, org: str, request: NewExperiment) -> tuple[Experiment, ModelVersion | None]:
     """Return the base and, if it is an experiment of the organisation, the version to start from."""
-    if not request.base and request.arch == "monai_custom":
+    if not request.base and request.arch in OF_ANY_BUNDLE:
         raise InvalidRequestError(
             "Either `bundle_url` or `ngc_path` needs to be defined for MONAI Custom Model: give bundle_url, or a"
             " base_experiment"
@@ -262,13 +267,16 @@ def _base(session: Session, org: str, request: NewExperiment) -> tuple[Experimen
         msg = f"Provided base_experiment cannot be added: its network_arch is {base.arch!r}, not {request.arch!r}"
         raise InvalidRequestError(msg)
     if base.base:
+        if request.from_job is not None:
+            msg = f"additional_id_info names a job, and base_experiment {base.id} is a base experiment, which has none"
+            raise InvalidRequestError(f"{msg}: leave it out, or name the job's experiment as base_experiment")
         return base, None
     if request.from_job is None:
         msg = f"Non-NGC base_experiment {base.id} needs job_id in the request for path location: additional_id_info"
         raise InvalidRequestError(f"{msg} names the train job whose weights are taken over")
     try:
         return base, catalog.version_of_job(session, base.id, request.from_job)
-    except NotFoundError as error:
+    except (NotFoundError, InvalidRequestError) as error:
         raise InvalidRequestError(f"Provided additional_id_info cannot be used: {error}") from None
 
 
@@ -341,7 +349,7 @@ def _refuse_base(row: Experiment, *, to_delete: bool = False) -> None:
 def _check_change(session: Session, row: Experiment, request: ExperimentChange) -> None:
     _refuse_base(row)
     if request.arch is not None and request.arch != row.arch:
-        raise InvalidRequestError(f"Cannot change experiment network_arch: it is {row.arch!r} for good")
+        raise InvalidRequestError("Cannot change experiment network_arch")
     if request.realtime is True and not row.realtime:
         raise InvalidRequestError("Can only change realtime_infer from True to False.")
     fixed = "labels" in request.model_fields_set or "train" in request.datasets.model_fields_set
