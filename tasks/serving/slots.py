@@ -46,7 +46,7 @@ def want(session: Session, experiment: Experiment, quota: int, *, replica: int =
     counted = 1 if slot is not None and slot.state != SlotState.STOPPED else 0
     if quota > 0 and taken - counted >= quota and not _make_room(session, experiment):
         raise InvalidRequestError(
-            f"One more realtime slot will exceed the maximum number allowed ({quota}):"
+            f"One more realtime slot will exceed the maximum number of GPUs allowed ({quota}):"
             " switch off realtime inference of another experiment, or ask the operator to raise the quota"
         )
     if slot is None:

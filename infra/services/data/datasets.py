@@ -165,7 +165,7 @@ def change(parts: Parts, caller: Caller, dataset_id: str, request: DatasetChange
     shown = ShownDataset.model_validate(row.shown)
     for field, given, fixed in (("type", request.type, shown.type), ("format", request.format, shown.format)):
         if given not in (None, fixed):
-            raise InvalidRequestError(f"Cannot change dataset {field}: it is {fixed!r} for good")
+            raise InvalidRequestError(f"Cannot change dataset {field}")
     said = request.label_settings()
     _check_labels_to(parts, request, by_admin=caller.role is Role.ADMIN)
     credentials = credentials_of(request.username, request.password, request.token)

@@ -30,6 +30,12 @@ class ShownExperiment(BaseModel):
     image_key: str = "image"
     override: dict[str, Any] = Field(default_factory=dict)
     replicas: int = 1
+    checkpoint_choose_method: str = "best_model"
+    checkpoint_epoch_number: dict[str, Any] | int = Field(default_factory=dict)
+    automl_settings: dict[str, Any] = Field(default_factory=dict)
+    tensorboard_enabled: bool = False
+    experiment_actions: list[Any] = Field(default_factory=list)
+    retry_experiment_id: str | None = None
 
 
 def output_filename(override: Mapping[str, object]) -> str:
@@ -45,6 +51,9 @@ def output_filename(override: Mapping[str, object]) -> str:
         raise InvalidRequestError(f"{msg}: take letters, digits, '.', '_' and '-', at most 200") from None
 
 
+_USES = {"train": "train", "evaluation": "eval", "inference": "inference", "calibration": "calibration"}
+
+
 class Datasets(BaseModel):
     """Data sets by use; None leaves a use as it is."""
 
@@ -53,17 +62,13 @@ class Datasets(BaseModel):
     train: list[str] | None = None
     evaluation: str | None = None
     inference: str | None = None
+    calibration: str | None = None
 
     def by_use(self) -> Uses:
         """Return what was said, under the names that the catalog has for it."""
-        said: Uses = {}
-        if "train" in self.model_fields_set:
-            said["train"] = self.train or []
-        if "evaluation" in self.model_fields_set:
-            said["eval"] = [self.evaluation] if self.evaluation else []
-        if "inference" in self.model_fields_set:
-            said["inference"] = [self.inference] if self.inference else []
-        return said
+        ones = {"eval": self.evaluation, "inference": self.inference, "calibration": self.calibration}
+        every: Uses = {"train": self.train or [], **{use: [one] if one else [] for use, one in ones.items()}}
+        return {use: every[use] for field, use in _USES.items() if field in self.model_fields_set}
 
 
 class NewExperiment(BaseModel):

@@ -133,7 +133,7 @@ def test_the_quota_counts_replicas(engineer: Api, dataset: str, parts: Parts) ->
         "POST", "/experiments", json={**body, "realtime_infer": True, "model_params": {"replicas": 3}}
     )
     assert reply.status_code == 400
-    assert "exceed the maximum number" in reply.json()["error_desc"]
+    assert "will exceed the maximum number of GPUs allowed (2)" in reply.json()["error_desc"]
     with parts.catalog.read() as session:
         assert session.scalars(select(Slot)).all() == []
 

@@ -46,6 +46,7 @@ CLOUD: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("GET", "/datasets:get_formats", None, Role.ANNOTATOR),
     ("GET", f"/datasets/{ID}/specs/notify/schema", None, Role.ANNOTATOR),
     ("GET", f"/experiments/{ID}/specs/train/schema", None, Role.ANNOTATOR),
+    ("GET", f"/experiments/{ID}/specs/train/schema:base", None, Role.ANNOTATOR),
     ("POST", f"/datasets/{ID}/jobs", {"action": "nextimage"}, Role.ANNOTATOR),
     ("POST", f"/datasets/{ID}/jobs", {"action": "cacheimage", "specs": {"image": "x"}}, Role.ANNOTATOR),
     ("POST", f"/datasets/{ID}/jobs", {"action": "notify", "specs": {}}, Role.ANNOTATOR),

@@ -67,7 +67,7 @@ class ExperimentDataset(Base):
     __table_args__ = (Index("ix_experiment_dataset_dataset", "dataset_id", "use"),)
 
     experiment_id: Mapped[str] = mapped_column(ForeignKey("experiment.id"), primary_key=True)
-    use: Mapped[str] = mapped_column(STATE, primary_key=True)  # train | eval | inference
+    use: Mapped[str] = mapped_column(STATE, primary_key=True)  # train | eval | inference | calibration
     dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"), primary_key=True)
 
 

@@ -25,11 +25,28 @@ from tasks.bundles.heads import head_of
 _REFUSED_OVERRIDES = frozenset({"bundle_root", "workflow_type", "ckpt_dir", "finetune_model_path"})
 # Of a caller that names none: a cold start on a busy machine takes longer than the original's minute.
 READY_WITHIN_S = 180
-_DATASETS = {"train_datasets": "train", "eval_dataset": "evaluation", "inference_dataset": "inference"}
+_DATASETS = {
+    "train_datasets": "train",
+    "eval_dataset": "evaluation",
+    "inference_dataset": "inference",
+    "calibration_dataset": "calibration",
+}
 MEDICAL = "medical"
-_SHOWN = ("version", "logo", "model_description", "metric", "shared", "tags")
+_ECHOED = (
+    "checkpoint_choose_method",
+    "checkpoint_epoch_number",
+    "automl_settings",
+    "tensorboard_enabled",
+    "experiment_actions",
+    "retry_experiment_id",
+)
+_SHOWN = ("version", "logo", "model_description", "metric", "shared", "tags", *_ECHOED)
 DatasetRef = Annotated[str, AfterValidator(uuid_of("Dataset"))]
 ExperimentRef = Annotated[str, AfterValidator(uuid_of("Experiment"))]
+TagList = Annotated[
+    list[Annotated[str, StringConstraints(max_length=200)]],
+    AfterValidator(lambda tags: list(dict.fromkeys(map(str.lower, tags)))),
+]
 JobRef = Annotated[str, AfterValidator(uuid_of("Job"))]
 
 
@@ -67,7 +84,14 @@ class ExperimentRequest(ResultsIn):
     additional_id_info: JobRef | None = None
     metric: str | None = None
     shared: bool | None = None
-    tags: list[str] | None = None
+    tags: TagList | None = None
+    calibration_dataset: DatasetRef | None = None
+    checkpoint_choose_method: Literal["best_model", "latest_model", "from_epoch_number"] | None = None
+    checkpoint_epoch_number: dict[str, Any] | int | None = None
+    automl_settings: dict[str, Any] | None = None
+    tensorboard_enabled: bool | None = None
+    experiment_actions: list[Any] | None = None
+    retry_experiment_id: ExperimentRef | None = None
     strategy: Strategy | None = None
 
     def to_new(self) -> NewExperiment:
@@ -165,7 +189,7 @@ class ExperimentResponse(BaseModel):
     train_datasets: list[str]
     eval_dataset: str | None
     inference_dataset: str | None
-    calibration_dataset: str | None = None
+    calibration_dataset: str | None
     realtime_infer: bool
     realtime_infer_support: bool = True
     realtime_infer_request_timeout: int
@@ -175,6 +199,12 @@ class ExperimentResponse(BaseModel):
     shared: bool
     metric: str
     tags: list[str]
+    checkpoint_choose_method: str
+    checkpoint_epoch_number: dict[str, Any] | int
+    automl_settings: dict[str, Any]
+    tensorboard_enabled: bool
+    experiment_actions: list[Any]
+    retry_experiment_id: str | None
     actions: list[str]
     dataset_type: str = "semantic_segmentation"
     dataset_formats: list[str] = Field(default_factory=lambda: ["monai"])
@@ -211,6 +241,7 @@ class ExperimentResponse(BaseModel):
             train_datasets=view.uses.get("train", []),
             eval_dataset=next(iter(view.uses.get("eval", ())), None),
             inference_dataset=next(iter(view.uses.get("inference", ())), None),
+            calibration_dataset=next(iter(view.uses.get("calibration", ())), None),
             realtime_infer=row.realtime,
             realtime_infer_request_timeout=shown.request_timeout_s,
             model_params={**params, "override": shown.override} if shown.override else params,
@@ -219,6 +250,7 @@ class ExperimentResponse(BaseModel):
             shared=shown.shared,
             metric=shown.metric,
             tags=shown.tags,
+            **{name: getattr(shown, name) for name in _ECHOED},
             actions=actions_of(bundle),
             ngc_path=f"teachback/bundles/{bundle.name}:{bundle.version}",
             base_experiment_metadata=_about(bundle) if row.base else None,

@@ -50,6 +50,7 @@ def get_dataset_schema(dataset_id: DatasetId, action: str, parts: PartsDep, call
 
 
 @router.get("/experiments/{experiment_id}/specs/{action}/schema")
+@router.get("/experiments/{experiment_id}/specs/{action}/schema:base")
 def get_experiment_schema(
     experiment_id: ExperimentId, action: str, parts: PartsDep, caller: CallerDep
 ) -> dict[str, Any]:
