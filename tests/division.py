@@ -42,6 +42,7 @@ _UNITS = (
     ("contract/test_hostile_bundle.py",),
     ("contract/test_warm_host.py",),
     ("integration/realtime/test_slot.py",),
+    ("integration/realtime/test_swaps_on_postgresql.py",),
     ("unit/tasks/compute/training/test_run.py",),
     ("integration/api/test_two_processes.py",),
     ("integration/rounds/test_stress.py",),

@@ -5,6 +5,7 @@ Migrations run once per session and database; every test gets its own copy of th
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -50,10 +51,8 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def postgresql_url(postgres_url: str, postgresql_template: str) -> Iterator[str]:
     """The URL of a migrated, empty PostgreSQL catalog."""
-    name = f"t{uuid4().hex}"
-    _administer(postgres_url, sql.SQL("CREATE DATABASE {} TEMPLATE {}"), name, postgresql_template)
-    yield f"{postgres_url}/{name}"
-    _administer(postgres_url, sql.SQL("DROP DATABASE {} WITH (FORCE)"), name)
+    with new_database(postgres_url, postgresql_template) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +70,17 @@ def postgresql_template(postgres_url: str) -> str:
     _administer(postgres_url, sql.SQL("CREATE DATABASE {}"), name)
     _migrate(f"{postgres_url}/{name}")
     return name
+
+
+@contextmanager
+def new_database(postgres_url: str, template: str) -> Iterator[str]:
+    """Give the URL of a copy of *template*, there until the block ends."""
+    name = f"t{uuid4().hex}"
+    _administer(postgres_url, sql.SQL("CREATE DATABASE {} TEMPLATE {}"), name, template)
+    try:
+        yield f"{postgres_url}/{name}"
+    finally:
+        _administer(postgres_url, sql.SQL("DROP DATABASE {} WITH (FORCE)"), name)
 
 
 def _migrate(url: str) -> None:

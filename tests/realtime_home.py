@@ -79,9 +79,9 @@ class Realtime:
             return version.id
 
 
-def open_realtime(home: Path, folder: Path) -> Realtime:
+def open_realtime(home: Path, folder: Path, *, catalog_url: str = "") -> Realtime:
     """Make an experiment with four images, published with a version that answers label 1 everywhere."""
-    parts = open_parts(Settings(home=home, slot_lease_s=4, slot_heartbeat_s=0.25))
+    parts = open_parts(Settings(home=home, catalog_url=catalog_url, slot_lease_s=4, slot_heartbeat_s=0.25))
     parts.catalog.migrate()
     rng = np.random.default_rng(0)
     for name in ("ada", "ben", "cy", "di"):

@@ -21,7 +21,7 @@ from tasks.images.volume import read_volume
 from tasks.labels.write import write_seg
 from tests.fixtures_installation import Installation
 from tests.fixtures_orthanc import PASSWORD, USER, Orthanc, running_orthanc
-from tests.privacy import identifiers, leaks
+from tests.privacy import identifiers, leaks, pixels
 from tests.processes import wait_until
 
 LABELS = {"1": "liver", "2": "kidney", "3": "spleen", "4": "pancreas", "5": "right kidney"}
@@ -112,6 +112,9 @@ def nothing_identifying_was_written(installation: Installation, hospital: Hospit
     folders = {str(case.image) for case in hospital.cases.values()}
     assert leaks(installation, [*planted, *folders, PASSWORD, installation.key, hospital.orthanc.dicomweb]) == []
     assert leaks(installation, ["monai_cloud.jobs.create_job"]) != [], "the search finds what is there"
+    series = [sorted(case.image.glob("*.dcm")) for case in hospital.cases.values()]
+    slices = [pydicom.dcmread(each[len(each) // 2]).pixel_array for each in series]
+    assert pixels(installation.home, slices) == [], "Prefect and MLflow hold no voxel"
 
 
 def authenticate(host_url: str, ngc_api_key: str) -> Notebook:
