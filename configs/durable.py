@@ -1,7 +1,32 @@
 """Making what was written outlive a power cut, not only the process that wrote it."""
 
 import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def written(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """Give a file that takes the place of *path* when the block ends well: whole and on the disk, or not at all.
+
+    Args:
+        path: In a folder that is there.
+        mode: Permissions, less what the process masks. It is opened with them: nobody else may read it for a moment.
+    """
+    partial = path.with_name(f"tmp-{uuid.uuid4().hex}")
+    try:
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_folder(path.parent)
 
 
 def sync_file(path: Path) -> None:

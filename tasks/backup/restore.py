@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict
 
-from configs.durable import sync_file, sync_folder
+from configs.durable import sync_file, sync_folder, written
 from configs.errors import ConflictError, CorruptError, InvalidRequestError, NotFoundError
 from configs.failpoints import fail_point
 from infra.adapters.artifacts.depot import Depot
@@ -185,7 +185,5 @@ def _refuse_filled(parts: Parts, name: str) -> None:
 
 
 def _mark(home: Path, name: str) -> None:
-    mark = home / RESTORING
-    mark.write_text(name)
-    sync_file(mark)
-    sync_folder(home)
+    with written(home / RESTORING) as file:
+        file.write(name.encode())

@@ -13,6 +13,7 @@ from tasks.delivery.flows import cancel_flow, start_flow
 from tasks.delivery.tracking import track
 from tasks.delivery.webhooks import DELAYS_S as DELAYS_OF_WEBHOOKS_S
 from tasks.delivery.webhooks import deliver, take_in_arrival
+from tasks.labels.catch_up import go_on
 from tasks.labels.upload import store_label
 from tasks.results.deliver import write_results
 
@@ -28,6 +29,7 @@ HANDLERS: dict[OutboxKind, Handler] = {
     OutboxKind.TRACKING_ELSEWHERE: track_elsewhere,
     OutboxKind.STORE_LABEL: store_label,
     OutboxKind.RESULTS: write_results,
+    OutboxKind.LISTING: go_on,
     OutboxKind.WEBHOOK: deliver,
     OutboxKind.ARRIVAL: take_in_arrival,
 }
@@ -36,6 +38,7 @@ FLOWS = frozenset({OutboxKind.START_FLOW, OutboxKind.CANCEL_FLOW})
 RECORDS = frozenset({OutboxKind.TRACKING})
 LABELS = frozenset({OutboxKind.STORE_LABEL})
 RESULTS = frozenset({OutboxKind.RESULTS})
+LISTINGS = frozenset({OutboxKind.LISTING})
 # And one for webhooks, and for what is told to other people's MLflow: nobody waits for a receiver that is slow.
 HOOKS = frozenset({OutboxKind.WEBHOOK, OutboxKind.ARRIVAL, OutboxKind.TRACKING_ELSEWHERE})
 # Seconds before each further try, of kinds that are given up one day; all others are tried for ever.

@@ -11,7 +11,7 @@ from configs.errors import StoreError
 from infra.adapters.catalog.tables import Dataset
 from infra.wiring import Parts
 
-READY, DEGRADED = "ready", "degraded"
+READY, DEGRADED, LISTING = "ready", "degraded", "listing"
 log = logging.getLogger(__name__)
 
 
@@ -49,6 +49,8 @@ def _note(parts: Parts, dataset_id: str, state: str, reason: str) -> bool:
         row = session.get(Dataset, dataset_id)
         if row is None or (row.state, row.state_reason) == (state, reason):
             return False
+        if state == READY and row.state != DEGRADED:
+            return False  # its listing says itself when it has come to its end
         row.state, row.state_reason = state, reason
         return True
 

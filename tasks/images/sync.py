@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from infra.adapters.catalog.tables import Dataset, Image
 from infra.adapters.catalog.tables.base import now
-from infra.adapters.images.base import StoredImage
+from infra.adapters.images.base import ImageStore, StoredImage
 from infra.adapters.security.vault import Vault
 from infra.wiring import Parts
 from tasks.images.examine import Examined, examine
@@ -41,20 +41,23 @@ class SyncReport(BaseModel):
     complete: bool = Field(default=True, description="Whether the whole store was listed in the time that was given.")
 
 
-def sync_dataset(parts: Parts, dataset_id: str, *, within_s: float = math.inf) -> SyncReport:
+def sync_dataset(
+    parts: Parts, dataset_id: str, *, within_s: float = math.inf, store: ImageStore | None = None
+) -> SyncReport:
     """List the data set's store and bring the image rows up to date, in small units.
 
     Args:
         parts: The adapters.
         dataset_id: The data set.
         within_s: Seconds after which no further batch is begun once some images are new; a later pass goes on there.
+        store: Its store, where it is open; else it is opened.
 
     Raises:
         NotFoundError: If there is no such data set.
         StoreError: If the store cannot be listed; the data set is degraded, what was listed before that is kept.
     """
     with degraded_by(parts, dataset_id):
-        return _sync(parts, dataset_id, time.monotonic() + within_s)
+        return _sync(parts, dataset_id, time.monotonic() + within_s, store or store_of(parts, dataset_id))
 
 
 def look_anew(session: Session, dataset_id: str) -> None:
@@ -66,8 +69,7 @@ def look_anew(session: Session, dataset_id: str) -> None:
     session.execute(update(Image).where(Image.dataset_id == dataset_id, irregular).values(fingerprint=""))
 
 
-def _sync(parts: Parts, dataset_id: str, until: float) -> SyncReport:
-    store = store_of(parts, dataset_id)
+def _sync(parts: Parts, dataset_id: str, until: float, store: ImageStore) -> SyncReport:
     with parts.catalog.read() as session:
         org = session.get_one(Dataset, dataset_id).org
     seen, added, changed = set[str](), 0, 0

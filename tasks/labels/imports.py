@@ -4,6 +4,7 @@ What is gone from the source is taken out, and comes in again when it is there a
 """
 
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,15 @@ _STANDS = (LabelState.ACTIVE, LabelState.SENT_BACK)
 
 
 def import_labels(parts: Parts, dataset_id: str) -> int:
-    """Take in the labels that the data set's store holds and we do not know; return how many came in.
+    """Take in all labels that the data set's store holds and we do not know; return how many came in.
+
+    Raises: as `taking_in`.
+    """
+    return sum(taking_in(parts, dataset_id))
+
+
+def taking_in(parts: Parts, dataset_id: str, store: ImageStore | None = None) -> Iterator[int]:
+    """Take in the labels that the data set's store holds and we do not know, one at a time; yield how many came in.
 
     A label that cannot be read or does not fit its image is left where it is. Each is looked at once, until its
     content changes: what a pass costs does not grow with what earlier ones saw. Labels of the store that it does not
@@ -40,21 +49,19 @@ def import_labels(parts: Parts, dataset_id: str) -> int:
     """
     with parts.catalog.read() as session:
         spec = DatasetSpec.model_validate(session.get_one(Dataset, dataset_id).spec)
-    store = store_of(parts, dataset_id)
+    store = store or store_of(parts, dataset_id)
     _take_out_gone(parts, store, dataset_id)
     if spec.import_labels == "none":
-        return 0
+        return
     with parts.catalog.read() as session:
         seen = set(session.scalars(select(SeenLabel.mark).where(SeenLabel.dataset_id == dataset_id)))
-    taken = 0
     for stored in store.labels(seen):
         try:
             of_no_use = stored.automatic or stored.ours or not _wanted(spec.import_labels, stored)
             notice = None if of_no_use else _checked(parts, store, dataset_id, stored)
         except NotFoundError:
             continue  # its image may yet come
-        taken += parts.catalog.unit(partial(_note_seen, dataset_id, stored.mark, notice))
-    return taken
+        yield parts.catalog.unit(partial(_note_seen, dataset_id, stored.mark, notice))
 
 
 def _note_seen(dataset_id: str, mark: str, notice: CheckedNotice | None, session: Session) -> int:

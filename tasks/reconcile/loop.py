@@ -15,14 +15,20 @@ from infra.adapters.catalog import loops
 from infra.adapters.catalog.outbox import OutboxKind
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
-from tasks.delivery.dispatch import FLOWS, HOOKS, LABELS, RECORDS, RESULTS, deliver_due
+from tasks.delivery.dispatch import FLOWS, HOOKS, LABELS, LISTINGS, RECORDS, RESULTS, deliver_due
 from tasks.reconcile.checks import Named, checks, upkeep
 
 log = logging.getLogger(__name__)
 
 IDLE_S = 0.25
 RECORDS_IDLE_S = 1.0
-_LANES = (("tracking", RECORDS), ("webhooks", HOOKS), ("labels", LABELS), ("results", RESULTS))
+_LANES = (
+    ("tracking", RECORDS),
+    ("webhooks", HOOKS),
+    ("labels", LABELS),
+    ("results", RESULTS),
+    ("listings", LISTINGS),
+)
 LEASE, UPKEEP = "reconciler", "upkeep"
 LEASE_S = 15.0
 SLEPT_S = 5.0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from configs.durable import sync_file, sync_folder
+from configs.durable import sync_file, written
 from configs.errors import InvalidRequestError
 
 KEPT = 2
@@ -65,11 +65,8 @@ def save_checkpoint(attempt_folder: Path, source: Path, *, epoch: int, snapshot:
     sync_file(partial)
     note = CheckpointNote(sha256=_hash(partial), epoch=epoch, snapshot=snapshot)
     partial.replace(target)
-    partial_note = folder / f"{epoch}.json.tmp"
-    partial_note.write_text(note.model_dump_json())
-    sync_file(partial_note)
-    partial_note.replace(note_path)
-    sync_folder(folder)
+    with written(note_path) as file:
+        file.write(note.model_dump_json().encode())
     _drop_old(folder)
     return target
 

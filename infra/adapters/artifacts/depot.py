@@ -11,16 +11,15 @@ objects, which the next one finds, and never a note.
 import hashlib
 import os
 import re
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from configs.durable import sync_folder
+from configs.durable import written
 from configs.errors import CorruptError, NotFoundError, StoreError
 
 _MARK = "teachback-backup.json"
@@ -158,21 +157,10 @@ class Depot:
         self._files.makedirs(f"{self._root}/{name}".rpartition("/")[0], exist_ok=True)
         self._files.pipe_file(f"{self._root}/{name}", content)
 
-    @contextmanager
-    def _written(self, target: Path) -> Iterator[IO[bytes]]:
+    def _written(self, target: Path) -> AbstractContextManager[BinaryIO]:
         """Give a file that gets its name once it is whole and on the disk."""
         target.parent.mkdir(mode=_OWNER_ALONE, parents=True, exist_ok=True)
-        partial = target.parent / f"tmp-{uuid.uuid4().hex}"
-        try:
-            handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            partial.rename(target)
-        finally:
-            partial.unlink(missing_ok=True)
-        sync_folder(target.parent)
+        return written(target, mode=0o600)
 
 
 @contextmanager

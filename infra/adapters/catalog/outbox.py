@@ -32,6 +32,7 @@ class OutboxKind(StrEnum):
     ARRIVAL = "arrival"
     STORE_LABEL = "store_label"
     RESULTS = "results"
+    LISTING = "listing"
 
 
 @dataclass(frozen=True)

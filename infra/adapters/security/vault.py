@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from configs.durable import sync_folder
+from configs.durable import sync_folder, written
 from configs.errors import CorruptError, InvalidRequestError
 from infra.adapters.security.redact import Redactor
 
@@ -111,9 +111,8 @@ class Vault:
         key_id = _new_key_id()
         kept = {known: key for known, key in ring.keys.items() if keep is None or known in {*keep, ring.newest}}
         fresh = ring.model_copy(update={"keys": {**kept, key_id: _draw()}})
-        waiting = _write_aside(self._path, fresh)
-        waiting.replace(self._path)
-        sync_folder(self._path.parent)
+        with written(self._path, mode=0o600) as file:
+            file.write(fresh.model_dump_json().encode())
         return key_id
 
     def _key(self, key_id: str) -> bytes:
@@ -147,7 +146,9 @@ def copy_ring(source: Path, target: Path) -> None:
 def _create(path: Path, ring: _Ring) -> None:
     """Make the key file whole or not at all; whoever comes second takes what is there."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    waiting = _write_aside(path, ring)
+    waiting = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with written(waiting, mode=0o600) as file:
+        file.write(ring.model_dump_json().encode())
     try:
         # A link and no rename: of two processes that start at once, the second must not replace the first one's keys.
         os.link(waiting, path)
@@ -157,16 +158,6 @@ def _create(path: Path, ring: _Ring) -> None:
         waiting.unlink()
     # Before anything is sealed with it: what a power cut would leave sealed without its key is lost for ever.
     sync_folder(path.parent)
-
-
-def _write_aside(path: Path, ring: _Ring) -> Path:
-    waiting = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(ring.model_dump_json())
-        file.flush()
-        os.fsync(file.fileno())
-    return waiting
 
 
 def _read(path: Path) -> _Ring:

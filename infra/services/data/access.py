@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -12,7 +14,7 @@ from configs.errors import InvalidRequestError, StoreError
 from configs.specs.dataset import DatasetSpec
 from infra.adapters.catalog import secrets
 from infra.adapters.catalog.tables import Dataset, VaultValue
-from infra.adapters.images.base import Credentials
+from infra.adapters.images.base import Credentials, ImageStore
 from infra.adapters.images.objects.store import ObjectStore
 from infra.wiring import Parts
 from tasks.images.stores import opened
@@ -59,26 +61,33 @@ def refuse_our_own(parts: Parts, folder: Path) -> None:
         raise InvalidRequestError("The folder holds this installation's own files, or lies in them: give one beside it")
 
 
-def probe(parts: Parts, spec: DatasetSpec, credentials: Credentials | None) -> None:
-    """Read the first image of the store, or a manifest whole: nothing else tells that it is one.
+@contextmanager
+def probed(parts: Parts, spec: DatasetSpec, credentials: Credentials | None) -> Iterator[ImageStore]:
+    """Read the first image of a store, or a manifest whole: nothing else tells that it is one; and give the store.
+
+    Within the block a manifest's objects are not looked for again.
 
     Raises:
         InvalidRequestError: If nothing there answers as an image store, or it refuses the credentials, or a manifest
             names what is not there.
     """
-    try:
-        store = opened(parts, spec, credentials)
-        if not isinstance(store, ObjectStore):
-            next(store.images(), None)
-            return
-        missing, images = store.missing()
-    except StoreError as error:
-        raise InvalidRequestError(f"{UNRESOLVED} {error}") from None
-    if missing:
-        raise InvalidRequestError(
-            "Some samples don't exist in the given object storage. Please check path correctness of the manifest file:"
-            f" {missing} of {images} images lack an object."
-        )
+    with ExitStack() as held:
+        missing = images = 0
+        try:
+            store = opened(parts, spec, credentials)
+            if isinstance(store, ObjectStore):
+                held.enter_context(store.one_listing())
+                missing, images = store.missing()
+            else:
+                next(store.images(), None)
+        except StoreError as error:
+            raise InvalidRequestError(f"{UNRESOLVED} {error}") from None
+        if missing:
+            raise InvalidRequestError(
+                "Some samples don't exist in the given object storage. Please check path correctness of the manifest"
+                f" file: {missing} of {images} images lack an object."
+            )
+        yield store
 
 
 def sealed(parts: Parts, org: str, credentials: Credentials | None) -> VaultValue | None:

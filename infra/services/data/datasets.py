@@ -1,7 +1,6 @@
 """Data sets: made from an address, listed, changed, deleted, and brought up to date with their store."""
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,20 +15,20 @@ from infra.adapters.catalog import audit
 from infra.adapters.catalog import datasets as catalog
 from infra.adapters.catalog.tables import Dataset, Lease
 from infra.adapters.catalog.tables.base import new_id, now
+from infra.adapters.images.base import Credentials, ImageStore
 from infra.adapters.images.objects.place import SCHEMES, object_place
 from infra.services.callers import Caller, Right, Role, allow
-from infra.services.data.access import UNRESOLVED, credentials_of, probe, refuse_our_own, replace_secret, sealed
+from infra.services.data.access import UNRESOLVED, credentials_of, probed, refuse_our_own, replace_secret, sealed
 from infra.services.data.freshness import LISTING_S
 from infra.services.data.workspaces import ResultsTo, choice
 from infra.services.listing import Cut, Page, cut
 from infra.wiring import Parts
 from tasks.images.forget import forget_dataset
-from tasks.images.health import degraded_by
-from tasks.images.sync import SyncReport, look_anew, sync_dataset
-from tasks.labels.imports import import_labels, since_of
+from tasks.images.sync import SyncReport, look_anew
+from tasks.labels.catch_up import catch_up
 from tasks.labels.imports import look_anew as look_anew_at_labels
+from tasks.labels.imports import since_of
 from tasks.labels.rules import apply_rules
-from tasks.labels.upload import store_is_back
 
 _WEB = ("http", "https")
 _log = logging.getLogger(__name__)
@@ -100,28 +99,10 @@ def create(parts: Parts, caller: Caller, request: NewDataset) -> Dataset:
     spec = _spec(parts, caller, request)
     credentials = credentials_of(request.username, request.password, request.token)
     # Before any row: a data set that nothing stands behind would be listed and asked for ever.
-    probe(parts, spec, credentials)
-    row = Dataset(
-        id=new_id(),
-        org=caller.org,
-        name=request.name,
-        description=request.description,
-        spec=spec.model_dump(mode="json"),
-        shown=request.shown.model_dump(mode="json"),
-        created_by=caller.subject,
-    )
-    secret = sealed(parts, caller.org, credentials)
-    workspace = choice(parts, caller, request.results or ResultsTo(), request.name)
-    with parts.catalog.write() as session:
-        if secret is not None:
-            session.add(secret)
-            session.flush()
-            row.secret_id = secret.id
-        row.workspace_id = workspace(session)
-        session.add(row)
-        audit.record(session, caller.org, caller.subject, "dataset.create", row.id, kind=spec.kind)
-    _refresh(parts, row.id)
-    return get(parts, caller, row.id)
+    with probed(parts, spec, credentials) as store:
+        dataset_id = _kept(parts, caller, request, spec, credentials)
+        _refresh(parts, dataset_id, store)
+    return get(parts, caller, dataset_id)
 
 
 def get(parts: Parts, caller: Caller, dataset_id: str) -> Dataset:
@@ -170,7 +151,8 @@ def change(parts: Parts, caller: Caller, dataset_id: str, request: DatasetChange
     _check_labels_to(parts, request, by_admin=caller.role is Role.ADMIN)
     credentials = credentials_of(request.username, request.password, request.token)
     if credentials is not None:
-        probe(parts, DatasetSpec.model_validate(row.spec), credentials)
+        with probed(parts, DatasetSpec.model_validate(row.spec), credentials):
+            pass
     secret = sealed(parts, caller.org, credentials)
     workspace = choice(parts, caller, request.results or ResultsTo(), row.name)
     with parts.catalog.write() as session:
@@ -231,26 +213,42 @@ def refresh(parts: Parts, caller: Caller, dataset_id: str) -> SyncReport:
     """
     allow(caller, Right.ANNOTATE)
     get(parts, caller, dataset_id)
-    return _bring_up_to_date(parts, dataset_id)
+    return catch_up(parts, dataset_id)
 
 
-def _refresh(parts: Parts, dataset_id: str) -> None:
+def _kept(parts: Parts, caller: Caller, request: NewDataset, spec: DatasetSpec, credentials: Credentials | None) -> str:
+    """Write a new data set's rows; return its id."""
+    row = Dataset(
+        id=new_id(),
+        org=caller.org,
+        name=request.name,
+        description=request.description,
+        spec=spec.model_dump(mode="json"),
+        shown=request.shown.model_dump(mode="json"),
+        created_by=caller.subject,
+    )
+    secret = sealed(parts, caller.org, credentials)
+    workspace = choice(parts, caller, request.results or ResultsTo(), request.name)
+    with parts.catalog.write() as session:
+        if secret is not None:
+            session.add(secret)
+            session.flush()
+            row.secret_id = secret.id
+        row.workspace_id = workspace(session)
+        session.add(row)
+        audit.record(session, caller.org, caller.subject, "dataset.create", row.id, kind=spec.kind)
+    return row.id
+
+
+def _refresh(parts: Parts, dataset_id: str, store: ImageStore | None = None) -> None:
     """List a store that has just answered, as far as its listing gets in the time of a request; the rest comes later.
 
     If it fails now, the data set says so and is listed again later.
     """
     try:
-        _bring_up_to_date(parts, dataset_id, within_s=LISTING_S)
+        catch_up(parts, dataset_id, within_s=LISTING_S, store=store)
     except StoreError as error:
         _log.warning("data set %s could not be listed: %s", dataset_id, error)
-
-
-def _bring_up_to_date(parts: Parts, dataset_id: str, *, within_s: float = math.inf) -> SyncReport:
-    report = sync_dataset(parts, dataset_id, within_s=within_s)
-    with degraded_by(parts, dataset_id):
-        import_labels(parts, dataset_id)
-    store_is_back(parts)
-    return report
 
 
 def _spec(parts: Parts, caller: Caller, request: NewDataset) -> DatasetSpec:

@@ -8,6 +8,7 @@ from infra.adapters.catalog.tables import Dataset, Image
 from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
 from tasks.images.sync import sync_dataset
+from tasks.labels.catch_up import note
 
 LISTED_AGAIN_AFTER_S = 60.0
 LISTING_S = 20.0
@@ -33,5 +34,7 @@ def look_again(parts: Parts, dataset_id: str, keys: Collection[str] = ()) -> boo
         known = select(Image.key).where(Image.dataset_id == dataset_id, Image.key.in_(wanted))
         if wanted and wanted <= set(session.scalars(known)):
             return False
-    sync_dataset(parts, dataset_id, within_s=LISTING_S)
+    report = sync_dataset(parts, dataset_id, within_s=LISTING_S)
+    if not report.complete:
+        note(parts, dataset_id, complete=False)
     return True

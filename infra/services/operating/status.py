@@ -12,6 +12,7 @@ from infra.adapters.catalog import datasets, jobs, outbox
 from infra.adapters.catalog.tables import Dataset, Experiment, Image, Job, Label, Slot
 from infra.services.callers import Caller, Right, allow
 from infra.wiring import Parts
+from tasks.images.health import DEGRADED
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ def status(parts: Parts, caller: Caller) -> Status:
             orchestrator=healthy,
             stuck_deliveries=len(outbox.stuck(session)),
             isolation=parts.hosts.level,
-            degraded={row.name: row.state_reason for row in datasets.listed(session, caller.org) if row.state_reason},
+            degraded={
+                row.name: row.state_reason for row in datasets.listed(session, caller.org) if row.state == DEGRADED
+            },
         )
 
 

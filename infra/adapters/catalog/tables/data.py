@@ -44,7 +44,7 @@ class Dataset(Base):
     workspace_id: Mapped[str | None] = mapped_column(ForeignKey("workspace.id"))
     label_seq: Mapped[int] = mapped_column(default=0)
     images: Mapped[int] = mapped_column(default=0)  # kept by `tallies`
-    state: Mapped[str] = mapped_column(STATE, default="ready")  # ready | degraded
+    state: Mapped[str] = mapped_column(STATE, default="ready")  # ready | degraded | listing
     state_reason: Mapped[str] = mapped_column(Text, default="")
     synced_at: Mapped[float | None]
     created_by: Mapped[str] = mapped_column(ID, default="")

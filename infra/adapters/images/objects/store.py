@@ -68,6 +68,7 @@ class ObjectStore:
         self.on_gap = on_gap
         self._place, self._files, self._keep = place, files, keep
         self._endpoints, self._most_bytes = endpoints, most_bytes
+        self._listed: sqlite3.Connection | None = None
 
     @property
     def identity(self) -> str:
@@ -76,17 +77,25 @@ class ObjectStore:
         text = f"{self._place.root.kind}:{self._files.address}:{self._place.manifest_path}"
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @contextmanager
+    def one_listing(self) -> Iterator[None]:
+        """Look for the manifest's objects once for all that is listed within the block; by one thread."""
+        with self._looked_at() as table:
+            self._listed = table
+            try:
+                yield
+            finally:
+                self._listed = None
+
     def images(self) -> Iterator[StoredImage]:
         """List the manifest's images once all their objects were looked for; those that lack one are `skipped`."""
-        with self._table() as table:
-            look_at_all(table, self._files)
+        with self._looked_at() as table:
             for row in table.execute(_ALL_IMAGES):
                 yield _described(*row)
 
     def missing(self) -> tuple[int, int]:
         """Return how many images lack an object, and how many there are."""
-        with self._table() as table:
-            look_at_all(table, self._files)
+        with self._looked_at() as table:
             rows = [row[-1] for row in table.execute(_ALL_IMAGES)]
         return rows.count(0), len(rows)
 
@@ -96,13 +105,14 @@ class ObjectStore:
     def labels(self, seen: Collection[str] = ()) -> Iterator[StoredLabel]:
         """List the manifest's labels, then ours from the oldest to the newest."""
         with self._table() as table:
-            if table.execute("SELECT 1 FROM label LIMIT 1").fetchone():  # else looking for all objects tells nothing
-                look_at_all(table, self._files)
+            known = {image for (image,) in table.execute("SELECT id FROM image")}
+            theirs = table.execute("SELECT 1 FROM label LIMIT 1").fetchone()
+        if theirs:  # else looking for all objects tells nothing
+            with self._looked_at() as table:
                 for row in table.execute(_ALL_LABELS):
                     label = _label(*row)
                     if label.mark not in seen:
                         yield label
-            known = {image for (image,) in table.execute("SELECT id FROM image")}
         for found in sorted(self._ours(), key=lambda each: (each.changed, each.path)):
             label = self._describe_ours(found)
             if label.mark not in seen and label.image in known:
@@ -209,6 +219,16 @@ class ObjectStore:
         # A listing that is given up is closed by whichever thread collects it.
         table = sqlite3.connect(f"{(folder / TABLE).as_uri()}?mode=ro", uri=True, check_same_thread=False)
         with closing(table):
+            yield table
+
+    @contextmanager
+    def _looked_at(self) -> Iterator[sqlite3.Connection]:
+        """Open the table with all of the manifest's objects that are there."""
+        if self._listed is not None:
+            yield self._listed
+            return
+        with self._table() as table:
+            look_at_all(table, self._files)
             yield table
 
     def _fill(self, folder: Path) -> None:

@@ -1,12 +1,12 @@
 """Ports and passwords of the parts: chosen once, kept in the home folder."""
 
-import os
 import secrets
 import socket
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from configs.durable import written
 from configs.errors import ConflictError
 
 LOOPBACK = "127.0.0.1"
@@ -63,14 +63,8 @@ def admin_key_file(home: Path) -> Path:
 
 def write_private(path: Path, text: str) -> None:
     """Write *text* whole or not at all, readable by this user alone."""
-    # Opened with its mode, not changed to it: there is no moment in which others may read it.
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with written(path, mode=0o600) as file:
+        file.write(text.encode())
 
 
 def _free(host: str, wanted: int) -> int:
