@@ -24,7 +24,7 @@ SlotErrorCode = Literal["bad_input", "busy", "draining", "failed", "not_found", 
 
 
 class SlotPredict(BaseModel):
-    """Segment one image of the catalog.
+    """Segment one image of the catalog; or, where an address is given, what is behind that: `image_id` is 0 then.
 
     `background` fills the cache for later: it gives way to live requests and is dropped when the lane is full.
     """
@@ -35,6 +35,7 @@ class SlotPredict(BaseModel):
     image_id: int
     spec: InferSpec = InferSpec()
     form: LabelForm = "nrrd"
+    address: str = Field(default="", max_length=4096)
     background: bool = False
 
 

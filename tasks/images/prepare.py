@@ -15,7 +15,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from configs.errors import ConflictError, InvalidRequestError
 from configs.specs.dataset import OnGap
 from infra.adapters.cache.disk import Cache
-from infra.adapters.images.base import MOST_BYTES, PICTURES, ImageStore
+from infra.adapters.images.base import MOST_BYTES, PICTURES, ImageSource
 from tasks.images.channels import CHANNELS, add_channels
 from tasks.images.dicom import volume_from
 from tasks.images.geometry import Geometry
@@ -60,7 +60,7 @@ class LocalImage(BaseModel):
 
 
 def local_image(
-    store: ImageStore,
+    store: ImageSource,
     cache: Cache,
     key: str,
     fingerprint: str,
@@ -130,7 +130,7 @@ def _local(folder: Path) -> LocalImage:
     )
 
 
-def cache_key(store: ImageStore, key: str, fingerprint: str) -> str:
+def cache_key(store: ImageSource, key: str, fingerprint: str) -> str:
     """Return the key under which `local_image` keeps this image, for dropping it."""
     return f"{FORMAT}\n{store.identity}\n{store.on_gap}\n{key}\n{fingerprint}"
 

@@ -19,8 +19,9 @@ from infra.adapters.catalog import images
 from infra.adapters.catalog.tables import Image
 from infra.adapters.images.base import ImageStore
 from infra.wiring import Parts
+from tasks.images.addressed import AddressedImage
 from tasks.images.forget import OWNER_FILE
-from tasks.images.prepare import LocalImage
+from tasks.images.prepare import LocalImage, local_image
 from tasks.images.stores import image_of, store_of
 from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
 from tasks.labels.write import to_nrrd
@@ -77,9 +78,24 @@ class SlotImages:
                 self._seen.popitem(last=False)
         return image
 
+    def behind(self, address: str) -> Image:
+        """Return a row, which no catalog has, for the image behind an address as it is now.
+
+        Raises:
+            InvalidRequestError: If the address cannot be asked, or may not.
+        """
+        return Image(id=0, dataset_id="", key=address, fingerprint=self._addressed(address).image("image").fingerprint)
+
     def local(self, image: Image, cache: Cache) -> LocalImage:
         """Return the image as a file of this host; raises as `tasks.images.stores.image_of`."""
+        if not image.dataset_id:
+            source, most = self._addressed(image.key, image.fingerprint), self._parts.settings.volume_bytes
+            return local_image(source, cache, "image", image.fingerprint, most_bytes=most)
         return image_of(self._parts, self._store(image.dataset_id), image, cache)
+
+    def _addressed(self, address: str, once: str = "") -> AddressedImage:
+        settings = self._parts.settings
+        return AddressedImage(address, self._parts.egress.session(), settings.volume_bytes, once)
 
     def _store(self, dataset_id: str) -> ImageStore:
         try:

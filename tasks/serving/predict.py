@@ -25,9 +25,10 @@ def predict(
     spec: InferSpec,
     form: LabelForm,
     *,
+    address: str = "",
     timeout_s: float = PREDICT_TIMEOUT_S,
 ) -> SlotAnswer:
-    """Have a realtime slot of the experiment segment an image.
+    """Have a realtime slot of the experiment segment an image, or what is behind an address.
 
     A slot that does not answer, or drains, has begun nothing: the rows are read again and one other slot is asked.
     A request that was begun is never sent twice.
@@ -38,10 +39,10 @@ def predict(
         NotFoundError: If the image is not in its store.
         UpstreamError: If the image's store failed.
     """
-    request = SlotPredict(dataset_id=dataset_id, image_id=image_id, spec=spec, form=form)
+    request = SlotPredict(dataset_id=dataset_id, image_id=image_id, spec=spec, form=form, address=address)
     tried: set[str] = set()
     for _ in range(REPLICAS_TRIED):
-        slot = _choose(parts, experiment_id, image_id, tried)
+        slot = _choose(parts, experiment_id, address or image_id, tried)
         if slot is None:
             break
         used(parts, slot)
@@ -62,18 +63,18 @@ def hint(parts: Parts, experiment_id: str, dataset_id: str, image_id: int) -> No
         parts.slots.hint(slot.endpoint, slot.token or "", request)
 
 
-def in_order(slots: Sequence[Slot], image_id: int) -> list[Slot]:
+def in_order(slots: Sequence[Slot], image: int | str) -> list[Slot]:
     """Return the slots, best first: the newest publication, then by rendezvous hash of the image.
 
     Each image has its own slot as long as that one lives, so its files and predictions are cached once.
     """
-    return sorted(slots, key=lambda slot: (-(slot.serving_seq or 0), _weight(slot.id, image_id)))
+    return sorted(slots, key=lambda slot: (-(slot.serving_seq or 0), _weight(slot.id, image)))
 
 
-def _choose(parts: Parts, experiment_id: str, image_id: int, tried: set[str]) -> Slot | None:
+def _choose(parts: Parts, experiment_id: str, image: int | str, tried: set[str]) -> Slot | None:
     with parts.catalog.read() as session:
         ready = ready_slots(session, experiment_id)
-    return next((slot for slot in in_order(ready, image_id) if f"{slot.id}:{slot.epoch}" not in tried), None)
+    return next((slot for slot in in_order(ready, image) if f"{slot.id}:{slot.epoch}" not in tried), None)
 
 
 def _nobody(parts: Parts, experiment_id: str) -> InvalidRequestError | BusyError:
@@ -84,5 +85,5 @@ def _nobody(parts: Parts, experiment_id: str) -> InvalidRequestError | BusyError
     return BusyError("The realtime server is starting: ask again in a moment", retry_after_s=START_RETRY_S)
 
 
-def _weight(slot_id: str, image_id: int) -> bytes:
-    return hashlib.sha256(f"{slot_id}/{image_id}".encode()).digest()
+def _weight(slot_id: str, image: int | str) -> bytes:
+    return hashlib.sha256(f"{slot_id}/{image}".encode()).digest()

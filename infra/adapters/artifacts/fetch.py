@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -40,13 +41,32 @@ def fetch(url: str, to: Path, session: requests.Session, *, most_bytes: int, wit
                 raise InvalidRequestError(f"{place.hostname} did not send all within {within_s:.0f} s: given up")
 
 
+def state_of(url: str, session: requests.Session) -> str:
+    """Return what changes when the content behind an http(s) address does; empty where its server tells nothing.
+
+    Asked by a GET that ends after the headers: signed addresses allow nothing else.
+
+    Raises:
+        InvalidRequestError: As `fetch`.
+    """
+    with _answer(url, session) as answer:
+        told = [answer.headers.get(name, "") for name in ("ETag", "Last-Modified")]
+        return "\n".join([*told, answer.headers.get("Content-Length", "")]) if any(told) else ""
+
+
 def _of_web(url: str, session: requests.Session) -> Iterator[bytes]:
+    with _answer(url, session) as answer:
+        yield from answer.iter_content(_BLOCK)
+
+
+@contextmanager
+def _answer(url: str, session: requests.Session) -> Iterator[requests.Response]:
     host = urlsplit(url).hostname
     try:
         with session.get(url, stream=True, timeout=_ANSWERS_WITHIN_S) as answer:
             if not answer.ok:
                 raise InvalidRequestError(f"{host} answers {answer.status_code} {answer.reason} for this address")
-            yield from answer.iter_content(_BLOCK)
+            yield answer
     except requests.RequestException as error:
         raise InvalidRequestError(f"{host} cannot be asked for this address: {type(error).__name__}") from error
 

@@ -84,16 +84,37 @@ class LabelToStore(BaseModel):
     settle: bool = Field(default=True, description="Whether to wait until it outlives a power cut.")
 
 
-class ImageStore(Protocol):
-    """A user's image store."""
+class ImageSource(Protocol):
+    """What an image can be fetched from."""
 
     @property
     def identity(self) -> str:
-        """Hex name of this store's place: two stores with one identity hold the same images under the same keys."""
+        """Hex name of this source's place: two with one identity hold the same images under the same keys."""
 
     @property
     def on_gap(self) -> OnGap:
         """What is to become of DICOM series that are no regular grid."""
+
+    def image(self, key: str) -> StoredImage:
+        """Return the image as it is now.
+
+        Raises:
+            NotFoundError: If there is none.
+            StoreError: If the source cannot be read.
+        """
+
+    def fetch(self, key: str, into: Path) -> FetchedImage:
+        """Write the image's content under the folder `into`.
+
+        Raises:
+            NotFoundError: If there is none.
+            DamagedImageError: If the source answers, but gives nothing that can be read, or less than it promised.
+            StoreError: If the source cannot be read.
+        """
+
+
+class ImageStore(ImageSource, Protocol):
+    """A user's image store."""
 
     def images(self) -> Iterator[StoredImage]:
         """List the images, in no promised order; also what stands among them and is none, as `skipped`.
@@ -123,23 +144,6 @@ class ImageStore(Protocol):
 
         Raises:
             StoreError: If the store cannot be listed.
-        """
-
-    def image(self, key: str) -> StoredImage:
-        """Return the image as it is now.
-
-        Raises:
-            NotFoundError: If there is none.
-            StoreError: If the store cannot be read.
-        """
-
-    def fetch(self, key: str, into: Path) -> FetchedImage:
-        """Write the image's content under the folder `into`.
-
-        Raises:
-            NotFoundError: If there is none.
-            DamagedImageError: If the store answers, but gives nothing that can be read, or less than it promised.
-            StoreError: If the store cannot be read.
         """
 
     def label(self, image: str, key: str) -> StoredLabel:

@@ -165,7 +165,10 @@ class Answers:
 
     def _do(self, ticket: Ticket) -> Answer:
         request, served = ticket.request, ticket.served
-        image = self._images.find(request.dataset_id, request.image_id)
+        if request.address:
+            image = self._images.behind(request.address)
+        else:
+            image = self._images.find(request.dataset_id, request.image_id)
         key = prediction_key(image, served.published.version_id, request.spec, request.form)
         found = self._known(key)
         cached = found is not None

@@ -19,6 +19,7 @@ from infra.services.data.images import NextImage
 from infra.services.learning.experiment_requests import ShownExperiment, output_filename
 from infra.wiring import Parts
 from tasks.bundles.heads import answer_file
+from tasks.images.addressed import is_address, name_in
 from tasks.publishing.usable import is_usable, no_model_yet
 from tasks.selection.next_image import upcoming
 from tasks.serving.predict import hint, predict
@@ -66,29 +67,41 @@ def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) ->
         experiment = catalog.get(session, caller.org, experiment_id)
         if not is_usable(session, experiment):
             raise InvalidRequestError(no_model_yet(session, experiment))
-        dataset_id = asked.dataset_id or _dataset(catalog.uses(session, [experiment.id])[experiment.id])
-        dataset_catalog.get(session, caller.org, dataset_id)
-        image = image_catalog.find(session, dataset_id, asked.image)
+        address = asked.image if is_address(asked.image) else ""
+        dataset_id = asked.dataset_id or (
+            "" if address else _dataset(catalog.uses(session, [experiment.id])[experiment.id])
+        )
+        if dataset_id:
+            dataset_catalog.get(session, caller.org, dataset_id)
+        image = None if address else image_catalog.find(session, dataset_id, asked.image)
         table = table_name(experiment, catalog.bundle(session, experiment.bundle_id))
-    # It may have come to the store a moment ago; one that is known costs no listing.
-    if image is None:
-        look_again(parts, dataset_id, [asked.image])
-        with parts.catalog.read() as session:
-            image = image_catalog.by_key(session, dataset_id, asked.image)
-    images.touch(parts, caller, dataset_id, image.id, asked.client_id)
+    if address:
+        parts.egress.check(address)
+    else:
+        image = image or _arrived(parts, dataset_id, asked.image)
+        images.touch(parts, caller, dataset_id, image.id, asked.client_id)
     give_up = time.monotonic() + WAIT_S
     while True:
         try:
-            answer = predict(parts, experiment_id, dataset_id, image.id, asked.spec, asked.form)
+            image_id = image.id if image else 0
+            answer = predict(parts, experiment_id, dataset_id, image_id, asked.spec, asked.form, address=address)
             break
         except BusyError:
             if time.monotonic() >= give_up:
                 raise
             time.sleep(POLL_S)
-    name, content = f"{images.basename(asked.image)}_seg{_ENDINGS[asked.form]}", answer.content
+    called = images.basename(name_in(address) if address else asked.image)
+    name, content = f"{called}_seg{_ENDINGS[asked.form]}", answer.content
     if answer.media_type == JSON_TYPE:
         name, content = table, ANSWERS.validate_json(content).row(asked.image).encode()
     return Predicted(name, content, answer.version, answer.seq, answer.cached, answer.seconds)
+
+
+def _arrived(parts: Parts, dataset_id: str, key: str) -> Image:
+    """Return an image that may have come to its store a moment ago; one that is known costs no listing."""
+    look_again(parts, dataset_id, [key])
+    with parts.catalog.read() as session:
+        return image_catalog.by_key(session, dataset_id, key)
 
 
 def table_name(experiment: Experiment, bundle: Bundle) -> str:

@@ -109,11 +109,25 @@ def test_what_the_model_refuses_is_400_in_its_words(annotator: Api, experiment: 
     ("specs", "status"),
     [({}, 400), ({"image": "p9/z"}, 404), ({"image": "http://169.254.169.254/x"}, 400), ({"image": "../p1/a"}, 404)],
 )
-def test_an_image_is_an_id_of_the_data_set_and_nothing_else(
+def test_what_is_neither_an_id_of_the_data_set_nor_an_address_outside_reaches_no_slot(
     annotator: Api, experiment: str, slot: _Slot, specs: dict[str, Any], status: int
 ) -> None:
     assert _infer(annotator, experiment, **specs).status_code == status
     assert slot.asked == []
+
+
+def test_an_image_behind_an_address_needs_no_data_set(
+    engineer: Api, annotator: Api, experiment: str, slot: _Slot
+) -> None:
+    cleared: dict[str, Any] = {"inference_dataset": None, "train_datasets": []}
+    assert engineer.call("PATCH", f"/experiments/{experiment}", json=cleared).status_code == 200
+    address = "http://127.0.0.1:9/pacs/ct.nii.gz?token=x"
+    reply = _infer(annotator, experiment, image=address)
+    assert reply.status_code == 201, reply.text
+    assert b'form-data; name="ct_seg.nrrd"' in reply.content
+    assert (slot.asked[0].address, slot.asked[0].image_id) == (address, 0)
+    assert _infer(annotator, experiment, image="p1/a").status_code == 400
+    assert _infer(annotator, experiment, image=address, dataset_id=experiment).status_code == 404
 
 
 def test_an_experiment_that_is_not_served_says_so(annotator: Api, experiment: str) -> None:

@@ -121,7 +121,7 @@ class InferenceSpecs(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    image: str = ""
+    image: Annotated[str, StringConstraints(max_length=4096)] = ""
     dataset_id: str | None = None
     bundle_params: dict[str, Any] = Field(default_factory=dict)
     client_id: str = ""
@@ -130,12 +130,10 @@ class InferenceSpecs(BaseModel):
         """Return what the service is asked for.
 
         Raises:
-            InvalidRequestError: If no image is named, or an address is.
+            InvalidRequestError: If no image is named.
         """
         if not self.image:
             raise InvalidRequestError("image is required for inference action")
-        if self.image.startswith(("http://", "https://")):
-            raise InvalidRequestError("An image's address is not offered here: name an image of a data set by its id")
         prompts = {name: self.bundle_params[name] for name in _PROMPTS if self.bundle_params.get(name) is not None}
         rest = {name: value for name, value in self.bundle_params.items() if name not in _PROMPTS}
         spec = InferSpec.model_validate({**prompts, "params": rest})
