@@ -131,7 +131,8 @@ def _take_in(
         elif elsewhere:
             back.append(row.id)
     session.flush()
-    reopen(session, back)
+    if back:
+        reopen(session, dataset_id, back)
     return added, changed
 
 

@@ -34,36 +34,37 @@ def take_in(session: Session, dataset: Dataset, notice: CheckedNotice, actor: st
 
     Call it inside a unit that holds the data set's row, and has written what it changed before.
     """
-    known = session.get(Label, notice.label_id) if notice.label_id is not None else None
-    known = known or labels.find(session, dataset.id, notice.image_id, notice.store_key, notice.fingerprint)
+    # Of an image without a label, as most are, nothing more need be asked.
+    version = labels.newest_version(session, notice.image_id)
+    known = _known(session, dataset, notice) if version else None
     if known is not None and not _comes_back(known, notice):
         if notice.saved:
             point_tag(session, known, notice.tag)
         return None
     before = known.state if known is not None else None
     rules = DatasetSpec.model_validate(dataset.spec)
-    label = known or Label(
-        id=new_id(), dataset_id=dataset.id, image_id=notice.image_id, version=next_version(session, notice.image_id)
-    )
+    label = known or Label(id=new_id(), dataset_id=dataset.id, image_id=notice.image_id, version=version + 1)
     _write(label, notice, actor)
     label.layer = SOURCE_LAYER if notice.imported else layer_of(session, notice.image_id, label.author, _several(rules))
     session.add(label)
     said = None
     if label.state == LabelState.ACTIVE:
         back = before in {LabelState.REMOVED, LabelState.SUPERSEDED}
-        said = activate(session, dataset, label, "restored" if back else notice.kind, actor)
-    point_tag(session, label, notice.tag)
+        said = activate(session, dataset, label, "restored" if back else notice.kind, actor, is_first=not version)
+    point_tag(session, label, notice.tag, is_first=not version)
     new = before in {None, LabelState.SENT_BACK, LabelState.QUARANTINED, LabelState.PENDING_UPLOAD}
     counts = new and label.state == LabelState.ACTIVE and not label.imported
     return TakenIn(label, counts, said)
 
 
-def activate(session: Session, dataset: Dataset, label: Label, kind: str, actor: str) -> list[Label]:
-    """Let a label be what its author says of the image, in place of what they said before.
+def activate(
+    session: Session, dataset: Dataset, label: Label, kind: str, actor: str, *, is_first: bool = False
+) -> list[Label]:
+    """Let a label be what its author says of the image, in place of what they said before, if it is not the first.
 
     Returns: All that say something of the image then, newest first.
     """
-    others = labels.replaceable(session, label)
+    others = () if is_first else labels.replaceable(session, label)
     label.state = LabelState.ACTIVE
     append_event(session, dataset, label, kind, actor)
     rules = DatasetSpec.model_validate(dataset.spec)
@@ -106,13 +107,18 @@ def append_event(session: Session, dataset: Dataset, label: Label, kind: str, ac
     session.add(LabelEvent(dataset_id=dataset.id, seq=dataset.label_seq, kind=kind, actor=actor, **named))
 
 
-def point_tag(session: Session, label: Label, tag: str) -> None:
-    """Let a tag of the image point to this label."""
-    pointer = labels.pointer(session, label.image_id, tag)
+def point_tag(session: Session, label: Label, tag: str, *, is_first: bool = False) -> None:
+    """Let a tag of the image, which has none if this label is its first, point to this label."""
+    pointer = None if is_first else labels.pointer(session, label.image_id, tag)
     if pointer is None:
         session.add(LabelTag(image_id=label.image_id, tag=tag, label=label))
     else:
         pointer.label, pointer.at = label, now()  # SQL, computed by the statement
+
+
+def _known(session: Session, dataset: Dataset, notice: CheckedNotice) -> Label | None:
+    known = session.get(Label, notice.label_id) if notice.label_id is not None else None
+    return known or labels.find(session, dataset.id, notice.image_id, notice.store_key, notice.fingerprint)
 
 
 def _comes_back(known: Label, notice: CheckedNotice) -> bool:

@@ -14,7 +14,7 @@ from configs.specs.annotation import AnnotationSpec
 from configs.specs.dataset import DatasetSpec
 from configs.specs.round import RoundSpec
 from configs.states import TERMINAL, JobStatus, LabelState
-from infra.adapters.catalog import jobs, labels, outbox
+from infra.adapters.catalog import direct, jobs, labels, outbox
 from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Attempt, Base, Dataset, Experiment, Job, Label, Lease, PendingImage
 from infra.adapters.catalog.tables.base import now
@@ -39,14 +39,10 @@ __all__ = [
 
 _NAMES = select(Experiment.labels).where(Experiment.id == bindparam("experiment"))
 _HELD = select(Dataset).where(Dataset.id == bindparam("dataset"))
-_END_LEASE = (
-    delete(Lease)
-    .where(
-        Lease.dataset_id == bindparam("dataset"),
-        Lease.image_id == bindparam("image"),
-        Lease.holder == bindparam("person"),
-    )
-    .execution_options(synchronize_session=False)
+_END_LEASE = delete(Lease).where(
+    Lease.dataset_id == bindparam("dataset"),
+    Lease.image_id == bindparam("image"),
+    Lease.holder == bindparam("person"),
 )
 # Not ON CONFLICT, which SQLAlchemy compiles anew each time: whoever counts holds the loop, so nobody is faster.
 _PENDING = Base.metadata.tables[PendingImage.__tablename__]
@@ -184,7 +180,7 @@ def open_round_if_due(session: Session, loop: Job, *, at_least: int | None = Non
 def _add_pending(session: Session, loop: Job, image_id: int) -> None:
     """Count an image towards the loop's next round, once."""
     # `pending` counts rows that were really made, so a label that is updated counts its image once.
-    loop.pending += len(session.execute(_ADD_ONE, {"loop": loop.id, "image": image_id}).all())
+    loop.pending += len(direct.run(session, _ADD_ONE, {"loop": loop.id, "image": image_id}).all())
 
 
 def add_all_pending(session: Session, loop: Job, image_ids: Sequence[int]) -> None:
@@ -216,7 +212,7 @@ def _drop_pending(session: Session, loop: Job, image_id: int) -> None:
 
 def _end_lease(session: Session, label: Label) -> None:
     mine = {"dataset": label.dataset_id, "image": label.image_id, "person": label.author}
-    session.execute(_END_LEASE, mine)
+    direct.run(session, _END_LEASE, mine)
 
 
 def count_pending(session: Session, loop_id: str) -> int:

@@ -4,6 +4,7 @@ from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from configs.states import LabelState
+from infra.adapters.catalog import direct
 from infra.adapters.catalog.tables import Image, Label, Lease
 from tasks.labels.choose import spoken_of
 from tasks.selection.leases import take
@@ -20,6 +21,7 @@ _SENT_BACK = (
     )
     .order_by(Label.seq)
 )
+_ANY_SENT_BACK = _SENT_BACK.with_only_columns(Label.id).limit(1)
 
 
 def give_back(session: Session, label: Label, lease_s: float) -> None:
@@ -36,9 +38,11 @@ def take_back(session: Session, dataset_id: str, holder: str, lease_s: float) ->
 
     An image that somebody else took meanwhile is theirs.
     """
-    waiting = session.scalars(_SENT_BACK, {"dataset": dataset_id, "holder": holder}).all()
-    annotators = annotators_of(session, dataset_id) if waiting else 1
-    for label in waiting:
+    mine = {"dataset": dataset_id, "holder": holder}
+    if direct.run(session, _ANY_SENT_BACK, mine).first() is None:
+        return None
+    annotators = annotators_of(session, dataset_id)
+    for label in session.scalars(_SENT_BACK, mine).all():
         label.handed_back = True
         image = session.get_one(Image, label.image_id)
         own = (Lease.dataset_id == dataset_id, Lease.image_id == image.id, Lease.holder == holder)

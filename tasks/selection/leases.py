@@ -5,32 +5,55 @@ catalog's: after eight hours of sleep a lease is over, and its holder has it aga
 somebody else took the image; a clock that was set back leaves no lease longer than one that begins now.
 """
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
-from sqlalchemy import Double, and_, bindparam, delete, exists, select, update
+from sqlalchemy import Double, and_, bindparam, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from infra.adapters.catalog.tables import Image, Label, Lease
+from infra.adapters.catalog import direct
+from infra.adapters.catalog.tables import Base, Image, Label, Lease
 from infra.adapters.catalog.tables.base import now
-from infra.adapters.catalog.upsert import insert
+from infra.adapters.catalog.upsert import InsertIfAbsent
 from tasks.labels.choose import OCCUPIES
-from tasks.selection.room import has_room, settle_room
+from tasks.selection.room import has_room, set_open, settle_room
 from tasks.selection.said import ANY, annotators_of
 from tasks.selection.unspoken import settle_unspoken
 
 LEASE_S = 3600.0
 _LONGEST = now() + bindparam("lease_s", type_=Double())
-_SHORTEN = (
-    update(Lease).where(Lease.dataset_id == bindparam("dataset"), Lease.until > _LONGEST).values(until=_LONGEST)
-).execution_options(synchronize_session=False)
-_RECLAIM = (
-    delete(Lease).where(Lease.dataset_id == bindparam("dataset"), Lease.until < now()).returning(Lease.image_id)
-).execution_options(synchronize_session=False)
+_SHORTEN = update(Lease).where(Lease.dataset_id == bindparam("dataset"), Lease.until > _LONGEST).values(until=_LONGEST)
+_RECLAIM = delete(Lease).where(Lease.dataset_id == bindparam("dataset"), Lease.until < now()).returning(Lease.image_id)
+_OVER_OR_TOO_LONG = (
+    select(Lease.image_id)
+    .where(Lease.dataset_id == bindparam("dataset"), or_(Lease.until < now(), Lease.until > _LONGEST))
+    .limit(1)
+)
 _SURPLUS = (
     select(Lease.image_id)
     .where(Lease.dataset_id == bindparam("dataset"), Lease.holder == bindparam("holder"))
     .order_by(Lease.until.desc(), Lease.image_id)
     .offset(bindparam("most"))
+)
+_GIVE_BACK = delete(Lease).where(
+    Lease.dataset_id == bindparam("dataset"),
+    Lease.holder == bindparam("holder"),
+    Lease.image_id.in_(bindparam("images", expanding=True)),
+)
+# The primary key decides who was first, whatever both had read before.
+_TAKE = (
+    InsertIfAbsent(Base.metadata.tables[Lease.__tablename__])
+    .values(until=_LONGEST)
+    .execution_options(preserve_rowcount=True)
+)
+_REOPEN = (
+    update(Image)
+    .where(
+        Image.id.in_(bindparam("images", expanding=True)),
+        Image.skipped_reason == "",
+        ~exists().where(Label.image_id == Image.id, Label.state.in_(OCCUPIES)),
+        ~exists().where(Lease.dataset_id == Image.dataset_id, Lease.image_id == Image.id),
+    )
+    .values(open=True)
 )
 TOUCHED_EVERY_S = 30.0
 
@@ -53,17 +76,17 @@ def take(
     taken = any(_insert(session, image, layer, holder, lease_s, names) for layer in layers)
     was_open = image.open
     # Closed for whoever lost, too, for somebody has it: left open it would be met again and again.
-    image.open = annotators > 1 and bool(has_room(session, image, annotators))
+    is_open = annotators > 1 and bool(has_room(session, image, annotators))
+    set_open(session, image, is_open=is_open)
     if annotators > 1 or not was_open:
         settle_unspoken(session, image.dataset_id, [image.id], annotators)
     return taken
 
 
 def _insert(session: Session, image: Image, layer: int, holder: str, lease_s: float, names: frozenset[str]) -> bool:
-    values = {"dataset_id": image.dataset_id, "image_id": image.id, "layer": layer, "holder": holder}
-    # The primary key decides who was first, whatever both had read before.
-    lease = insert(session, Lease).values(**values, names=sorted(names), until=now() + lease_s)
-    return session.execute(lease.on_conflict_do_nothing().returning(Lease.image_id)).first() is not None
+    of_image = {"dataset_id": image.dataset_id, "image_id": image.id, "layer": layer}
+    taken = direct.run(session, _TAKE, {**of_image, "holder": holder, "names": sorted(names), "lease_s": lease_s})
+    return taken.rowcount == 1
 
 
 def touch_lease(session: Session, dataset_id: str, image_id: int, holder: str, lease_s: float) -> None:
@@ -89,11 +112,11 @@ def end_leases(session: Session, image: Image) -> None:
 
 def keep_newest(session: Session, dataset_id: str, holder: str, most: int) -> int:
     """Give back the images that a holder of more than *most* touched longest ago; return how many."""
-    images = session.scalars(_SURPLUS, {"dataset": dataset_id, "holder": holder, "most": most}).all()
+    mine = {"dataset": dataset_id, "holder": holder}
+    images = direct.run(session, _SURPLUS, {**mine, "most": most}).scalars().all()
     if images:
-        mine = and_(Lease.dataset_id == dataset_id, Lease.holder == holder)
-        session.execute(delete(Lease).where(mine, Lease.image_id.in_(images)))
-        reopen(session, images)
+        direct.run(session, _GIVE_BACK, {**mine, "images": images})
+        reopen(session, dataset_id, images)
     return len(images)
 
 
@@ -105,26 +128,22 @@ def reclaim(session: Session, dataset_id: str, lease_s: float = LEASE_S) -> int:
         dataset_id: Whose images.
         lease_s: No lease ends later than this from now: a clock that was set back made those that do.
     """
-    session.execute(_SHORTEN, {"dataset": dataset_id, "lease_s": lease_s})
-    images = session.scalars(_RECLAIM, {"dataset": dataset_id}).all()
+    here = {"dataset": dataset_id, "lease_s": lease_s}
+    if direct.run(session, _OVER_OR_TOO_LONG, here).first() is None:
+        return 0
+    direct.run(session, _SHORTEN, here)
+    images = direct.run(session, _RECLAIM, here).scalars().all()
     if images:
-        reopen(session, images)
+        reopen(session, dataset_id, images)
     return len(images)
 
 
-def reopen(session: Session, images: Collection[int]) -> None:
+def reopen(session: Session, dataset_id: str, images: Sequence[int]) -> None:
     """Make those of these images, of one data set, free to be given that are not labelled, skipped or leased."""
-    one = next(iter(images), None)
-    dataset_id = session.scalar(select(Image.dataset_id).where(Image.id == one)) if one is not None else None
-    if dataset_id is None:
-        return
     annotators = annotators_of(session, dataset_id)
     if annotators > 1:
         for image_id in images:
             settle_room(session, image_id, annotators)
         return
-    labelled = exists().where(Label.image_id == Image.id, Label.state.in_(OCCUPIES))
-    leased = exists().where(Lease.dataset_id == Image.dataset_id, Lease.image_id == Image.id)
-    free = and_(Image.id.in_(images), Image.skipped_reason == "", ~labelled, ~leased)
-    session.execute(update(Image).where(free).values(open=True))
+    session.execute(_REOPEN, {"images": images})
     settle_unspoken(session, dataset_id, images, annotators)

@@ -7,17 +7,18 @@ Free are the images of which nothing is said at all, and those of which nothing 
 (`unspoken`): two look-ups in the same order, of which the first in that order is given.
 """
 
-from sqlalchemy import ColumnElement, Select, bindparam, exists, select
+from sqlalchemy import ColumnElement, Select, bindparam, exists, select, update
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
 from configs.specs.score import Strategy
 from configs.states import JobStatus
+from infra.adapters.catalog import direct
 from infra.adapters.catalog.tables import Experiment, Image, Job, Label, Lease
 from tasks.labels.choose import OCCUPIES, speaks
 from tasks.selection.back import take_back
 from tasks.selection.leases import LEASE_S, keep_newest, reclaim, take
-from tasks.selection.orders import Order, orders
+from tasks.selection.orders import Asked, Order, asked, orders
 from tasks.selection.said import ANY, annotators_of, said_of
 from tasks.selection.unspoken import ask_in, look_back, vocabulary_of
 
@@ -30,6 +31,7 @@ _ANNOTATED = (
     .order_by(Job.created_at.desc())
     .limit(1)
 )
+_SERVED = update(Experiment).where(Experiment.id == bindparam("experiment")).values(served=Experiment.served + 1)
 
 
 def next_image(
@@ -67,17 +69,18 @@ def next_image(
         return back
     annotators = annotators_of(session, dataset_id)
     names = frozenset[str](vocabulary.names) if vocabulary is not None else ANY
+    values = asked(dataset_id, experiment, strategy, vocabulary)
     turn = experiment.served + 1 if experiment is not None else 1
     more = vocabulary is not None and look_back(session, vocabulary, annotators)
     while True:
-        for order in orders(session, dataset_id, experiment, strategy, turn, vocabulary):
+        for order in orders(session, experiment, turn, values):
             for _ in range(TRIES):
-                image = _first(session, order, holder, annotators, names)
+                image = _first(session, order, values, holder, annotators, names)
                 if image is None:
                     break
                 if take(session, image, holder, lease_s, annotators, names):
                     if experiment is not None:
-                        experiment.served += 1
+                        direct.run(session, _SERVED, {"experiment": experiment.id})
                     keep_newest(session, dataset_id, holder, max_leases)
                     return image
         if not more or vocabulary is None:
@@ -85,20 +88,25 @@ def next_image(
         more = look_back(session, vocabulary, annotators, SHARE_WHEN_OUT)
 
 
-def _first(session: Session, order: Order, holder: str, annotators: int, names: frozenset[str]) -> Image | None:
+def _first(
+    session: Session, order: Order, values: Asked, holder: str, annotators: int, names: frozenset[str]
+) -> Image | None:
     """Return the first image of an order that this annotator has not labelled or leased."""
     found = []
-    for query, spoken_of in ((order.open, False), (order.unspoken, True)):
-        if query is None:
-            continue
+    for query in _queries(order, values):
         if annotators == 1:
-            image = session.scalar(query.limit(1))
-        elif spoken_of:
-            image = _unlabelled_by(session, query.where(~_leased_by(holder)), holder, names)
+            image = session.scalar(query, values)
+        elif query is order.unspoken:
+            image = _unlabelled_by(session, query.where(~_leased_by(holder)), values, holder, names)
         else:
-            image = session.scalar(query.where(~_leased_by(holder), ~_labelled_by(holder)).limit(1))
+            image = session.scalar(query.where(~_leased_by(holder), ~_labelled_by(holder)), values)
         found += [image] if image is not None else []
     return min(found, key=order.rank, default=None)
+
+
+def _queries(order: Order, values: Asked) -> list[Select[tuple[Image]]]:
+    other = order.unspoken if values["vocabulary"] is not None else None
+    return [order.open, other] if other is not None else [order.open]
 
 
 def _leased_by(holder: str) -> ColumnElement[bool]:
@@ -109,9 +117,11 @@ def _labelled_by(holder: str) -> ColumnElement[bool]:
     return exists().where(Label.image_id == Image.id, Label.author == holder, Label.state.in_(OCCUPIES))
 
 
-def _unlabelled_by(session: Session, query: Select[tuple[Image]], holder: str, names: frozenset[str]) -> Image | None:
+def _unlabelled_by(
+    session: Session, query: Select[tuple[Image]], values: Asked, holder: str, names: frozenset[str]
+) -> Image | None:
     """Return the first image of which this annotator has said nothing in these names."""
-    with session.scalars(query.execution_options(yield_per=TRIES)) as rows:
+    with session.scalars(query.limit(None).execution_options(yield_per=TRIES), values) as rows:
         for images in rows.partitions():
             said = said_of(session, [image.id for image in images])
             for image in images:
@@ -131,13 +141,13 @@ def upcoming(
     """Return the images that the same requests would be given next if nobody else asked, without a lease."""
     experiment = _experiment(session, dataset_id, experiment_id)
     vocabulary = vocabulary_of(session, dataset_id, experiment)
+    values = asked(dataset_id, experiment, strategy, vocabulary)
     served = experiment.served if experiment is not None else 0
     found: list[Image] = []
     for turn in range(1, count + 1):
         another = Image.id.not_in([image.id for image in found])
-        for order in orders(session, dataset_id, experiment, strategy, served + turn, vocabulary):
-            queries = [query for query in (order.open, order.unspoken) if query is not None]
-            firsts = [session.scalar(query.where(another).limit(1)) for query in queries]
+        for order in orders(session, experiment, served + turn, values):
+            firsts = [session.scalar(query.where(another), values) for query in _queries(order, values)]
             image = min((one for one in firsts if one is not None), key=order.rank, default=None)
             if image is not None:
                 found.append(image)

@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
+from infra.adapters.catalog import direct
 from infra.adapters.catalog.tables import Candidate, Experiment, Image, Label, Lease
 from tasks.labels.choose import asked_by, spoken_of
 from tasks.selection.said import ANY, Said, free_layers, is_full, leased_layers, said_of
 from tasks.selection.unspoken import settle_one
 
+_IMAGE = select(Image).where(Image.id == bindparam("image"))
+_SET_OPEN = update(Image).where(Image.id == bindparam("image")).values(open=bindparam("is_open"))
 _SCORED = (
     select(Experiment.id, Experiment.labels)
     .join(Candidate, Candidate.experiment_id == Experiment.id)
@@ -31,7 +35,7 @@ def settle_room(session: Session, image_id: int, annotators: int, labels: Sequen
         annotators: People who label one image.
         labels: Those that say something of it, where they are known already.
     """
-    image = session.get(Image, image_id)
+    image = session.scalar(_IMAGE, {"image": image_id})
     if image is None:
         return
     if labels is None:
@@ -42,8 +46,15 @@ def settle_room(session: Session, image_id: int, annotators: int, labels: Sequen
     if full:
         _drop_scores(session, image_id, said, annotators)
     leased = _leased(session, image, said, annotators, full=full)
-    image.open = not image.skipped_reason and bool(free_layers(said, leased, annotators))
+    set_open(session, image, is_open=not image.skipped_reason and bool(free_layers(said, leased, annotators)))
     settle_one(session, image, said, leased, annotators)
+
+
+def set_open(session: Session, image: Image, *, is_open: bool) -> None:
+    """Say whether an image is free for all."""
+    if image.open != is_open:
+        direct.run(session, _SET_OPEN, {"image": image.id, "is_open": is_open})
+        set_committed_value(image, "open", is_open)
 
 
 def has_room(session: Session, image: Image, annotators: int, names: frozenset[str] = ANY) -> list[int]:
@@ -55,7 +66,7 @@ def has_room(session: Session, image: Image, annotators: int, names: frozenset[s
 
 
 def _drop_scores(session: Session, image_id: int, said: Sequence[Said], annotators: int) -> None:
-    scored = dict(session.execute(_SCORED, {"image": image_id}).tuples().all())
+    scored = dict(direct.run(session, _SCORED, {"image": image_id}).tuples().all())
     full = [one for one, labels in scored.items() if is_full(said, annotators, asked_by(labels))]
     if full:
         theirs = Candidate.experiment_id.in_(full)
@@ -64,7 +75,7 @@ def _drop_scores(session: Session, image_id: int, said: Sequence[Said], annotato
 
 def _leased(session: Session, image: Image, said: Sequence[Said], annotators: int, *, full: bool) -> set[int]:
     """Return the layers that are leased; of a full image, those that are leased in other names, and end the others."""
-    leases = dict(session.execute(_LEASES, {"dataset": image.dataset_id, "image": image.id}).tuples().all())
+    leases = dict(direct.run(session, _LEASES, {"dataset": image.dataset_id, "image": image.id}).tuples().all())
     over = {layer for layer, names in leases.items() if full and is_full(said, annotators, frozenset(names))}
     if over:
         mine = (Lease.dataset_id == image.dataset_id, Lease.image_id == image.id)

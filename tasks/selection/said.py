@@ -7,6 +7,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from configs.specs.dataset import DatasetSpec
+from infra.adapters.catalog import direct
 from infra.adapters.catalog.tables import Dataset, Label, Lease
 from tasks.labels.choose import OCCUPIES, SOURCE_LAYER, names_of, speaks
 
@@ -15,6 +16,10 @@ ANY: frozenset[str] = frozenset()
 
 
 _SPEC = select(Dataset.spec).where(Dataset.id == bindparam("dataset"))
+_LABELS = select(Label.image_id, Label.author, Label.layer, Label.annotated, Label.names).where(
+    Label.image_id.in_(bindparam("images", expanding=True)), Label.state.in_(OCCUPIES)
+)
+_LEASES = select(Lease.image_id, Lease.layer).where(Lease.image_id.in_(bindparam("images", expanding=True)))
 
 
 class Said(NamedTuple):
@@ -27,16 +32,15 @@ class Said(NamedTuple):
 
 def annotators_of(session: Session, dataset_id: str) -> int:
     """Return how many people's labels complete an image of this data set."""
-    spec = session.scalar(_SPEC, {"dataset": dataset_id})
+    spec = direct.run(session, _SPEC, {"dataset": dataset_id}).scalar()
     return DatasetSpec.model_validate(spec).annotators_per_image if spec else 1
 
 
 def said_of(session: Session, image_ids: Collection[int]) -> dict[int, list[Said]]:
     """Return what the labels of these images say; each image has its key."""
     found: dict[int, list[Said]] = {image_id: [] for image_id in image_ids}
-    columns = select(Label.image_id, Label.author, Label.layer, Label.annotated, Label.names)
-    query = columns.where(Label.image_id.in_(image_ids), Label.state.in_(OCCUPIES))
-    for image_id, author, layer, annotated, names in session.execute(query).tuples():
+    labels = direct.run(session, _LABELS, {"images": list(image_ids)}).tuples()
+    for image_id, author, layer, annotated, names in labels:
         found[image_id].append(Said(author, layer, names_of(annotated, names)))
     return found
 
@@ -65,7 +69,6 @@ def free_layers(
 def leased_layers(session: Session, image_ids: Collection[int]) -> dict[int, set[int]]:
     """Return the layers of these images that somebody has for now; each image has its key."""
     found: dict[int, set[int]] = {image_id: set() for image_id in image_ids}
-    query = select(Lease.image_id, Lease.layer).where(Lease.image_id.in_(image_ids))
-    for image_id, layer in session.execute(query).tuples():
+    for image_id, layer in direct.run(session, _LEASES, {"images": list(image_ids)}).tuples():
         found[image_id].add(layer)
     return found

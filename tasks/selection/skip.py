@@ -52,7 +52,7 @@ def clear(session: Session, image: Image) -> bool:
         return False
     image.skipped_reason, image.skipped_by, image.failures = "", "", 0
     session.flush()
-    reopen(session, [image.id])
+    reopen(session, image.dataset_id, [image.id])
     return True
 
 

@@ -13,19 +13,26 @@ from sqlalchemy import and_, bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from configs.states import LabelState
+from infra.adapters.catalog import direct
 from infra.adapters.catalog.locks import lock
-from infra.adapters.catalog.tables import Dataset, Experiment, Image, Label, Unspoken, Vocabulary
-from infra.adapters.catalog.upsert import insert
+from infra.adapters.catalog.tables import Base, Dataset, Experiment, Image, Label, Unspoken, Vocabulary
+from infra.adapters.catalog.upsert import InsertIfAbsent, insert
 from tasks.labels.choose import asked_by
 from tasks.selection.said import Said, free_layers, leased_layers, said_of
 
 SHARE = 100
 _OF_IMAGE = (
-    select(Vocabulary, Unspoken.image_id)
+    select(Vocabulary.id, Vocabulary.names, Unspoken.image_id)
     .outerjoin(Unspoken, and_(Unspoken.vocabulary_id == Vocabulary.id, Unspoken.image_id == bindparam("image")))
     .where(Vocabulary.dataset_id == bindparam("dataset"))
 )
 _FREE = select(Image.id).where(Image.dataset_id == bindparam("dataset"), Image.open.is_(True)).limit(1)
+_ALL = select(Vocabulary).where(Vocabulary.dataset_id == bindparam("dataset"))
+_NOT_SKIPPED = select(Image).where(Image.id.in_(bindparam("images", expanding=True)), Image.skipped_reason == "")
+_FORGET = delete(Unspoken).where(
+    Unspoken.vocabulary_id == bindparam("vocabulary"), Unspoken.image_id.in_(bindparam("images", expanding=True))
+)
+_ADD = InsertIfAbsent(Base.metadata.tables[Unspoken.__tablename__])
 _NAMED = select(Vocabulary).where(Vocabulary.dataset_id == bindparam("dataset"), Vocabulary.key == bindparam("key"))
 
 
@@ -76,7 +83,7 @@ def look_back(session: Session, vocabulary: Vocabulary, annotators: int, most: i
 
 def settle_unspoken(session: Session, dataset_id: str, image_ids: Collection[int], annotators: int) -> None:
     """Bring the rows of these images, all of one data set, up to date with their labels and leases."""
-    vocabularies = session.scalars(select(Vocabulary).where(Vocabulary.dataset_id == dataset_id)).all()
+    vocabularies = session.scalars(_ALL, {"dataset": dataset_id}).all()
     if vocabularies and image_ids:
         _settle(session, vocabularies, image_ids, annotators)
 
@@ -84,26 +91,26 @@ def settle_unspoken(session: Session, dataset_id: str, image_ids: Collection[int
 def settle_one(session: Session, image: Image, said: Sequence[Said], leased: Collection[int], annotators: int) -> None:
     """Bring one image's rows up to date with what its labels say and which of its layers are leased."""
     here = {"dataset": image.dataset_id, "image": image.id}
-    for vocabulary, row in session.execute(_OF_IMAGE, here).tuples().all():
-        free = not image.skipped_reason and _is_free(said, leased, annotators, frozenset(vocabulary.names))
+    for vocabulary, names, row in direct.run(session, _OF_IMAGE, here).tuples().all():
+        free = not image.skipped_reason and _is_free(said, leased, annotators, frozenset(names))
         if free and row is None:
             _add(session, vocabulary, [image])
         elif not free and row is not None:
-            mine = (Unspoken.vocabulary_id == vocabulary.id, Unspoken.image_id == image.id)
-            session.execute(delete(Unspoken).where(*mine))
+            direct.run(session, _FORGET, {"vocabulary": vocabulary, "images": [image.id]})
 
 
 def _settle(session: Session, vocabularies: Iterable[Vocabulary], image_ids: Collection[int], annotators: int) -> None:
     said, leased = said_of(session, image_ids), leased_layers(session, image_ids)
-    images = session.scalars(select(Image).where(Image.id.in_(image_ids), Image.skipped_reason == "")).all()
+    # What nothing is said of is free to all, or will be.
+    spoken = [image_id for image_id, labels in said.items() if labels]
+    images = session.scalars(_NOT_SKIPPED, {"images": spoken}).all() if spoken else []
     for vocabulary in vocabularies:
         names = frozenset[str](vocabulary.names)
         free = [image for image in images if _is_free(said[image.id], leased[image.id], annotators, names)]
         gone = set(image_ids) - {image.id for image in free}
         if gone:
-            mine = Unspoken.vocabulary_id == vocabulary.id
-            session.execute(delete(Unspoken).where(mine, Unspoken.image_id.in_(gone)))
-        _add(session, vocabulary, free)
+            direct.run(session, _FORGET, {"vocabulary": vocabulary.id, "images": list(gone)})
+        _add(session, vocabulary.id, free)
 
 
 def _is_free(said: Sequence[Said], leased: Collection[int], annotators: int, names: frozenset[str]) -> bool:
@@ -111,10 +118,10 @@ def _is_free(said: Sequence[Said], leased: Collection[int], annotators: int, nam
     return bool(said) and bool(free_layers(said, leased, annotators, names))
 
 
-def _add(session: Session, vocabulary: Vocabulary, images: Iterable[Image]) -> None:
+def _add(session: Session, vocabulary: int, images: Iterable[Image]) -> None:
     rows = [
         {
-            "vocabulary_id": vocabulary.id,
+            "vocabulary_id": vocabulary,
             "image_id": image.id,
             "held_out": image.held_out,
             "shuffle": image.shuffle,
@@ -123,12 +130,12 @@ def _add(session: Session, vocabulary: Vocabulary, images: Iterable[Image]) -> N
         for image in images
     ]
     if rows:
-        session.execute(insert(session, Unspoken).on_conflict_do_nothing(), rows)
+        session.execute(_ADD, rows)
 
 
 def any_left(session: Session, dataset_id: str, experiment_id: str) -> bool:
     """Say whether an image is free for an experiment; while labels are still to be looked at, one may be."""
-    if session.scalar(_FREE, {"dataset": dataset_id}) is not None:
+    if direct.run(session, _FREE, {"dataset": dataset_id}).first() is not None:
         return True
     vocabulary = vocabulary_of(session, dataset_id, session.get(Experiment, experiment_id))
     if vocabulary is None:

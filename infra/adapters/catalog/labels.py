@@ -6,6 +6,7 @@ from sqlalchemy import Row, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from configs.states import LabelState
+from infra.adapters.catalog import direct
 from infra.adapters.catalog.tables import Image, Label, LabelTag
 
 OCCUPIES = (LabelState.ACTIVE, LabelState.PENDING_UPLOAD)
@@ -54,7 +55,7 @@ def find(session: Session, dataset_id: str, image_id: int, store_key: str, finge
 
 def newest_version(session: Session, image_id: int) -> int:
     """Return the number of an image's newest label; 0 if it has none."""
-    return session.scalar(_NEWEST_VERSION, {"image": image_id}) or 0
+    return direct.run(session, _NEWEST_VERSION, {"image": image_id}).scalar() or 0
 
 
 def named(session: Session, dataset_id: str, name: str) -> Label | None:

@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, event, inspect, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from configs.states import JobStatus
+from infra.adapters.catalog import direct
 from infra.adapters.catalog.outbox import OutboxKind, enqueue
 from infra.adapters.catalog.tables import Dataset, Hook, Job, LabelEvent
 from infra.adapters.catalog.tables.base import new_id
@@ -27,7 +28,9 @@ EVENTS = (
     "label.removed",
     "dataset.degraded",
 )
-_SUBSCRIBED = select(Hook).where(Hook.org == bindparam("org"), Hook.direction == "out", Hook.deleted_at.is_(None))
+_SUBSCRIBED = select(Hook.id, Hook.events).where(
+    Hook.org == bindparam("org"), Hook.direction == "out", Hook.deleted_at.is_(None)
+)
 _DECISIONS = ("published", "kept_back", "skipped")
 
 
@@ -50,10 +53,10 @@ def _tell(session: Session, _context: object, _instances: object) -> None:
     with session.no_autoflush:
         news = [each for row in [*session.new, *session.dirty] for each in _read(session, row)]
         for org in {each.org for each in news}:
-            for hook in session.scalars(_SUBSCRIBED, {"org": org}).all():
+            for hook, events in direct.run(session, _SUBSCRIBED, {"org": org}).tuples().all():
                 for each in news:
-                    if each.org == org and any(fnmatchcase(each.event, str(wanted)) for wanted in hook.events):
-                        enqueue(session, OutboxKind.WEBHOOK, hook.id, _message(each))
+                    if each.org == org and any(fnmatchcase(each.event, str(wanted)) for wanted in events):
+                        enqueue(session, OutboxKind.WEBHOOK, hook, _message(each))
 
 
 def _message(news: News) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from infra.adapters.catalog import experiments
 from infra.adapters.catalog.tables import Candidate, Experiment, Image
 from infra.services.callers import Caller, Right, allow
 from infra.wiring import Parts
-from tasks.selection.orders import scored
+from tasks.selection.orders import SCORED_IMAGES, asked
 from tasks.selection.refresh import method_of
 from tasks.selection.unspoken import vocabulary_of
 
@@ -35,7 +35,7 @@ def scores(parts: Parts, caller: Caller, experiment: str, method: ScoringMethod 
         uses = experiments.uses(session, [found.id])[found.id]
         rows: list[tuple[Image, Candidate]] = []
         for dataset_id in {one for used in uses.values() for one in used}:  # one index each gives the order
-            query = scored(dataset_id, found, chosen, vocabulary_of(session, dataset_id, found))
-            rows += session.execute(query.add_columns(Candidate).limit(limit)).tuples()
+            values = asked(dataset_id, found, chosen, vocabulary_of(session, dataset_id, found))
+            rows += session.execute(SCORED_IMAGES.add_columns(Candidate).limit(limit), values).tuples()
         rows.sort(key=lambda row: (-row[1].score, row[0].id))
         return Scores(found, chosen, [(candidate, image) for image, candidate in rows[:limit]])
