@@ -1,16 +1,18 @@
 """What a training run needs to know."""
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from configs.errors import InvalidRequestError
 
 # What the original service and its clients send beside overrides of the bundle: read, and not passed to the bundle.
 _NOT_OVERRIDES = frozenset(
     {
         "finetune",
         "val_at_start",
-        "config_file",
         "meta_file",
         "logging_file",
         "cluster",
@@ -26,9 +28,21 @@ _OTHER_NAMES = {
     "mlflow_tracking_uri": "tracking_uri",
     "mlflow_experiment_name": "experiment_name",
 }
+_METADATA = "configs/metadata.json"
 _VERSION_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 # They name places on the machine that trains, which are ours to choose.
 _REFUSED = frozenset({"bundle_root", "workflow_type", "ckpt_dir", "finetune_model_path"})
+
+
+def _below(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        msg = f"{name!r} leads out of the bundle: name a file in it, such as configs/train.json"
+        raise ValueError(msg)
+    return str(path)
+
+
+ConfigFile = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_below)]
 
 
 class TrainSpec(BaseModel):
@@ -73,6 +87,11 @@ class TrainSpec(BaseModel):
     experiment_name: str | None = Field(
         default=None, min_length=1, max_length=250, description="The experiment there; default: as ours is called."
     )
+    config_file: tuple[ConfigFile, ...] = Field(
+        default=(),
+        max_length=8,
+        description="Files of the bundle, each over the one before; default: its own for this.",
+    )
     overrides: dict[str, Any] = Field(default_factory=dict, description="Bundle configuration by `#` path.")
 
     @property
@@ -90,6 +109,7 @@ class TrainSpec(BaseModel):
 
         Raises:
             pydantic.ValidationError: If a field's value is refused.
+            InvalidRequestError: If other metadata are named than the bundle's.
         """
         known = {name: value for name, value in request.items() if name in cls.model_fields and name != "overrides"}
         rest = {
@@ -98,6 +118,12 @@ class TrainSpec(BaseModel):
             if name not in cls.model_fields and name not in _NOT_OVERRIDES and (name, value) != _AS_THEY_ARE
         }
         rest.update(request.get("overrides") or {})
+        if request.get("meta_file") not in (None, _METADATA, [_METADATA]):
+            raise InvalidRequestError(
+                f"meta_file: a bundle's metadata are in {_METADATA}, and nowhere else; leave it out"
+            )
+        if isinstance(known.get("config_file"), str):
+            known["config_file"] = [known["config_file"]]
         for other, name in _OTHER_NAMES.items():
             if other in rest:
                 known.setdefault(name, rest.pop(other))

@@ -204,7 +204,8 @@ class CheckResult(Message):
 
     `answers`: what it says of an image, and learns from. `answer_file`: what it calls a file of its answers, if at all.
     `head`: the layers that are made anew for labels that the bundle does not name; where there are none,
-    `head_refusal` says why. `training_keys`: the ids of its training configuration that an override may name.
+    `head_refusal` says why. `training_keys`: the ids of its training configuration that an override may name;
+    `config_files`: those of each file that a training may name in its place.
     `weights_policy` "pull": its weights have to be fetched, and it was not run.
     `missing`: packages that some of its features may want. `notes`: what else whoever registers it should know.
     """
@@ -228,6 +229,7 @@ class CheckResult(Message):
     peak_mib: float = Field(ge=0)
     patch: list[int] = Field(default_factory=list)
     training_keys: list[str] = Field(default=[], max_length=5000)
+    config_files: dict[str, list[str]] = Field(default={}, max_length=20)
 
 
 class TrainResult(Message):

@@ -1,5 +1,6 @@
 """Jobs come into being: a loop, or one training."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -112,13 +113,13 @@ def check_spec(session: Session, experiment: Experiment, spec: TrainSpec) -> Non
     """Refuse a spec that the experiment's bundle cannot follow, before anything is gathered or trained for it.
 
     Raises:
-        InvalidRequestError: If an override names what the bundle has not got, or is a secret or no plain value; if no
-            machine has the devices for it; if the version to start from is not of this experiment or of one that it
-            descends from, or belongs to other labels.
+        InvalidRequestError: If it has no such configuration; if an override names what the bundle has not got, or is a
+            secret or no plain value; if no machine has the devices for it; if the version to start from is not of this
+            experiment or of one that it descends from, or belongs to other labels.
         NotFoundError: If there is no such version.
     """
     bundle = session.get_one(Bundle, experiment.bundle_id)
-    fault = fault_of(spec.overrides, frozenset(bundle.check.get("training_keys", ())))
+    fault = fault_of(spec.overrides, _known_to(bundle, spec.config_file))
     if fault:
         raise InvalidRequestError(fault)
     secret = secret_in(spec.overrides)
@@ -142,6 +143,18 @@ def check_spec(session: Session, experiment: Experiment, spec: TrainSpec) -> Non
             f"Model version {version.id} is not of this experiment's lineage and labels: name one that"
             " `teachback models` shows for it, or base or published"
         )
+
+
+def _known_to(bundle: Bundle, files: Sequence[str]) -> frozenset[str]:
+    """Return the ids that an override may name in these files of a bundle; none named = in those of its own choice."""
+    keys: dict[str, list[str]] = bundle.check.get("config_files", {})
+    for name in files:
+        if name not in keys:
+            raise InvalidRequestError(
+                f"The bundle has no configuration {name!r}: name some of {', '.join(sorted(keys))}"
+            )
+    named = [key for name in files for key in keys[name]]
+    return frozenset(named if files else bundle.check.get("training_keys", ()))
 
 
 def require_alive(session: Session, experiment_id: str) -> None:

@@ -2,6 +2,7 @@
 
 import resource
 import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,6 +27,7 @@ from tasks.compute.loader.tier import command_for, missing, tier_of
 from tasks.compute.prompts.classes import prompts_of
 
 _MIB = 2**20
+_MOST_FILES = 20
 _MADE_UP = 96
 """The most voxels of a made-up image along an axis."""
 _FEWEST_CLASSES = 2
@@ -85,6 +87,7 @@ def check(bundle: Bundle) -> CheckResult:
         peak_mib=_peak_mib(),
         patch=list(example.shape[2:]),
         training_keys=bundle.training_keys(),
+        config_files=_keys_by_file(bundle),
     )
 
 
@@ -191,6 +194,15 @@ def try_head(bundle: Bundle, config: Config, network: nn.Module) -> tuple[str, s
     before = {name: value.shape for name, value in network.state_dict().items()}
     changed = [name for name, value in other.state_dict().items() if before.get(name) != value.shape]
     return ", ".join(dict.fromkeys(name.rpartition(".")[0] for name in changed)), ""
+
+
+def _keys_by_file(bundle: Bundle) -> dict[str, list[str]]:
+    """Return the ids of each file that a training may name; one that cannot be read is none of them."""
+    found = dict[str, list[str]]()
+    for name in bundle.config_files()[:_MOST_FILES]:
+        with suppress(Exception):  # of whatever kind: it may be no configuration at all
+            found[name] = bundle.training_keys([name])
+    return found
 
 
 def _key_metric(training: Config | None) -> str | None:

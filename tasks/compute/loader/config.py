@@ -3,7 +3,7 @@
 import re
 import sys
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -32,18 +32,18 @@ COUNTS = tuple(f"network_def#{name}" for name in ("out_channels", "num_classes",
 
 
 class Config:
-    """One configuration file, its overrides set before anything is resolved.
+    """A configuration of one file or of several, merged, its overrides set before anything is resolved.
 
     MONAI forgets what it has built when a value is set after the first resolve: a second network would appear.
     So overrides are given here, and all but the network's number of outputs are set now.
     """
 
-    def __init__(self, file: Path, *, root: Path, overrides: Mapping[str, Any]) -> None:
-        parser = ConfigParser()
+    def __init__(self, *files: Path, root: Path, overrides: Mapping[str, Any]) -> None:
+        parser, named = ConfigParser(), " and ".join(file.name for file in files)
         try:
-            parser.read_config(str(file))
+            parser.read_config([str(file) for file in files])
         except Exception as error:  # a YAML library's errors have no parent but this
-            raise BundleFaultError(f"{file.name} cannot be read: {type(error).__name__}") from error
+            raise BundleFaultError(f"{named} cannot be read: {type(error).__name__}") from error
         scratch = tempfile.mkdtemp()
         ours = {"bundle_root": str(root), "device": device(), "output_dir": scratch}
         if "dataset_dir" in parser:
@@ -54,7 +54,7 @@ class Config:
             with chdir(root):  # `%configs/other.json#id` is meant from there
                 parser.resolve_macro_and_relative_ids()
         except (OSError, ValueError, KeyError) as error:
-            raise BundleFaultError(f"{file.name} takes in another file or id that is not there: {error}") from error
+            raise BundleFaultError(f"{named} takes in another file or id that is not there: {error}") from error
         _drop(parser.get(), _WRITER)
         self._parser = parser
         self._ours = frozenset(ours)
@@ -144,15 +144,36 @@ class Bundle:
             raise BundleFaultError("The bundle has no configs/inference.json or .yaml")
         return file
 
-    def training(self, overrides: Mapping[str, Any] | None = None) -> Config | None:
-        """Return the training configuration, or None where there is none."""
-        file = self.file("train")
-        return None if file is None else Config(file, root=self.folder, overrides=overrides or {})
+    def training(self, overrides: Mapping[str, Any] | None = None, named: Sequence[str] = ()) -> Config | None:
+        """Return the training configuration, or None where there is none.
 
-    def training_keys(self) -> list[str]:
-        """Return the ids of the training configuration that an override may name; none where there is none."""
-        file = self.file("train")
-        return [] if file is None else keys_of(ConfigParser.load_config_file(str(file)))
+        Args:
+            overrides: Values by id.
+            named: Its files, below the bundle's folder, each over the one before; none = the bundle's own.
+
+        Raises:
+            BadInputError: If the bundle has no such file.
+        """
+        files = self._training_files(named)
+        return Config(*files, root=self.folder, overrides=overrides or {}) if files else None
+
+    def training_keys(self, named: Sequence[str] = ()) -> list[str]:
+        """Return the ids of these files that an override may name, each once; raises as `training`."""
+        written = (ConfigParser.load_config_file(str(file)) for file in self._training_files(named))
+        return [*dict.fromkeys(key for one in written for key in keys_of(one))]
+
+    def config_files(self) -> list[str]:
+        """Return the files that a training may name: all of `configs` but the metadata."""
+        found = (file for suffix in _SUFFIXES for file in (self.folder / "configs").glob(f"*{suffix}"))
+        return sorted(file.relative_to(self.folder).as_posix() for file in found if file.name != "metadata.json")
+
+    def _training_files(self, named: Sequence[str]) -> list[Path]:
+        known = self.config_files()
+        for name in named:
+            if name not in known:
+                raise BadInputError(f"The bundle has no configuration {name!r}; it has {', '.join(known)}")
+        own = self.file("train")
+        return [self.folder / name for name in named] or ([own] if own else [])
 
 
 def device() -> torch.device:

@@ -78,11 +78,11 @@ def _train(
     seed = request.seed + request.spec.seed
     bundle = Bundle(Path(request.bundle))
     start = Path(request.weights) if request.weights else None
-    plain = _config(bundle, overrides)
+    plain = _config(bundle, request, overrides)
     channels = channels_of(bundle, plain, request.labels)
     image_key = bundle.metadata.image_key
     items = _items(request, channels, image_key, blame.left_out)
-    config = _config(bundle, {**overrides, **_set(request, plain, items)})
+    config = _config(bundle, request, {**overrides, **_set(request, plain, items)})
     blame.begin(config, image_key, items)
     if not items["validate"]:
         config.leave_out("ValidationHandler")
@@ -124,8 +124,8 @@ def _run(trainer: Engine, validator: Evaluator | None, state: TrainingState, bou
     return True
 
 
-def _config(bundle: Bundle, overrides: Mapping[str, Any]) -> Config:
-    config = bundle.training(overrides)
+def _config(bundle: Bundle, request: TrainRequest, overrides: Mapping[str, Any]) -> Config:
+    config = bundle.training(overrides, request.spec.config_file)
     if config is None:  # then it is of tier C, and nobody asks
         raise BundleFaultError("The bundle has no configs/train.json or .yaml")
     return config

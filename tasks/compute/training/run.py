@@ -64,7 +64,8 @@ def train(request: TrainRequest, control: Speaker, commands: "SimpleQueue[HostCo
     bundle = Bundle(Path(request.bundle))
     overrides = request.spec.overrides
     # What a bundle may be told is worked out for those who tell it something: it takes as long as a step.
-    config = bundle.training(check_overrides(overrides, bundle.training_keys()) if overrides else None)
+    files = request.spec.config_file
+    config = bundle.training(check_overrides(overrides, bundle.training_keys(files)) if overrides else None, files)
     tier, reason = tier_of(config)
     if tier == "B":
         own.train(request, control, commands, overrides)

@@ -54,6 +54,23 @@ def test_a_loop_is_refused_an_override_that_would_do_nothing_before_it_starts(pa
     start(**{"optimizer::lr": 0.1, "loss#anything": 1})
 
 
+def test_a_training_names_configurations_that_its_bundle_has_and_ids_of_theirs(parts: Parts, world: World) -> None:
+    files = {"configs/train.json": ["epochs"], "configs/long.json": ["extra"], "configs/inference.json": []}
+    with parts.catalog.write() as session:
+        session.execute(update(Bundle).values(check={"training_keys": ["epochs"], "config_files": files}))
+    both = ("configs/train.json", "configs/long.json")
+
+    made = _train(parts, world, config_file=both, overrides={"extra": 1})
+
+    assert job(parts.catalog, made).spec["train"]["config_file"] == [*both]
+    with pytest.raises(InvalidRequestError, match="has no 'extra'"):
+        _train(parts, world, overrides={"extra": 1})
+    with pytest.raises(
+        InvalidRequestError, match=r"no configuration 'configs/lnog\.json': name some of configs/inference"
+    ):
+        _train(parts, world, config_file=["configs/lnog.json"])
+
+
 @pytest.mark.parametrize(
     "value", [{"a#access_token": "t0ken"}, {"a#source": "https://ann:t0ken@nas/x"}, {"a": [{"password": "t0ken"}]}]
 )

@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from configs.errors import InvalidRequestError
 from configs.specs.train import TrainSpec
 
 
@@ -22,7 +23,35 @@ def test_the_trainers_path_to_its_epochs_is_the_field() -> None:
     assert TrainSpec.from_request({"train#trainer#max_epochs": 3}).epochs == 3
 
 
-@pytest.mark.parametrize("key", ["bundle_root", "ckpt_dir"])
+@pytest.mark.parametrize("key", ["bundle_root", "workflow_type", "ckpt_dir", "finetune_model_path"])
 def test_keys_that_the_system_sets_are_refused(key: str) -> None:
     with pytest.raises(ValidationError, match=key):
         TrainSpec.from_request({key: "/somewhere"})
+
+
+@pytest.mark.parametrize("said", ["configs/train.json", ["configs/train.json"], ["./configs/train.json"]])
+def test_a_configuration_is_one_file_or_several(said: object) -> None:
+    assert TrainSpec.from_request({"config_file": said}).config_file == ("configs/train.json",)
+
+
+@pytest.mark.parametrize(
+    "said", ["../train.json", "/etc/passwd", ["configs/train.json", "configs/../../x.json"], "a\0", ""]
+)
+def test_a_configuration_outside_the_bundle_is_refused(said: object) -> None:
+    with pytest.raises(ValidationError, match="config_file"):
+        TrainSpec.from_request({"config_file": said})
+
+
+@pytest.mark.parametrize("said", ["configs/other.json", ["configs/metadata.json", "x"], 7, {}])
+def test_other_metadata_than_the_bundles_are_refused(said: object) -> None:
+    assert TrainSpec.from_request({"meta_file": "configs/metadata.json", "logging_file": "x"}).overrides == {}
+    with pytest.raises(InvalidRequestError, match="meta_file"):
+        TrainSpec.from_request({"meta_file": said})
+
+
+def test_the_hosted_services_words_for_mlflow_are_its_own() -> None:
+    guide = {"tracking": "mlflow", "tracking_uri": "http://127.0.0.1:9", "experiment_name": "spleen"}
+    ways: list[dict[str, object]] = [{"save_execute_config": False}, {"train#handlers#-1#artifacts": None}]
+    for way in ways:
+        spec = TrainSpec.from_request({**guide, **way})
+        assert (spec.tracked_at, spec.experiment_name, spec.overrides) == ("http://127.0.0.1:9", "spleen", {})
