@@ -140,6 +140,39 @@ class Client:
             raise _error_of(answer)
         return answer
 
+    def save(self, path: str, to: Path, *, within_s: float, **options: Any) -> int:
+        """Write what `GET path` answers to a new file, as it comes, and return how many bytes it has.
+
+        Args:
+            path: The path.
+            to: The file; it has its name once it is whole.
+            within_s: The longest between two pieces.
+            options: As httpx takes them.
+
+        Raises:
+            InvalidRequestError: If the file is there already, or cannot be written.
+            TeachbackError: As `request`.
+        """
+        partial = to.with_name(f".{to.name}.partial")
+        try:
+            with self._http.stream("GET", path, timeout=within_s, **options) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _error_of(answer)
+                if to.exists():
+                    raise InvalidRequestError(f"{to} exists already: name another file")
+                with partial.open("wb") as file:
+                    for piece in answer.iter_bytes():
+                        file.write(piece)
+            partial.rename(to)
+        except httpx.HTTPError as error:
+            raise TeachbackError(f"{self.url} broke off: {error}. Ask again") from error
+        except OSError as error:
+            raise InvalidRequestError(f"{to} cannot be written: {error.strerror}") from error
+        finally:
+            partial.unlink(missing_ok=True)
+        return to.stat().st_size
+
     @staticmethod
     def get_as(model: type[_Model], answer: httpx.Response) -> _Model:
         """Return *answer* checked as *model*.

@@ -1,5 +1,6 @@
 """`teachback jobs`: trainings and annotation loops."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, Ur
 from infra.doors.cli.terminal import listing_noun, show_json, show_table, terminal
 
 app = listing_noun()
+_EXPORT_S = 600.0
 
 
 class _Result(BaseModel):
@@ -109,11 +111,40 @@ def resume(
         terminal(stderr=True).print(said, markup=False)
 
 
+@app.command()
+def download(
+    job_id: JobArgument,
+    to: Annotated[Path | None, typer.Option("--to", help="The file to write; default: ID.tar.gz here.")] = None,
+    monai_bundle: Annotated[
+        bool, typer.Option("--monai-bundle", help="A bundle that MONAI itself runs, in place of the job's files.")
+    ] = False,
+    url: UrlOption = "",
+    key: KeyOption = "",
+    home: HomeOption = None,
+) -> None:
+    """Write what a job has made to a tar.gz: weights, scores and curves of a training, a batch's predictions.
+
+    For example:
+
+        teachback jobs download ID --monai-bundle --to kidneys.tar.gz
+    """
+    target = to or Path(f"{job_id}.tar.gz")
+    with Client.of(url, key, home) as client:
+        wanted = {"export_type": "monai_bundle" if monai_bundle else "tao"}
+        size = client.save(_path(client, job_id, "download"), target, within_s=_EXPORT_S, json=wanted)
+    terminal(stderr=True).print(f"{size} bytes in {target}", markup=False)
+
+
 def _ask(client: Client, job_id: str, verb: str, body: dict[str, bool] | None = None) -> str:
     """Ask something of a job of whichever experiment, and return the answer."""
+    answer = client.request("POST", _path(client, job_id, verb), json=body)
+    return client.get_as(_Said, answer).message
+
+
+def _path(client: Client, job_id: str, verb: str) -> str:
+    """Return the path at which something is asked of a job of whichever experiment."""
     rows = client.get_as(list[_Job], client.request("GET", client.cloud("experiments/*/jobs")))
     job = next((row for row in rows if row.id == job_id), None)
     if job is None:
         raise NotFoundError("job", job_id, [row.id for row in rows])
-    answer = client.request("POST", client.cloud(f"experiments/{job.experiment_id}/jobs/{job_id}:{verb}"), json=body)
-    return client.get_as(_Said, answer).message
+    return client.cloud(f"experiments/{job.experiment_id}/jobs/{job_id}:{verb}")
