@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from monai.transforms import Activationsd, AsDiscreted, Compose, EnsureTyped, In
 from torch import Tensor, nn
 
 from configs.specs.infer import InferSpec
-from tasks.compute.failures import BundleFaultError, NotFiniteError, preparing
+from tasks.compute.failures import BundleFaultError, preparing
 from tasks.compute.inference.answers import LabelMap, Structured
 from tasks.compute.inference.arrangement import Arrangement, agree, decisions
 from tasks.compute.inference.classes import class_answer
 from tasks.compute.inference.decide import label_map
 from tasks.compute.inference.grid import Grid, Labels, resample_labels
+from tasks.compute.inference.slabs import MOST_VALUES, decide_in_slabs, needs_slabs, require_finite
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import INFERER, POSTPROCESSING, PREPROCESSING, Bundle, Config, device
 from tasks.compute.loader.network import first_tensor
@@ -34,9 +36,13 @@ _WINDOWS_AT_ONCE = 2
 _PLAIN = (Activationsd, AsDiscreted, EnsureTyped, Invertd)
 _TRIALS = 4
 """Calls of the network, at most, in which half precision is compared with float32: until there is something to see."""
-_MAX_SCORED_VALUES = 200_000_000
 PREDICTION = "pred"
 _EVERYTHING = InferSpec()
+Tell = Callable[[Tensor], Tensor]
+
+
+def _as_it_is(logits: Tensor) -> Tensor:
+    return logits
 
 
 class Predictor:
@@ -49,6 +55,7 @@ class Predictor:
         cache: Folder of preprocessed images; None = in memory only.
         arrangement: How the network is run.
         inferer: How it is applied to an image; None = as the configuration says.
+        most: Logits that are held at once; larger answers are decided in slabs.
     """
 
     def __init__(
@@ -60,7 +67,9 @@ class Predictor:
         cache: Path | None,
         arrangement: Arrangement,
         inferer: Inferer | None = None,
+        most: int = MOST_VALUES,
     ) -> None:
+        self._most = most
         self._key = bundle.metadata.image_key
         self._channels = channels
         self._arrangement = arrangement
@@ -120,9 +129,45 @@ class Predictor:
         Raises:
             NotFiniteError: If a logit is NaN or infinite.
         """
+        window, given = self._window(network, between), _one(image)
+        with torch.inference_mode():
+            answered = question.ask(self._inferer, given, window) if question else self._inferer(given, window)
+            logits = first_tensor(answered)[0].float()
+        require_finite(logits)
+        return logits
+
+    def decide(
+        self,
+        network: nn.Module,
+        image: Tensor,
+        *,
+        between: Callable[[], None] | None = None,
+        question: Question | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the label index per voxel of the preprocessed grid, uint8, and the logits that it was decided by.
+
+        Logits that would be too large to be held are decided in slabs, and not returned. Arguments and errors as of
+        `answer`.
+        """
+        channels, given = question.channels if question else self._channels, _one(image)
+        if (question and question.clicks) or not needs_slabs(self._inferer, given, channels, self._most):
+            logits = self.answer(network, image, between=between, question=question)
+            return label_map(logits, channels), logits
+        look: Callable[..., object] = network
+        tell: Tell = _as_it_is
+        if isinstance(network, Prompted):
+            look, tell = network.look, partial(network.tell, classes=question.classes if question else None)
+        with torch.inference_mode():
+            window = self._window(look, between, tell)
+            return decide_in_slabs(self._inferer, given, window, tell, channels, most=self._most), None
+
+    def _window(
+        self, network: Callable[..., object], between: Callable[[], None] | None, tell: Tell = _as_it_is
+    ) -> Callable[..., Tensor]:
+        """Return what predicts one window, once live requests or whoever else asked have been let through."""
 
         def window(patch: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            """Predict one window, once live requests or whoever else asked have been let through."""
+            """Predict one window."""
             (between or give_way)()
 
             def run(given: Tensor) -> object:
@@ -130,26 +175,19 @@ class Predictor:
                 return network(given, *args, **kwargs)
 
             answer = self._arrangement.run(run, patch)
-            return self._proven(run, patch, answer) if self._trials else answer
+            return self._proven(run, patch, answer, tell) if self._trials else answer
 
-        plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-        given = plain[None].to(device())
-        with torch.inference_mode():
-            answered = question.ask(self._inferer, given, window) if question else self._inferer(given, window)
-            logits = first_tensor(answered)[0].float()
-        if not bool(torch.isfinite(logits.sum())):
-            raise NotFiniteError("The network's answer holds NaN or infinity")
-        return logits
+        return window
 
-    def _proven(self, run: Callable[[Tensor], object], patch: Tensor, answer: Tensor) -> Tensor:
+    def _proven(self, run: Callable[[Tensor], object], patch: Tensor, answer: Tensor, tell: Tell) -> Tensor:
         """Compare with float32, which this predictor goes on with where they differ.
 
         The arrangement was chosen on noise; only what is real, and has something in it, shows what it changes.
         """
         exact = replace(self._arrangement, half=False)
         truth = exact.run(run, patch)
-        decided = decisions(truth)
-        if not agree(decisions(answer), decided):
+        decided = decisions(tell(truth))
+        if not agree(decisions(tell(answer)), decided):
             self._arrangement, self._trials = exact, 0
             return truth
         self._trials = 0 if bool((decided > 0).any()) else self._trials - 1
@@ -198,18 +236,23 @@ class Predictor:
         if isinstance(network, Prompted):
             question = question_of(network, channels, asked, Grid(tuple(prepared.shape[1:]), affine), grid)
             channels = question.channels
-        logits = self.answer(network, prepared, between=between, question=question)
-        decided = label_map(logits, channels)
-        score = None
-        if logits.numel() <= _MAX_SCORED_VALUES:
-            score = mean_entropy(logits, decided > 0, exclusive=channels.exclusive)
         if self._after is not None:
+            logits = self.answer(network, prepared, between=between, question=question)
+            score = self._entropy(logits, label_map(logits, channels), channels)
             labels = self._by_bundle(image, logits)
         else:
+            decided, held = self.decide(network, prepared, between=between, question=question)
+            score = None if held is None else self._entropy(held, decided, channels)
             labels = resample_labels(decided.cpu().numpy(), affine, grid)
         if asked.label_prompt:
             labels[~np.isin(labels, asked.label_prompt)] = 0
         return labels, grid, score
+
+    def _entropy(self, logits: Tensor, decided: Tensor, channels: Channels) -> float | None:
+        """Return the mean entropy of a decision; None where it would take too much memory."""
+        if logits.numel() > self._most:
+            return None
+        return mean_entropy(logits, decided > 0, exclusive=channels.exclusive)
 
     def _by_bundle(self, image: Sequence[str], logits: Tensor) -> Labels:
         """Return labels after the bundle's own postprocessing, which inverts the very transforms that ran."""
@@ -222,6 +265,12 @@ class Predictor:
             table = torch.tensor(self._channels.labels, dtype=torch.uint8)
             return table[result[0].long().cpu()].numpy()
         return label_map(result.float().cpu() - 0.5, self._channels).numpy()
+
+
+def _one(image: Tensor) -> Tensor:
+    """Return an image as a batch of one on the device, without its bookkeeping."""
+    plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+    return plain[None].to(device())
 
 
 def own_grid(prepared: Tensor) -> Grid:

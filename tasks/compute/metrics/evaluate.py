@@ -15,9 +15,8 @@ from tasks.compute.failures import BadInputError, NotFiniteError, UnreadableErro
 from tasks.compute.inference.answers import Structured
 from tasks.compute.inference.arrangement import Arrangement
 from tasks.compute.inference.classes import class_answer
-from tasks.compute.inference.decide import label_map
 from tasks.compute.inference.predictor import Predictor
-from tasks.compute.loader.channels import Channels
+from tasks.compute.loader.channels import UNLABELLED, Channels
 from tasks.compute.loader.config import Bundle, Config
 from tasks.compute.loader.network import build_network, load_state
 from tasks.compute.loader.pipeline import LABEL, Pipeline, class_in
@@ -82,6 +81,7 @@ def judge(
             empty=False,
             finite=False,
         )
+    predicted = predicted.masked_fill(reference == UNLABELLED, 0)
     per_label = {name: metric.overlap(reference == index, predicted == index) for index, name in drawn.items()}
     indices = torch.tensor(list(drawn), dtype=reference.dtype)
     empty = bool(torch.isin(reference, indices).any()) and not bool(torch.isin(predicted, indices).any())
@@ -116,15 +116,19 @@ def _on_validation(
     back = torch.zeros(256, dtype=torch.uint8)
     for label, target in channels.channel_of().items() if channels.kind == "mask" else ():
         back[target] = label
+    if channels.knows_unlabelled:
+        back[UNLABELLED] = UNLABELLED
 
     def compare(network: nn.Module, case: Case) -> Compared:
         """Return prediction and label on the grid that validation prepares."""
         item = pipeline.fixed(case)
+        image = item[bundle.metadata.image_key]
         with answering():
-            logits = predictor.answer(network, item[bundle.metadata.image_key])
-        if channels.kind == "class":
-            return torch.tensor(class_answer(logits, channels).index), torch.tensor(class_in(str(case.label)))
-        return label_map(logits, channels).cpu(), back[torch.as_tensor(item[LABEL])[0].long()]
+            if channels.kind == "class":
+                answer = class_answer(predictor.answer(network, image), channels)
+                return torch.tensor(answer.index), torch.tensor(class_in(str(case.label)))
+            decided, _ = predictor.decide(network, image)
+        return decided.cpu(), back[torch.as_tensor(item[LABEL])[0].long()]
 
     return compare
 

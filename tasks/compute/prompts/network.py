@@ -38,9 +38,22 @@ class Prompted(VISTA3D):  # type: ignore[misc]  # MONAI's types are not read
         if clicks:
             answered: Tensor = super().forward(patch, **clicks, transpose=True)
             return answered
+        return self.tell(self.look(patch), classes)
+
+    def look(self, patch: Tensor) -> Tensor:
+        """Return what the automatic answers of all classes are made of: (batch, feature, i, j, k)."""
+        _, features = self.image_encoder(patch, with_point=False, with_label=True)
+        mapped: Tensor = self.class_head.image_post_mapping(features)
+        return mapped
+
+    def tell(self, features: Tensor, classes: Sequence[int] | None = None) -> Tensor:
+        """Return logits of features; arguments and result as of `forward`. Of one class they are linear in features."""
         parts = [self.prompts.parts_of(number) for number in (self.classes if classes is None else classes)]
-        asked = torch.tensor([[number] for part in parts for number in part], device=patch.device)
-        return union(super().forward(patch, class_vector=asked, transpose=True), parts)
+        asked = torch.tensor([[number] for part in parts for number in part], device=features.device)
+        embedded = self.class_head.class_embeddings(asked)
+        if self.class_head.use_mlp:
+            embedded = self.class_head.mlp(embedded)
+        return union(torch.einsum("cf,bf...->bc...", embedded[:, 0], features), parts)
 
 
 def union(answer: Tensor, parts: Sequence[Sequence[int]]) -> Tensor:
