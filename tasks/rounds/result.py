@@ -45,7 +45,8 @@ class RoundResult(BaseModel):
     `metric_name` is the bundle's key metric, `mean_dice` where that is none of ours; `metric_cases` counts the cases
     of `key_metric`. `prequential_mean` is over all rounds so far, each new label once. `forgetting` is the largest of
     the cohorts'. `scores_reused` were measured in an earlier round and not run again. `left_out` are images (catalog
-    ids) that took no part, since they or their labels cannot be read.
+    ids) that took no part, since they or their labels cannot be read. `max_steps` and `eta_seconds` are known while it
+    trains.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -71,6 +72,8 @@ class RoundResult(BaseModel):
     epoch: int = 0
     max_epoch: int = 0
     steps: int = 0
+    max_steps: int = 0
+    eta_seconds: float | None = None
     train_seconds: float | None = None
     start_seconds: float | None = None
     attempts: int = 1
@@ -78,6 +81,13 @@ class RoundResult(BaseModel):
     batch_at_once: int | None = None
     precision: str = ""
     ranks: int = 1
+
+    @property
+    def step_seconds(self) -> float:
+        """The seconds that a training step takes; 0 = not known."""
+        if self.eta_seconds is not None and self.max_steps > self.steps:
+            return self.eta_seconds / (self.max_steps - self.steps)
+        return (self.train_seconds or 0.0) / self.steps if self.steps else 0.0
 
     def left_out_told(self) -> str:
         """Return which images took no part, the first few; empty = none was left out."""

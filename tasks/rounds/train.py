@@ -31,6 +31,7 @@ from infra.wiring import Parts
 from tasks.devices.hold import computing
 from tasks.devices.needs import training_need
 from tasks.rounds import attempts
+from tasks.rounds.result import RoundResult
 from tasks.rounds.snapshot import Snapshot
 from tasks.rounds.work import Claim, Lease, Work, cases_of, mark_step, note_unread, open_work, read_snapshot, step_done
 
@@ -171,7 +172,14 @@ class _Run:
             job = attempts.fence(session, self._work.claim.job_id, self._work.claim.n, pausing=True)
             if first and job.first_step_at is None:
                 job.first_step_at = session.scalar(select(now()))
-            job.result = {**job.result, "epoch": progress.epoch, "max_epoch": progress.max_epoch}
+            told = RoundResult(
+                epoch=progress.epoch,
+                max_epoch=progress.max_epoch,
+                steps=progress.step,
+                max_steps=progress.max_step,
+                eta_seconds=progress.eta_s,
+            )
+            job.result = {**job.result, **told.model_dump(mode="json", exclude_unset=True)}
 
 
 def _seal(

@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from configs.states import JobStatus
 from infra.adapters.catalog.tables import Attempt, Bundle, Job
 from infra.wiring import Parts
+from tasks.rounds.result import RoundResult, VersionScores
 from tests.integration.api.conftest import Api, make_experiment
 
 UNKNOWN = "6f0f4f3e-0c55-4b0e-9d8e-4f1d1f3b7c11"
@@ -237,3 +238,26 @@ def test_a_round_asked_for_with_no_label_waiting_is_answered_so(engineer: Api, j
     said = engineer.call("POST", f"{jobs}/{job}:resume", json={"round_now": True})
 
     assert (said.status_code, said.json()["message"]) == (200, f"Job {job} is Running; no round starts: no label waits")
+
+
+def test_a_training_says_how_far_it_is_and_what_came_of_it(engineer: Api, jobs: str, parts: Parts) -> None:
+    job = engineer.made(jobs, action="train", specs={"epochs": 4})
+
+    def shown(result: RoundResult) -> Any:
+        with parts.catalog.write() as session:
+            session.get_one(Job, job).result = result.model_dump(mode="json")
+        return engineer.call("GET", f"{jobs}/{job}").json()["result"]
+
+    names = ("time_per_epoch", "time_per_iter", "cur_iter", "eta", "kpi", "categorical")
+    waiting = shown(RoundResult())
+    assert [waiting[name] for name in names] == ["", "", 0, "", [], []]
+    running = shown(RoundResult(epoch=2, max_epoch=4, steps=10, max_steps=20, eta_seconds=3700))
+    assert [running[name] for name in names] == ["0:30:50", "0:06:10", 10, "1:01:40", [], []]
+    scores = VersionScores(version="v", mean=0.7, per_label={"liver": 0.8, "spleen": None})
+    ended = shown(
+        RoundResult(epoch=4, steps=20, train_seconds=40, key_metric=0.7, metric_name="mean_dice", challenger=scores)
+    )
+    assert [ended[name] for name in names[:4]] == ["0:00:10", "0:00:02", 20, ""]
+    assert ended["kpi"] == [{"metric": "mean_dice", "values": {"4": 0.7}}]
+    values = [{"category": "liver", "value": 0.8}, {"category": "spleen", "value": None}]
+    assert ended["categorical"] == [{"metric": "mean_dice", "category_wise_values": values}]

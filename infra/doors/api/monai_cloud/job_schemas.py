@@ -1,6 +1,7 @@
 """Jobs of an experiment in this dialect's words."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -149,21 +150,59 @@ class DetailedStatus(BaseModel):
     status: str
 
 
+class Kpi(BaseModel):
+    """A metric by epoch."""
+
+    metric: str
+    values: dict[str, float]
+
+    @classmethod
+    def of(cls, result: RoundResult) -> "list[Kpi]":
+        """Return the key metric at the epoch whose weights were kept; nothing where nothing was evaluated."""
+        found = {str(result.epoch): result.key_metric} if result.key_metric is not None else {}
+        return [cls(metric=result.metric_name, values=found)] if found else []
+
+
+class Category(BaseModel):
+    """One label's value."""
+
+    category: str
+    value: float | None
+
+
+class Categories(BaseModel):
+    """A metric by label."""
+
+    metric: str
+    category_wise_values: list[Category]
+
+    @classmethod
+    def of(cls, result: RoundResult) -> "list[Categories]":
+        """Return the challenger's metric by label; nothing where nothing was evaluated."""
+        by_label = result.challenger.per_label if result.challenger else {}
+        found = [Category(category=name, value=value) for name, value in by_label.items()]
+        return [cls(metric=result.metric_name, category_wise_values=found)] if found else []
+
+
 class JobResult(BaseModel):
     """How a job goes, or went. `metric_kind` and what follows it are this system's own.
 
     `key_metric` is 0 until something was evaluated, as the original says; null where there was no case to evaluate.
+    Times are `H:MM:SS`, empty where they are not known; `graphical` is empty: curves are in MLflow.
     """
 
     detailed_status: DetailedStatus
     graphical: list[Any] = Field(default_factory=list)
-    categorical: list[Any] = Field(default_factory=list)
-    kpi: list[Any] = Field(default_factory=list)
+    categorical: list[Categories]
+    kpi: list[Kpi]
     epoch: int
     max_epoch: int
     starting_epoch: int = 0
     key_metric: float | None
-    eta: str = ""
+    time_per_epoch: str
+    time_per_iter: str
+    cur_iter: int
+    eta: str
     message: str
     stats: dict[str, Any] = Field(default_factory=dict)
     metric_kind: str | None
@@ -185,6 +224,12 @@ class JobResult(BaseModel):
             epoch=result.epoch,
             max_epoch=result.max_epoch,
             key_metric=_NO_METRIC_YET if metric is None and result.metric_kind is None else metric,
+            categorical=Categories.of(result),
+            kpi=Kpi.of(result),
+            time_per_epoch=_span(result.step_seconds * result.steps / result.epoch if result.epoch else 0.0),
+            time_per_iter=_span(result.step_seconds),
+            cur_iter=result.steps,
+            eta=_span(result.eta_seconds or 0.0),
             message=job.message,
             stats=_stats(job),
             metric_kind=result.metric_kind,
@@ -245,6 +290,10 @@ class Message(BaseModel):
     """A sentence."""
 
     message: str
+
+
+def _span(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds))) if seconds else ""
 
 
 def _stats(job: Job) -> dict[str, Any]:
