@@ -26,12 +26,16 @@ class ClassLabel(BaseModel):
 
 
 class BoxesLabel(BaseModel):
-    """Boxes by two opposite corners (x1, y1, z1, x2, y2, z2) in world mm, LPS; one class index for each."""
+    """Boxes by two opposite corners (x1, y1, z1, x2, y2, z2) in world mm, LPS; one class index for each.
+
+    A model's answer may be sent back as it is: its `scores` say nothing of what a person thinks, and are not read.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     boxes: list[Box]
     classes: list[Index]
+    scores: list[FiniteFloat] = []
 
     @model_validator(mode="after")
     def _fit(self) -> "BoxesLabel":

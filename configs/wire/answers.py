@@ -2,9 +2,26 @@
 
 import csv
 from io import StringIO
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from configs.kinds import Box, Index
+
+
+class BoxesAnswer(BaseModel):
+    """Boxes as labels have them (world mm, LPS), the surest first, with the label and how sure the network is, 0..1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    kind: Literal["boxes"] = "boxes"
+    boxes: list[Box] = Field(max_length=10_000)
+    classes: list[Index]
+    scores: list[Annotated[float, Field(ge=0, le=1)]]
+
+    def label(self) -> str:
+        """Return JSON as labels are saved: what a person corrects and sends back."""
+        return self.model_dump_json(exclude={"kind"})
 
 
 class ClassAnswer(BaseModel):
@@ -27,4 +44,6 @@ class ClassAnswer(BaseModel):
         return line.getvalue()
 
 
-ANSWERS: TypeAdapter[ClassAnswer] = TypeAdapter(ClassAnswer)
+ANSWERS: TypeAdapter[ClassAnswer | BoxesAnswer] = TypeAdapter(
+    Annotated[ClassAnswer | BoxesAnswer, Field(discriminator="kind")]
+)

@@ -25,7 +25,13 @@ from tasks.rounds.work import read_snapshot
 SWEEP_EVERY_S = 24 * 3600.0
 KEPT_S = 7 * 24 * 3600.0
 _BATCH = 500
-_SCRATCH = ("score-*", "check-*", "export-*", "backup-*", "restore-*")  # removed by who made them, unless they were killed
+_SCRATCH = (
+    "score-*",
+    "check-*",
+    "export-*",
+    "backup-*",
+    "restore-*",
+)  # removed by who made them, unless they were killed
 log = logging.getLogger(__name__)
 
 

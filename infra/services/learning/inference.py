@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from configs.errors import BusyError, InvalidRequestError
 from configs.specs.infer import InferSpec
-from configs.wire.answers import ANSWERS
+from configs.wire.answers import ANSWERS, BoxesAnswer, ClassAnswer
 from configs.wire.slot import JSON_TYPE, LabelForm
 from infra.adapters.catalog import datasets as dataset_catalog
 from infra.adapters.catalog import experiments as catalog
@@ -93,7 +93,7 @@ def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) ->
     called = images.basename(name_in(address) if address else asked.image)
     name, content = f"{called}_seg{_ENDINGS[asked.form]}", answer.content
     if answer.media_type == JSON_TYPE:
-        name, content = table, ANSWERS.validate_json(content).row(asked.image).encode()
+        name, content = _written(ANSWERS.validate_json(content), asked.image, table)
     return Predicted(name, content, answer.version, answer.seq, answer.cached, answer.seconds)
 
 
@@ -102,6 +102,13 @@ def _arrived(parts: Parts, dataset_id: str, key: str) -> Image:
     look_again(parts, dataset_id, [key])
     with parts.catalog.read() as session:
         return image_catalog.by_key(session, dataset_id, key)
+
+
+def _written(answer: ClassAnswer | BoxesAnswer, image: str, table: str) -> tuple[str, bytes]:
+    """Return name and content of the file that an answer is: a line of a table, or boxes in the form of labels."""
+    if isinstance(answer, ClassAnswer):
+        return table, answer.row(image).encode()
+    return f"{images.basename(image)}_boxes.json", answer.label().encode()
 
 
 def table_name(experiment: Experiment, bundle: Bundle) -> str:

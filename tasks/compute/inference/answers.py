@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from configs.wire.answers import ClassAnswer
+from configs.wire.answers import BoxesAnswer, ClassAnswer
 from tasks.compute.inference.grid import Grid, Labels
 
 
@@ -33,7 +33,7 @@ class LabelMap:
 class Structured:
     """An answer that is no label map; `score` as above."""
 
-    said: ClassAnswer
+    said: ClassAnswer | BoxesAnswer
     score: float | None
 
     def write(self, path: Path) -> Path:

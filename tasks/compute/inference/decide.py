@@ -30,11 +30,31 @@ def masks(logits: Tensor, channels: Channels) -> dict[int, Tensor]:
 def label_map(logits: Tensor, channels: Channels) -> Tensor:
     """Return the experiment's label index per voxel, uint8, shape (i, j, k).
 
-    Masks may overlap; the likeliest one wins. Channels that the experiment has no label for become background.
+    Masks may overlap: the likeliest one wins, but of nested ones the innermost. Channels that the experiment has no
+    label for become background.
     """
+    if channels.nested:
+        return _innermost(logits > 0, channels)
     if channels.exclusive:
         return _chosen([*logits], channels.labels, torch.uint8)
     return _chosen([torch.zeros_like(logits[0]), *logits], (0, *channels.labels), torch.uint8)
+
+
+def _innermost(masks: Tensor, channels: Channels) -> Tensor:
+    """Paint the masks, each over those that contain it."""
+    painted = torch.zeros_like(masks[0], dtype=torch.uint8)
+    for channel in sorted(channels.foreground, key=lambda one: -len(channels.unions[one])):
+        painted.masked_fill_(masks[channel], channels.labels[channel])
+    return painted
+
+
+def spread(target: Tensor, channels: Channels) -> Tensor:
+    """Return training targets of shape (batch, 1, i, j, k) as a loss takes them: nested masks, a channel for each."""
+    if not channels.nested:
+        return target
+    values = [[channel + 1, *(part + 1 for part in parts)] for channel, parts in sorted(channels.unions.items())]
+    masks = [torch.isin(target, torch.tensor(own, device=target.device)) for own in values]
+    return torch.cat(masks, dim=1).to(target.dtype)
 
 
 def _chosen(layers: Sequence[Tensor], values: Sequence[int], kind: torch.dtype) -> Tensor:

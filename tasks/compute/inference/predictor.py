@@ -1,4 +1,4 @@
-"""A bundle's inference: from an image file to a label map on that image's own grid, or to its class."""
+"""A bundle's inference: from an image file to a label map on that image's own grid, to its class, or to boxes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,6 +14,8 @@ from monai.transforms import Activationsd, AsDiscreted, Compose, EnsureTyped, In
 from torch import Tensor, nn
 
 from configs.specs.infer import InferSpec
+from configs.wire.answers import BoxesAnswer
+from tasks.compute.boxes.detector import Detector, undecided
 from tasks.compute.failures import BundleFaultError, preparing
 from tasks.compute.inference.answers import LabelMap, Structured
 from tasks.compute.inference.arrangement import Arrangement, agree, decisions
@@ -23,6 +25,7 @@ from tasks.compute.inference.grid import Grid, Labels, resample_labels
 from tasks.compute.inference.slabs import MOST_VALUES, decide_in_slabs, needs_slabs, require_finite
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import INFERER, POSTPROCESSING, PREPROCESSING, Bundle, Config, device
+from tasks.compute.loader.inputs import check_channels
 from tasks.compute.loader.network import first_tensor
 from tasks.compute.loader.pictures import read_pictures
 from tasks.compute.loader.tensors import Item, TensorCache
@@ -71,6 +74,7 @@ class Predictor:
     ) -> None:
         self._most = most
         self._key = bundle.metadata.image_key
+        self._inputs = bundle.metadata.image.num_channels or 1
         self._channels = channels
         self._arrangement = arrangement
         self._trials = _TRIALS if arrangement.half else 0
@@ -80,6 +84,7 @@ class Predictor:
         read_pictures(preprocessing, bundle.metadata.image.num_channels or 1)
         self._preprocessing = preprocessing
         self._cache = TensorCache(cache, config.recipe(*PREPROCESSING))
+        self._detector = Detector(config, channels) if channels.kind == "boxes" else None
         self._inferer: Inferer = inferer or config.build(*INFERER) or SimpleInferer()
         if isinstance(self._inferer, SlidingWindowInferer):
             self._inferer.sw_batch_size = max(self._inferer.sw_batch_size, _WINDOWS_AT_ONCE)
@@ -97,7 +102,7 @@ class Predictor:
         """Return the preprocessed image, shape (channel, i, j, k), a MetaTensor on the CPU.
 
         Raises:
-            UnreadableError: If the file cannot be read as an image.
+            UnreadableError: If the file cannot be read as an image, or has another number of channels.
         """
         data: Any = image[0] if len(image) == 1 else list(image)
 
@@ -107,6 +112,7 @@ class Predictor:
 
         with preparing("The image"):
             tensor: Tensor = self._cache.get(image, make)[self._key]
+        check_channels(tensor, self._inputs)
         return tensor
 
     def answer(
@@ -205,10 +211,25 @@ class Predictor:
 
         Args: as of `segment`.
         """
+        if self._detector is not None:
+            found = self.boxes(network, image, between=between)
+            return Structured(found, undecided(found))
         if self._channels.kind == "class":
             logits = self.answer(network, self.prepare(image), between=between)
             return Structured(class_answer(logits, self._channels), class_entropy(logits, self._channels))
         return LabelMap(*self.segment(network, image, between=between, asked=asked))
+
+    def boxes(
+        self, network: nn.Module, image: Sequence[str], *, between: Callable[[], None] | None = None
+    ) -> BoxesAnswer:
+        """Return what the bundle's detector finds; args as of `segment`.
+
+        Raises:
+            BundleFaultError: If it has none.
+        """
+        if self._detector is None:
+            raise BundleFaultError("The bundle has no detector: it finds no boxes")
+        return self._detector.find(network, self.prepare(image), between=between)
 
     def segment(
         self,
@@ -236,7 +257,7 @@ class Predictor:
         if isinstance(network, Prompted):
             question = question_of(network, channels, asked, Grid(tuple(prepared.shape[1:]), affine), grid)
             channels = question.channels
-        if self._after is not None:
+        if self._after is not None and not channels.nested:
             logits = self.answer(network, prepared, between=between, question=question)
             score = self._entropy(logits, label_map(logits, channels), channels)
             labels = self._by_bundle(image, logits)

@@ -168,7 +168,8 @@ class Server:
                 if command.weights:
                     load_state(network, Path(command.weights))
                 if self._arrangement is None:
-                    self._arrangement = fastest(network, self._example)
+                    plain = self._parts[2].kind == "boxes"  # its detector runs the network, in no other way
+                    self._arrangement = Arrangement() if plain else fastest(network, self._example)
                     self._predictor, self._spare_predictor = self._prepare(self._arrangement)
                 network = self._arrangement.fit(network)
                 with torch.inference_mode():

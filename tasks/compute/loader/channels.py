@@ -23,6 +23,7 @@ class Channels:
         rebuilt: The network's last layer has to be made anew for these channels.
         kind: What the network says of an image.
         unions: By channel the channels of what is a part of it: their voxels are its voxels, too.
+        nested: Masks that contain their `unions`, each voxel of a label map being of the innermost; see `regions.py`.
         knows_unlabelled: `UNLABELLED` is kept in training targets; else it is background.
     """
 
@@ -33,6 +34,7 @@ class Channels:
     kind: LabelKind = "mask"
     unions: Mapping[int, frozenset[int]] = field(default_factory=dict)
     knows_unlabelled: bool = False
+    nested: bool = False
 
     @property
     def nothing(self) -> int:
@@ -43,6 +45,16 @@ class Channels:
     def foreground(self) -> dict[int, str]:
         """Names by channel, of the channels that stand for a label of the experiment."""
         return {channel: self.names[channel] for channel, label in enumerate(self.labels) if label > self.nothing}
+
+    @property
+    def within(self) -> dict[int, tuple[int, ...]]:
+        """The labels that a voxel of a label map may have to belong to a label: that one, and those it contains."""
+        parts = self.unions if self.nested else {}
+        return {
+            label: (label, *(self.labels[part] for part in parts.get(channel, ()) if self.labels[part] > self.nothing))
+            for channel, label in enumerate(self.labels)
+            if label > self.nothing
+        }
 
     def channel_of(self) -> dict[int, int]:
         """Return the value of a label in a training target by the experiment's label index.

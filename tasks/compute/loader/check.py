@@ -18,7 +18,7 @@ from tasks.compute.failures import BadInputError, BundleFaultError, is_memory
 from tasks.compute.inference.arrangement import Arrangement
 from tasks.compute.inference.predictor import Predictor
 from tasks.compute.loader.channels import Channels
-from tasks.compute.loader.config import INFERER, POSTPROCESSING, PREPROCESSING, Bundle, Config, device
+from tasks.compute.loader.config import DETECTOR_OPS, INFERER, POSTPROCESSING, PREPROCESSING, Bundle, Config, device
 from tasks.compute.loader.faults import because, trying
 from tasks.compute.loader.network import build_network, first_tensor, own_weights, probe
 from tasks.compute.loader.outputs import Outputs, outputs_of
@@ -52,8 +52,6 @@ def check(bundle: Bundle) -> CheckResult:
     if needed:
         raise BundleFaultError(f"The bundle needs packages that are not installed here: {command_for(needed)}")
     config = bundle.inference()
-    if config.find("detector"):
-        raise BundleFaultError("It detects boxes (it has a detector): only bundles that segment are served here")
     outputs = outputs_of(bundle, config)
     with trying("Its network cannot be built", bundle):
         network, channels = build_network(bundle, config, labels=None, weights=None)
@@ -62,7 +60,7 @@ def check(bundle: Bundle) -> CheckResult:
     with trying(f"Its network cannot be run on zeros of {' x '.join(map(str, example.shape))}", bundle):
         answer, seconds = _run_twice(network.eval(), example)
     _fits(outputs, answer, example)
-    if answer.shape[1] != len(channels.names):
+    if outputs.kind != "boxes" and answer.shape[1] != len(channels.names):
         raise BundleFaultError(f"Its network answers {answer.shape[1]} channels, it names {len(channels.names)}")
     failed = try_image(bundle, config, network, channels)
     training = bundle.training()
@@ -112,7 +110,8 @@ def _answer_file(config: Config) -> str:
 
 def _build_steps(bundle: Bundle, config: Config) -> None:
     """Build what is done before, with, and after the network; raises BundleFaultError if that fails."""
-    for what, ids in {"preprocessing": PREPROCESSING, "inferer": INFERER, "postprocessing": POSTPROCESSING}.items():
+    steps = {"detector": (DETECTOR_OPS,), "preprocessing": PREPROCESSING}
+    for what, ids in {**steps, "inferer": INFERER, "postprocessing": POSTPROCESSING}.items():
         with trying(f"Its {what} cannot be built", bundle):
             built = config.build(*ids)
         if what == "preprocessing" and built is None:
@@ -189,7 +188,7 @@ def try_head(bundle: Bundle, config: Config, network: nn.Module) -> tuple[str, s
         return "", str(error)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:  # the network's own, of whatever it asserts
         return "", f"{type(network).__name__}: it cannot be built for other labels ({type(error).__name__})"
-    if answer.shape[1] != len(channels.names):
+    if channels.kind != "boxes" and answer.shape[1] != len(channels.names):
         return "", f"{type(network).__name__}: asked for {len(channels.names)} outputs it has {answer.shape[1]}"
     before = {name: value.shape for name, value in network.state_dict().items()}
     changed = [name for name, value in other.state_dict().items() if before.get(name) != value.shape]

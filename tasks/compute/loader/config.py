@@ -28,6 +28,7 @@ NETWORK = ("network", "network_def", "evaluator#network", "train#trainer#network
 PREPROCESSING = ("preprocessing", "pre_transforms", "dataset#transform")
 INFERER = ("inferer", "evaluator#inferer")
 POSTPROCESSING = ("postprocessing", "post_transforms", "evaluator#postprocessing")
+DETECTOR, DETECTOR_OPS = "detector", "detector_ops"
 COUNTS = tuple(f"network_def#{name}" for name in ("out_channels", "num_classes", "n_classes", "n_class"))
 
 

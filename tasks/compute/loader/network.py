@@ -17,6 +17,7 @@ from tasks.compute.loader.channels import Channels, match
 from tasks.compute.loader.config import INFERER, NETWORK, Bundle, Config, device
 from tasks.compute.loader.head import replace_head
 from tasks.compute.loader.outputs import outputs_of
+from tasks.compute.loader.regions import with_regions
 from tasks.compute.prompts.classes import channels_for, check_mappings, classes_of, prompts_of
 from tasks.compute.prompts.network import Prompted
 
@@ -88,7 +89,8 @@ def channels_of(bundle: Bundle, config: Config, labels: Mapping[int, str] | None
     prompts, wanted = prompts_of(config), labels or outputs.labels
     if prompts is not None:
         return channels_for(classes_of(prompts, outputs.names, wanted), wanted, prompts)
-    return match(outputs.names, wanted, count=outputs.count, exclusive=outputs.exclusive, kind=outputs.kind)
+    channels = match(outputs.names, wanted, count=outputs.count, exclusive=outputs.exclusive, kind=outputs.kind)
+    return channels if outputs.exclusive else with_regions(channels, bundle.training())
 
 
 def build_network(

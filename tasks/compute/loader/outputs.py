@@ -7,7 +7,7 @@ from typing import Any
 
 from configs.kinds import LabelKind
 from tasks.compute.loader.channels import BACKGROUND
-from tasks.compute.loader.config import COUNTS, POSTPROCESSING, Bundle, Config
+from tasks.compute.loader.config import COUNTS, DETECTOR, POSTPROCESSING, Bundle, Config
 
 _NAMED = ("label_names", "class_names", "label_dict")
 _NUMBERED = "The bundle does not name its labels: they are numbered"
@@ -19,8 +19,8 @@ class Outputs:
     """The output channels of a bundle's own network.
 
     `kind`: what they say of an image. `names` by channel, without the background of label maps. `exclusive`: one label
-    per voxel, channel 0 is background, or one per image; else a mask per channel, which may overlap. `doubt`: what its
-    metadata leave open, as a sentence; empty = nothing.
+    per voxel, channel 0 is background, or one per image or box; else a mask per channel, which may overlap. `doubt`:
+    what its metadata leave open, as a sentence; empty = nothing.
     """
 
     count: int
@@ -38,7 +38,7 @@ class Outputs:
 
 def kind_of(bundle: Bundle, config: Config) -> LabelKind:
     """Return what a bundle says of an image; what its network really answers is seen when it is examined."""
-    if config.find("detector"):
+    if config.find(DETECTOR):
         return "boxes"
     written = bundle.metadata.prediction
     # The zoo's bundles that tell a class have one row of them for a shape, whatever they call the format.
@@ -56,7 +56,7 @@ def outputs_of(bundle: Bundle, config: Config) -> Outputs:
     counted = config.value(*COUNTS)
     count = counted if isinstance(counted, int) else written.num_channels or max(named, default=0) + 1
     kind = kind_of(bundle, config)
-    exclusive = kind == "class" or (count > 1 and not _has_sigmoid(config))
+    exclusive = kind != "mask" or (count > 1 and not _has_sigmoid(config))
     within = {channel: name.strip() for channel, name in sorted(named.items()) if 0 <= channel < count and name.strip()}
     doubt = ""
     if len(within) < len(named):

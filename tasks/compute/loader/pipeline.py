@@ -11,13 +11,15 @@ from monai.transforms import Compose, Randomizable
 from monai.transforms.traits import RandomizableTrait
 from torch.utils.data import Dataset
 
-from configs.kinds import ClassLabel
+from configs.kinds import BoxesLabel, ClassLabel
 from configs.wire.host import Case
 from tasks.compute.failures import BadInputError, BundleFaultError, UnreadableError, preparing
 from tasks.compute.loader.channels import UNLABELLED, Channels
 from tasks.compute.loader.config import Config
+from tasks.compute.loader.inputs import check_channels
 from tasks.compute.loader.metadata import Metadata
 from tasks.compute.loader.pictures import read_pictures
+from tasks.compute.loader.regions import without_regions
 from tasks.compute.loader.tensors import Item, TensorCache
 
 LABEL = "label"
@@ -35,6 +37,17 @@ class Draw(NamedTuple):
 def class_in(label: str) -> int:
     """Return the class that a case's label says."""
     return ClassLabel.model_validate_json(Path(label).read_bytes()).index
+
+
+def boxes_in(case: Case) -> BoxesLabel:
+    """Return the boxes that a case's label says.
+
+    Raises:
+        BadInputError: If it has none.
+    """
+    if case.label is None:
+        raise BadInputError(f"Case {case.id} has no label; training and evaluation need one")
+    return BoxesLabel.model_validate_json(Path(case.label).read_bytes())
 
 
 class Relabel:
@@ -69,16 +82,26 @@ class Pipeline:
     def __init__(self, config: Config, name: str, *, channels: Channels, about: Metadata, cache: Path | None) -> None:
         whole = config.build(name)
         read_pictures(whole, about.image.num_channels or 1)
-        transforms = list(whole.flatten().transforms)
+        transforms = (
+            without_regions(whole.flatten().transforms, LABEL) if channels.nested else whole.flatten().transforms
+        )
         first = next((n for n, transform in enumerate(transforms) if _random(transform)), len(transforms))
         self._image_key = about.image_key
+        self._inputs = about.image.num_channels or 1
         self._channels = channels
         relabel = [Relabel(channels)] if channels.kind == "mask" else []
         self._fixed = Compose([transforms[0], *relabel, *transforms[1:first]])
         self._random = Compose(transforms[first:])
         # One for all of them: to make one for each takes as long as a crop.
         self._draws = np.random.RandomState()
-        recipe = [config.raw(name), config.raw(name.split("#", 1)[0]), first, channels.labels, channels.names]
+        recipe = [
+            config.raw(name),
+            config.raw(name.split("#", 1)[0]),
+            first,
+            channels.labels,
+            channels.names,
+            channels.nested,
+        ]
         self._cache = TensorCache(cache, recipe)
 
     def fixed(self, case: Case) -> Item:
@@ -101,6 +124,7 @@ class Pipeline:
             return {**item, LABEL: torch.as_tensor(item[LABEL])} if isinstance(target, int) else item
 
         item = self._cache.get([*case.image, case.label], make)
+        check_channels(item[self._image_key], self._inputs)
         kept = {name: value for name, value in item.items() if isinstance(value, torch.Tensor)}
         return {**kept, DRAWN: torch.tensor(self._channels.drawn(case.annotated))}
 
@@ -139,6 +163,7 @@ class CaseDataset(Dataset[Any]):
         self._cases = cases
         self._pipeline = pipeline
         self._left_out = left_out
+        self._why = "it was left out before"
 
     def __len__(self) -> int:
         """Return the number of cases."""
@@ -158,7 +183,7 @@ class CaseDataset(Dataset[Any]):
         for number in (*range(wanted.case, len(self)), *range(wanted.case)):
             if (made := self._read(number, wanted.seed)) is not None:
                 return made
-        raise no_case_left(len(self))
+        raise no_case_left(len(self), self._why)
 
     def _read(self, number: int, seed: int | None = None) -> Any:
         """Return a case's item, varied where there is a seed; None if it is left out."""
@@ -167,16 +192,17 @@ class CaseDataset(Dataset[Any]):
             return None
         try:
             return self._pipeline.fixed(case) if seed is None else self._pipeline.varied(case, number, seed)
-        except UnreadableError:
+        except UnreadableError as error:
+            self._why = str(error)
             self._left_out.append(case.id)
             return None
 
 
-def no_case_left(cases: int) -> BundleFaultError:
+def no_case_left(cases: int, last: str = "its network failed") -> BundleFaultError:
     """Return the error of a training that has left out every one of its cases."""
     return BundleFaultError(
         f"The bundle can use none of the {cases} training cases: it cannot read or prepare them, or its network fails"
-        " on them; the host's log says where"
+        f" on them; the host's log says where. Of the last one: {last}"
     )
 
 

@@ -6,7 +6,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from configs.wire.host import Tier
-from tasks.compute.loader.config import Config
+from tasks.compute.boxes.places import NO_WORLD, convention_of
+from tasks.compute.loader.config import DETECTOR, Config
 
 _PLAIN_TRAINERS = frozenset({"SupervisedTrainer", "monai.engines.SupervisedTrainer"})
 _OWN_WAYS = ("iteration_update", "prepare_batch")
@@ -22,10 +23,14 @@ def tier_of(training: Config | None) -> tuple[Tier, str]:
     if not isinstance(trainer, dict):
         return "C", "Its training configuration has no train#trainer: inference only"
     why = _own_way(training, trainer)
+    if not why and training.find(DETECTOR):
+        why = "Its loss is its detector's own"
     if not why:
         return "A", "A plain SupervisedTrainer: its loss, optimizer and transforms run in Lightning"
     if training.find(DATA) is None:
         return "C", f"{why}, and there is no {DATA} through which it could be given labels: inference only"
+    if training.find(DETECTOR) and convention_of(training) is None:
+        return "C", f"{why}. {NO_WORLD}: inference only"
     return "B", f"{why}, which is run as it is"
 
 

@@ -1,7 +1,7 @@
 """Compare versions on the same cases, in one process and on one pipeline."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Thread
 
@@ -10,16 +10,16 @@ from monai.transforms import LoadImage
 from torch import Tensor, nn
 
 from configs.wire.host import Case, CaseResult, EvaluateRequest, Ready
+from tasks.compute.boxes import precision
 from tasks.compute.control import Control
 from tasks.compute.failures import BadInputError, NotFiniteError, UnreadableError, answering, failed, preparing
-from tasks.compute.inference.answers import Structured
 from tasks.compute.inference.arrangement import Arrangement
 from tasks.compute.inference.classes import class_answer
 from tasks.compute.inference.predictor import Predictor
 from tasks.compute.loader.channels import UNLABELLED, Channels
 from tasks.compute.loader.config import Bundle, Config
 from tasks.compute.loader.network import build_network, load_state
-from tasks.compute.loader.pipeline import LABEL, Pipeline, class_in
+from tasks.compute.loader.pipeline import LABEL, Pipeline, boxes_in, class_in
 from tasks.compute.loader.tier import tier_of
 from tasks.compute.metrics.dice import mean
 from tasks.compute.metrics.key_metric import KeyMetric, key_metric_of
@@ -44,7 +44,9 @@ def run(request: EvaluateRequest, control: Control) -> None:
     predictor = Predictor(
         bundle, _inference_of(bundle, config), channels, cache=cache, arrangement=Arrangement(), inferer=inferer
     )
-    compare = _on_validation(bundle, config, channels, predictor, cache) if by_validation else _on_images(predictor)
+    compare = (
+        _on_validation(bundle, config, channels, predictor, cache) if by_validation else _on_images(predictor, channels)
+    )
     network.eval()
     labels = {index: name for index, name in request.labels.items() if index or channels.kind != "mask"}
     metric = key_metric_of(training if by_validation else None, exclusive=channels.exclusive, kind=channels.kind)
@@ -58,15 +60,28 @@ def run(request: EvaluateRequest, control: Control) -> None:
             network.load_state_dict(start)
         for case in asked:
             try:
-                control.say(judge(case, version, network, compare, labels, metric))
+                control.say(
+                    judge_boxes(case, version, network, predictor, labels)
+                    if channels.kind == "boxes"
+                    else judge(case, version, network, compare, labels, metric, channels.within)
+                )
             except UnreadableError as error:
                 control.say(failed(error, about=case.id))
 
 
 def judge(
-    case: Case, version: str, network: nn.Module, compare: Comparison, labels: dict[int, str], metric: KeyMetric
+    case: Case,
+    version: str,
+    network: nn.Module,
+    compare: Comparison,
+    labels: dict[int, str],
+    metric: KeyMetric,
+    within: Mapping[int, tuple[int, ...]],
 ) -> CaseResult:
-    """Return one version's score on one case, for the labels that its annotator drew."""
+    """Return one version's score on one case, for the labels that its annotator drew.
+
+    Of a label that contains others, as `within` says, theirs are its voxels, too.
+    """
     # What was not drawn may be there all the same: a prediction of it is neither right nor wrong.
     drawn = {i: name for i, name in labels.items() if case.annotated is None or name in case.annotated}
     try:
@@ -82,7 +97,8 @@ def judge(
             finite=False,
         )
     predicted = predicted.masked_fill(reference == UNLABELLED, 0)
-    per_label = {name: metric.overlap(reference == index, predicted == index) for index, name in drawn.items()}
+    parts = {name: within.get(index, (index,)) for index, name in drawn.items()}
+    per_label = {name: metric.overlap(_of(reference, own), _of(predicted, own)) for name, own in parts.items()}
     indices = torch.tensor(list(drawn), dtype=reference.dtype)
     empty = bool(torch.isin(reference, indices).any()) and not bool(torch.isin(predicted, indices).any())
     return CaseResult(
@@ -94,6 +110,29 @@ def judge(
         empty=empty,
         finite=True,
     )
+
+
+def judge_boxes(
+    case: Case, version: str, network: nn.Module, predictor: Predictor, labels: dict[int, str]
+) -> CaseResult:
+    """Return how well one version finds a case's boxes, for the labels that its annotator spoke about."""
+    drawn = {i: name for i, name in labels.items() if case.annotated is None or name in case.annotated}
+    truth = boxes_in(case)
+    about = {"case": case.id, "version": version, "metric": precision.METRIC}
+    try:
+        with answering():
+            found = predictor.boxes(network, case.image)
+    except NotFiniteError:
+        nothing = dict.fromkeys(drawn.values(), 0.0)
+        return CaseResult(**about, per_label=nothing, mean=0.0, empty=False, finite=False)
+    per_label = {name: precision.average_precision(found, truth, index) for index, name in drawn.items()}
+    empty = bool(drawn.keys() & {*truth.classes}) and not drawn.keys() & {*found.classes}
+    return CaseResult(**about, per_label=per_label, mean=mean([*per_label.values()]), empty=empty, finite=True)
+
+
+def _of(said: Tensor, indices: Sequence[int]) -> Tensor:
+    """Return where a label map, or a class, is one of these."""
+    return said == indices[0] if len(indices) == 1 else torch.isin(said, torch.tensor(indices, dtype=said.dtype))
 
 
 def _named(cases: list[Case], names: list[str]) -> list[Case]:
@@ -133,7 +172,7 @@ def _on_validation(
     return compare
 
 
-def _on_images(predictor: Predictor) -> Comparison:
+def _on_images(predictor: Predictor, channels: Channels) -> Comparison:
     """Return the comparison on each image's own grid, for bundles that say nothing about validation."""
     read = LoadImage(image_only=True, ensure_channel_first=False)
 
@@ -142,12 +181,13 @@ def _on_images(predictor: Predictor) -> Comparison:
         if case.label is None:
             raise BadInputError(f"Case {case.id} has no label; evaluation needs one")
         with answering():
-            answer = predictor.predict(network, case.image)
-        if isinstance(answer, Structured):
-            return torch.tensor(answer.said.index), torch.tensor(class_in(case.label))
+            if channels.kind == "class":
+                said = class_answer(predictor.answer(network, predictor.prepare(case.image)), channels)
+                return torch.tensor(said.index), torch.tensor(class_in(case.label))
+            labels, _, _ = predictor.segment(network, case.image)
         with preparing():
             reference = torch.as_tensor(read(case.label)).to(torch.uint8)
-        return torch.from_numpy(answer.labels), reference
+        return torch.from_numpy(labels), reference
 
     return compare
 

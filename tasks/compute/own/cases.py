@@ -7,11 +7,13 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from configs.kinds import LabelKind
 from configs.names import plain
 from configs.wire.host import Case
+from tasks.compute.boxes.places import BoxKeys
 from tasks.compute.failures import BadInputError, UnreadableError, preparing
 from tasks.compute.loader.channels import Channels
-from tasks.compute.loader.pipeline import LABEL
+from tasks.compute.loader.pipeline import LABEL, boxes_in
 
 _VALUES = 256
 Items = dict[str, dict[str, Any]]  # by case id
@@ -25,6 +27,7 @@ def items_of(
     image_key: str,
     labels: dict[int, str],
     folder: Path,
+    boxes: BoxKeys | None = None,
 ) -> Items:
     """Return an item per case whose annotator drew all labels: a trainer of the bundle's own cannot leave any out.
 
@@ -35,11 +38,16 @@ def items_of(
         image_key: The network's first input.
         labels: The experiment's names by index.
         folder: Where labels are written.
+        boxes: How the bundle takes boxes, if it learns from these.
 
     Raises:
         BadInputError: If a case has no label, or none of them is drawn whole.
     """
-    whole = [case for case in cases if _whole(case, labels)]
+    if channels.nested:
+        raise BadInputError(
+            "A trainer of the bundle's own cannot be given regions that contain each other: ask no training"
+        )
+    whole = [case for case in cases if _whole(case, labels, channels.kind)]
     if cases and not whole:
         raise BadInputError(
             "The bundle's own trainer takes what is not drawn for background, and no case has all labels drawn: draw"
@@ -49,18 +57,27 @@ def items_of(
     for case in whole:
         if case.id in left_out:
             continue
+        image = case.image[0] if len(case.image) == 1 else list(case.image)
         try:
-            label = str(_in_channels(case, channels, folder))
+            items[case.id] = {image_key: image, **_target(case, channels, folder, boxes)}
         except UnreadableError:
             left_out.append(case.id)
-        else:
-            image = case.image[0] if len(case.image) == 1 else list(case.image)
-            items[case.id] = {image_key: image, LABEL: label}
     return items
 
 
-def _whole(case: Case, labels: dict[int, str]) -> bool:
-    wanted = {plain(name) for index, name in labels.items() if index}
+def _target(case: Case, channels: Channels, folder: Path, boxes: BoxKeys | None) -> dict[str, Any]:
+    """Return a label under the keys by which the bundle's transforms know it."""
+    if boxes is None:
+        return {LABEL: str(_in_channels(case, channels, folder))}
+    said, class_of = boxes_in(case), channels.channel_of()
+    known = [number for number, label in enumerate(said.classes) if label in class_of]
+    corners = np.array([said.boxes[number] for number in known]).reshape(-1, 6)
+    classes = np.array([class_of[said.classes[number]] for number in known], dtype=np.int64)
+    return {boxes.box: boxes.convention.of(corners), boxes.label: classes}
+
+
+def _whole(case: Case, labels: dict[int, str], kind: LabelKind) -> bool:
+    wanted = {plain(name) for index, name in labels.items() if index or kind != "mask"}
     return case.annotated is None or wanted <= {plain(name) for name in case.annotated}
 
 

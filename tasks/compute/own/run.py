@@ -14,6 +14,7 @@ from monai.utils import set_determinism
 from torch.optim import Optimizer
 
 from configs.wire.host import HostCommand, TrainRequest, TrainResult
+from tasks.compute.boxes.places import BoxKeys, keys_of
 from tasks.compute.failures import BadInputError, BundleFaultError, ComputeError, is_memory
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import Bundle, Config
@@ -81,7 +82,8 @@ def _train(
     plain = _config(bundle, request, overrides)
     channels = channels_of(bundle, plain, request.labels)
     image_key = bundle.metadata.image_key
-    items = _items(request, channels, image_key, blame.left_out)
+    boxes = keys_of(plain) if channels.kind == "boxes" else None
+    items = _items(request, channels, image_key, blame.left_out, boxes)
     config = _config(bundle, request, {**overrides, **_set(request, plain, items)})
     blame.begin(config, image_key, items)
     if not items["validate"]:
@@ -135,15 +137,13 @@ def _side(request: TrainRequest, side: str) -> list[Any]:
     return [case for case in request.cases if case.side == side]
 
 
-def _items(request: TrainRequest, channels: Channels, image_key: str, left_out: list[str]) -> dict[str, Items]:
+def _items(
+    request: TrainRequest, channels: Channels, image_key: str, left_out: list[str], boxes: BoxKeys | None
+) -> dict[str, Items]:
     """Return the cases' items by side."""
-    folder = Path(tempfile.mkdtemp())
-    items = {
-        side: items_of(
-            _side(request, side), channels, left_out, image_key=image_key, labels=request.labels, folder=folder
-        )
-        for side in ("train", "validate")
-    }
+    said: dict[str, Any] = {"image_key": image_key, "labels": request.labels, "boxes": boxes}
+    said |= {"folder": Path(tempfile.mkdtemp())}
+    items = {side: items_of(_side(request, side), channels, left_out, **said) for side in ("train", "validate")}
     if not items["train"] and left_out:
         raise no_case_left(len(_side(request, "train")))
     if not items["train"]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Thread
 
 from configs.wire.host import ImageScore, Ready, ScoreRequest
+from tasks.compute.boxes.detector import undecided
 from tasks.compute.control import Control
 from tasks.compute.failures import BadInputError, NotFiniteError, answering, failed
 from tasks.compute.inference.arrangement import Arrangement
@@ -13,7 +14,7 @@ from tasks.compute.inference.predictor import Predictor
 from tasks.compute.loader.config import Bundle
 from tasks.compute.loader.network import build_network
 from tasks.compute.scoring.methods import METHODS
-from tasks.compute.scoring.subject import Subject
+from tasks.compute.scoring.subject import Scored, Subject
 
 
 def run(request: ScoreRequest, control: Control) -> None:
@@ -27,11 +28,20 @@ def run(request: ScoreRequest, control: Control) -> None:
     network.eval()
     cache = Path(request.cache) if request.cache else None
     predictor = Predictor(bundle, config, channels, cache=cache, arrangement=Arrangement())
+    if channels.kind == "boxes" and request.method != "entropy":
+        raise BadInputError(f"What finds boxes is scored by entropy, not by {request.method}: ask for that")
     answer, method = partial(predictor.answer, network), METHODS[request.method]
+
+    def scored(files: list[str]) -> Scored:
+        """Score one image by whatever the network answers."""
+        if channels.kind == "boxes":
+            return Scored(undecided(predictor.boxes(network, files)))
+        return method(Subject(network, predictor.prepare(files), answer, channels))
+
     for image in request.images:
         try:
             with answering():
-                found = method(Subject(network, predictor.prepare(image.image), answer, channels))
+                found = scored(image.image)
         except (BadInputError, NotFiniteError) as error:
             control.say(failed(error, about=image.id))
             continue

@@ -20,7 +20,7 @@ from tasks.compute.failures import (
     answering,
     is_memory,
 )
-from tasks.compute.inference.decide import masks, target_mask
+from tasks.compute.inference.decide import masks, spread, target_mask
 from tasks.compute.loader.channels import UNLABELLED, Channels
 from tasks.compute.loader.network import first_tensor
 from tasks.compute.loader.pipeline import CASE, DRAWN, LABEL
@@ -171,7 +171,7 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
             answer = mask_logits(answer, drawn, exclusive=exclusive)
         else:
             answer = [mask_logits(head, drawn, exclusive=exclusive) for head in answer]
-        return self.loss(answer, label)
+        return self.loss(answer, spread(label, self.channels))
 
     def _not_finite(self, batch: list[Batch], index: int) -> str:
         numbers = [int(case) for stack in batch for case in stack[CASE]]

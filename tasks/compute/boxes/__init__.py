@@ -1,0 +1,1 @@
+"""Boxes: where they lie, which a network finds, how well."""
