@@ -31,13 +31,13 @@ def batch_inference(
         dataset: Name or id; left out, the experiment's for inference, else the one that it trains on.
         images: Which of the data set's images.
         write_predictions: Whether the predictions are also added to the images' store, as DICOM SEG or in a folder as
-            NIfTI. They are marked as made by a program and train nothing.
+            NIfTI, also where its data set does not say so. They are marked as made by a program and train nothing.
         output: Name of a folder below `predictions` in the installation's home; left out, the job's id.
         reason: Why, for the record; shown as the job's name.
         job_id: Set by the system; leave it empty.
         attempt: Set by the system; leave it at 1.
     """
-    spec = BatchSpec(which=images, write_predictions=write_predictions, output=output)
+    spec = BatchSpec(which=images, write_predictions=write_predictions or None, output=output)
     with holding(job_id or adopt_batch(experiment, dataset, spec, reason), attempt) as work:
         if work is None:
             return

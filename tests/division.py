@@ -12,7 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 # Longest first. A name is a folder or file below `tests`; where several match, the longest name counts.
 _UNITS = (
-    ("crash", "e2e/test_guide_000.py", "e2e/test_up.py"),  # one installation; `up` ends it, so it comes last
+    ("crash", "e2e/test_guide_000.py", "e2e/test_guide_002.py", "e2e/test_up.py"),  # one installation; `up` ends it, so it comes last
     (
         "crash/test_killed_flow.py",
         "integration/orchestration",
@@ -28,6 +28,7 @@ _UNITS = (
         "integration/images",
         "integration/api/test_object_stores.py",
         "integration/api/test_workspaces.py",
+        "integration/batch/test_object_stores.py",
         "integration/realtime/test_object_stores.py",
     ),  # one of each object store
     ("e2e/test_demo.py",),

@@ -18,8 +18,9 @@ class BatchSpec(BaseModel):
     images: list[str] = Field(default_factory=list, max_length=100_000, description="Ids of images, instead of those.")
     version_id: str | None = Field(default=None, description="Default: the published version.")
     train_job_id: str | None = Field(default=None, description="The version that this training made, instead.")
-    write_predictions: bool = Field(
-        default=False, description="Whether they are also written to the images' store: DICOM SEG, or NIfTI."
+    write_predictions: bool | None = Field(
+        default=None,
+        description="Whether they also go to the images' store, as DICOM SEG or NIfTI; default: as the data set says.",
     )
     output: str = Field(
         default="", pattern=OUTPUT, description="Folder below `predictions` of the home; default: the job's id."

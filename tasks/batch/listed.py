@@ -4,7 +4,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from configs.durable import written
 from configs.specs.batch import BatchSpec
+from configs.wire.answers import ANSWERS
 from infra.wiring import Parts
 
 
@@ -27,6 +29,23 @@ def folder_of(parts: Parts, job_id: str, spec: BatchSpec) -> Path:
 def list_in(folder: Path, job_id: str) -> Path:
     """Return a job's list."""
     return folder / f"{job_id}.jsonl"
+
+
+def table_in(folder: Path) -> Path:
+    """Return the table of answers that are no label maps."""
+    return folder / "predictions.csv"
+
+
+def write_table(folder: Path, lines: Path) -> None:
+    """Write the answers about whole images as one table, if there are any: a line of CSV for each."""
+    rows = [
+        ANSWERS.validate_json((folder / line.file).read_bytes()).row(line.image)
+        for line in read_lines(lines)
+        if line.file.endswith(".json")
+    ]
+    if rows:
+        with written(table_in(folder), mode=0o600) as file:
+            file.write("".join(rows).encode())
 
 
 def read_lines(file: Path) -> list[Line]:

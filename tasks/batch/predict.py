@@ -3,58 +3,45 @@
 A line of the batch's list is written after its file: an attempt goes on where the one before it was lost.
 """
 
-import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
-from uuid import NAMESPACE_URL, uuid5
 
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from configs.errors import (
-    ConflictError,
     HostDiedError,
     InvalidRequestError,
     NotFoundError,
-    ReadOnlyStoreError,
-    TeachbackError,
     UnreadableError,
 )
 from configs.specs.batch import BatchResult, BatchSpec
+from configs.specs.dataset import DatasetSpec
 from configs.states import AttemptState, JobStatus, LabelState
 from configs.wire.host import Failed, HostMessage, Load, Loaded, Predict, Prediction, Ready, ServeRequest
 from infra.adapters.catalog import jobs
-from infra.adapters.catalog.tables import Experiment, Image, Label, ModelVersion
+from infra.adapters.catalog.tables import Dataset, Experiment, Image, Label, ModelVersion
 from infra.adapters.catalog.workspaces import queue_results
 from infra.adapters.compute.base import BundleHost
 from infra.adapters.compute.failures import error_of
-from infra.adapters.images.base import ImageStore, LabelToStore
 from infra.wiring import Parts
-from tasks.batch.listed import Line, folder_of, list_in, read_lines
+from tasks.batch.listed import Line, folder_of, list_in, read_lines, write_table
+from tasks.batch.write import Model, into_store, write_prediction
 from tasks.bundles.catalog import bundle_folder
 from tasks.devices.hold import computing
 from tasks.devices.needs import batch_need
 from tasks.images import poison
 from tasks.images.prepare import LocalImage
 from tasks.images.stores import image_of, store_of
-from tasks.images.volume import Volume, read_volume
-from tasks.labels.series import series_headers
-from tasks.labels.write import write_seg
 from tasks.rounds import attempts
 from tasks.rounds.work import Claim, Lease
-from tasks.serving.answers import encode
 
 Said = TypeVar("Said", Ready, Loaded, Prediction)
 _VERSION = "version"
 _PROGRESS_EVERY = 10
-log = logging.getLogger(__name__)
-
-
-class CannotWriteError(TeachbackError):
-    """The predictions cannot go where they were asked for; another try would not help."""
 
 
 def predict_batch(parts: Parts, held: Claim, lease: Lease) -> BatchResult:
@@ -75,8 +62,9 @@ def predict_batch(parts: Parts, held: Claim, lease: Lease) -> BatchResult:
             for number, image in enumerate(todo, start=1):
                 lease.check()
                 left_out += not batch.one(host, heard, image)
-                if number % _PROGRESS_EVERY == 0:
-                    _note_progress(parts, held)
+                if number == 1 or number % _PROGRESS_EVERY == 0:
+                    _note_progress(parts, held, f"{number} of {len(todo)} images are looked at")
+    write_table(batch.folder, batch.list)
     return BatchResult(
         predicted=len(batch.done),
         left_out=left_out,
@@ -113,14 +101,18 @@ class _Batch:
             self._spec = BatchSpec.model_validate(job.spec)
             experiment = session.get_one(Experiment, job.experiment_id)
             self.version = session.get_one(ModelVersion, self._spec.version_id)
+            allowed = DatasetSpec.model_validate(session.get_one(Dataset, self._spec.dataset_id).spec)
+        asked = self._spec.write_predictions
+        self._to_store = allowed.write_predictions if asked is None else asked
         self._labels = {int(index): name for index, name in experiment.labels.items()}
+        self._model = Model(self.version.id, self._labels)
         self._store = store_of(parts, self._spec.dataset_id or "")
         self._bundle = bundle_folder(parts, self.version.bundle_id)
         self._work = parts.settings.home / "work" / held.job_id / str(held.n) / "predict"
         self.folder = folder_of(parts, held.job_id, self._spec)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._list = list_in(self.folder, held.job_id)
-        self.done = {line.image for line in read_lines(self._list)}
+        self.list = list_in(self.folder, held.job_id)
+        self.done = {line.image for line in read_lines(self.list)}
 
     def images(self) -> list[Image]:
         """Return the images that are to be predicted, those that are done among them."""
@@ -169,9 +161,7 @@ class _Batch:
                     Predict(id=str(image.id), version=_VERSION, image=[*map(str, local.files)], name=f"{image.id}.nii")
                 )
                 answer = _expect(heard, Prediction)
-                label = Path(answer.path)
-                content = encode(label, local.path, "nifti")
-                self._write(image, local, label, content)
+                self._write(image, local, Path(answer.path))
         except UnreadableError as error:
             poison.unprepared(self._parts, image, error, reads_others=bool(self.done))
             return False
@@ -179,22 +169,18 @@ class _Batch:
             return False
         return True
 
-    def _write(self, image: Image, local: LocalImage, label: Path, content: bytes) -> None:
-        name = f"{file_of(image)}.nii.gz"
-        target = self.folder / name
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        partial.write_bytes(content)
-        partial.replace(target)
-        if self._spec.write_predictions:
-            # Its voxels were found to be the image's; where those lie, a bundle has no say.
-            volume = Volume(read_volume(label).array, local.geometry().affine)
-            _into_store(self._parts, self._store, image, target, volume, self._labels, self.version)
-        label.unlink()
+    def _write(self, image: Image, local: LocalImage, answer: Path) -> None:
+        file = write_prediction(self.folder, image, local, answer, self._model)
+        if self._to_store:
+            into_store(self._store, image, local, file, self._model)
+        answer.unlink()
         line = Line(
-            image=image.key, file=name, version=self.version.id, labels={str(i): n for i, n in self._labels.items()}
+            image=image.key,
+            file=str(file.relative_to(self.folder)),
+            version=self.version.id,
+            labels={str(index): name for index, name in self._labels.items()},
         )
-        with self._list.open("a") as lines:
+        with self.list.open("a") as lines:
             lines.write(line.model_dump_json() + "\n")
         self.done.add(image.key)
 
@@ -204,40 +190,6 @@ class _Batch:
         copy = self._work / "in" / "version.safetensors"
         shutil.copyfile(self._parts.blobs.path(self.version.weights), copy)
         return str(copy)
-
-
-def file_of(image: Image) -> str:
-    """Return the path, without ending, under which an image's prediction lies; its key where that only goes down."""
-    path = PurePosixPath(image.key)
-    plain = path.parts and not path.is_absolute() and ".." not in path.parts and "\0" not in image.key
-    return str(path) if plain else f"image-{image.id}"
-
-
-def _into_store(
-    parts: Parts,
-    store: ImageStore,
-    image: Image,
-    file: Path,
-    volume: Volume,
-    names: dict[int, str],
-    version: ModelVersion,
-) -> None:
-    """Add the prediction to the image's store, marked as made by a program: it is no label to learn from."""
-    known = str(uuid5(NAMESPACE_URL, f"prediction/{version.id}/{image.id}"))
-    headers = series_headers(parts, image.dataset_id, image.key)
-    seg = file.with_name(f".{image.id}.dcm")
-    try:
-        if headers is not None:
-            write_seg(volume, names, headers, seg, label_id=known, author="", origin="AUTOMATIC", model=version.id)
-        store.put_label(image.key, LabelToStore(id=known, path=file if headers is None else seg))
-    except InvalidRequestError as error:
-        log.warning("image %s: its prediction is in the folder alone: %s", image.id, error)
-    except ConflictError:
-        return  # the same version has predicted this image before; floating point need not agree to the last bit
-    except ReadOnlyStoreError as error:
-        raise CannotWriteError("The images' store cannot be written: leave write_predictions out.") from error
-    finally:
-        seg.unlink(missing_ok=True)
 
 
 def _wanted(session: Session, spec: BatchSpec) -> list[Image]:
@@ -266,7 +218,7 @@ def _expect(heard: Iterator[HostMessage], kind: type[Said]) -> Said:
     return message
 
 
-def _note_progress(parts: Parts, held: Claim) -> None:
+def _note_progress(parts: Parts, held: Claim, told: str) -> None:
     with parts.catalog.write() as session:
-        attempts.fence(session, held.job_id, held.n)
+        attempts.fence(session, held.job_id, held.n).message = told
         attempts.progressed(session, held.job_id, held.n)

@@ -17,7 +17,7 @@ from configs.specs.batch import BatchSpec
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.tables import Job, ModelVersion, Publication
 from infra.wiring import Parts
-from tasks.batch.listed import folder_of, list_in, read_lines
+from tasks.batch.listed import folder_of, list_in, read_lines, table_in
 from tasks.batch.start import ACTION as BATCH
 
 MODEL = "model.safetensors"
@@ -58,5 +58,6 @@ def _curves(parts: Parts, job_id: str) -> list[JobFile]:
 def _predictions(parts: Parts, job: Job) -> list[JobFile]:
     folder = folder_of(parts, job.id, BatchSpec.model_validate(job.spec))
     names = sorted({line.file for line in read_lines(list_in(folder, job.id))})
-    found = [list_in(folder, job.id), *(folder / name for name in names)] if names else []
+    tables = [table_in(folder)] if any(name.endswith(".json") for name in names) else []
+    found = [list_in(folder, job.id), *tables, *(folder / name for name in names)] if names else []
     return [JobFile(str(path.relative_to(folder)), path) for path in found]

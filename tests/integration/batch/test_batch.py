@@ -1,9 +1,7 @@
 """A batch of predictions: written whole, gone on with after a loss, and no label to learn from."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from queue import SimpleQueue
 from uuid import uuid4
 
 import nibabel as nib
@@ -12,121 +10,33 @@ import pytest
 from pydicom import dcmread
 from sqlalchemy import select
 
-from configs.errors import HostDiedError, NotFoundError
-from configs.specs.batch import BatchResult, BatchSpec
+from configs.errors import HostDiedError, NotFoundError, SupersededError
+from configs.specs.batch import BatchSpec
 from configs.specs.dataset import DatasetSpec
 from configs.states import JobStatus
-from configs.wire.host import Failed, HostCommand, HostMessage, HostRequest, Load, Loaded, Predict, Prediction, Ready
-from infra.adapters.catalog.tables import Dataset, Experiment, Image, Label
+from infra.adapters.catalog.tables import Dataset, Image, Label
 from infra.wiring import Parts
-from tasks.batch.predict import finish_batch, predict_batch
-from tasks.batch.start import start_batch
+from tasks.batch.predict import predict_batch
 from tasks.delivery.dispatch import deliver_due
 from tasks.images.geometry import Geometry
 from tasks.images.stores import store_of
 from tasks.images.sync import sync_dataset
 from tasks.labels.imports import import_labels
 from tasks.labels.read import read_label
+from tasks.results.files import files_of
 from tasks.rounds import work
-from tests.builders import BUNDLE, World, build, job
+from tasks.rounds.cancel import cancel
+from tests.builders import World, job
 from tests.dicom_series import asymmetric, make_series, oblique_affine
 from tests.fixtures_orthanc import Orthanc
-from tests.hosts_in_memory import HostInMemory, HostsInMemory
+from tests.integration.batch.conftest import NAMES, SHAPE, ServingHosts, ask, attempt
+from tests.processes import wait_until
 from tests.runs_in_memory import RunsInMemory
-
-NAMES = ("p1/a", "p1/b", "p2/c")
-SHAPE = (3, 4, 5)
-
-
-class ServingHosts(HostsInMemory):
-    """Starts hosts that answer each prediction with ones; *dies_at* ends a host at that prediction."""
-
-    def __init__(self, folder: Path, *, dies_at: int | None = None, unreadable: int | None = None) -> None:
-        self.folder, self.dies_at, self.unreadable = folder, dies_at, unreadable
-        self.predicted = 0
-
-    def host(self, request: HostRequest, work: Path) -> "ServingHost":
-        """Start one."""
-        del request
-        (work / "in").mkdir(parents=True)
-        return ServingHost(self)
-
-
-class ServingHost(HostInMemory):
-    """One of them."""
-
-    def __init__(self, hosts: ServingHosts) -> None:
-        self._hosts = hosts
-        self._said: SimpleQueue[HostMessage] = SimpleQueue()
-        self._said.put(Ready())
-
-    def messages(self) -> Iterator[HostMessage]:
-        while not self._said.empty():
-            yield self._said.get()
-        raise HostDiedError("The bundle host has ended")
-
-    def send(self, command: HostCommand) -> None:
-        if isinstance(command, Load):
-            self._said.put(Loaded(version=command.version))
-        if not isinstance(command, Predict):
-            return
-        self._hosts.predicted += 1
-        if self._hosts.predicted == self._hosts.dies_at:
-            return
-        if self._hosts.predicted == self._hosts.unreadable:
-            self._said.put(Failed(id=command.id, code="unreadable", message="The image cannot be read"))
-            return
-        path = self._hosts.folder / command.name
-        image = nib.load(command.image[0])
-        nib.save(nib.Nifti1Image(np.ones(image.shape, dtype=np.uint8), image.affine), path)
-        self._said.put(Prediction(id=command.id, version=command.version, path=str(path), seconds=0.1))
-
-    def kill(self) -> None:
-        return
-
-
-@pytest.fixture
-def world(parts: Parts, tmp_path: Path) -> World:
-    """Three images of two patients in a folder, and a version without weights of its own."""
-    folder = tmp_path / "images"
-    for name in NAMES:
-        path = folder / f"{name}.nii.gz"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        nib.save(nib.Nifti1Image(np.zeros(SHAPE, dtype=np.float32), np.diag([-1.0, -1, 1, 1])), path)
-    bundle = parts.settings.home / "bundles" / BUNDLE / "configs"
-    bundle.mkdir(parents=True)
-    (bundle / "metadata.json").write_text("{}")
-    made = build(parts.catalog, images=0)
-    with parts.catalog.write() as session:
-        session.get_one(Dataset, made.dataset).spec = {"kind": "folder", "url": str(folder)}
-    sync_dataset(parts, made.dataset)
-    return made
-
-
-@pytest.fixture
-def hosts(parts: Parts, tmp_path: Path) -> ServingHosts:
-    (tmp_path / "out").mkdir()
-    return ServingHosts(tmp_path / "out").put_into(parts)
-
-
-def _ask(parts: Parts, world: World, spec: BatchSpec | None = None) -> str:
-    with parts.catalog.write() as session:
-        experiment = session.get_one(Experiment, world.experiment)
-        return start_batch(session, experiment, spec or BatchSpec(), actor="ann").id
-
-
-def _attempt(parts: Parts, job_id: str, n: int = 1) -> BatchResult:
-    held = work.claim(parts, job_id, n)
-    assert held is not None
-    with work.Lease(parts, held) as lease:
-        result = predict_batch(parts, held, lease)
-    finish_batch(parts, held, result)
-    return result
 
 
 def test_every_image_is_predicted_on_its_own_grid_and_listed(parts: Parts, world: World, hosts: ServingHosts) -> None:
-    job_id = _ask(parts, world, BatchSpec(output="tonight"))
-    result = _attempt(parts, job_id)
+    job_id = ask(parts, world, BatchSpec(output="tonight"))
+    result = attempt(parts, job_id)
     assert (result.predicted, result.left_out, result.output) == (3, 0, "predictions/tonight")
     folder = parts.settings.home / "predictions" / "tonight"
     for name in NAMES:
@@ -141,7 +51,7 @@ def test_every_image_is_predicted_on_its_own_grid_and_listed(parts: Parts, world
 def test_what_a_lost_attempt_has_predicted_is_not_predicted_again(
     parts: Parts, world: World, hosts: ServingHosts
 ) -> None:
-    job_id = _ask(parts, world)
+    job_id = ask(parts, world)
     hosts.dies_at = 2
     held = work.claim(parts, job_id, 1)
     assert held is not None
@@ -155,7 +65,7 @@ def test_what_a_lost_attempt_has_predicted_is_not_predicted_again(
 
 def test_an_image_that_cannot_be_read_is_left_out_and_counted(parts: Parts, world: World, hosts: ServingHosts) -> None:
     hosts.unreadable = 2
-    result = _attempt(parts, _ask(parts, world))
+    result = attempt(parts, ask(parts, world))
     assert (result.predicted, result.left_out) == (2, 1)
 
 
@@ -164,7 +74,7 @@ def test_an_image_that_the_bundle_cannot_read_twice_is_skipped_with_the_reason(
 ) -> None:
     for _ in range(2):
         hosts.predicted, hosts.unreadable = 0, 2
-        _attempt(parts, _ask(parts, world))
+        attempt(parts, ask(parts, world))
     with parts.catalog.read() as session:
         reasons = [image.skipped_reason for image in session.scalars(select(Image).order_by(Image.id))]
     assert reasons == ["", "unreadable: The image cannot be read", ""]
@@ -172,9 +82,9 @@ def test_an_image_that_the_bundle_cannot_read_twice_is_skipped_with_the_reason(
 
 def test_a_prediction_in_the_store_is_no_label(parts: Parts, world: World, hosts: ServingHosts, tmp_path: Path) -> None:
     assert hosts
-    _attempt(parts, _ask(parts, world, BatchSpec(images=["p1/a"], write_predictions=True)))
+    attempt(parts, ask(parts, world, BatchSpec(images=["p1/a"], write_predictions=True)))
     shutil.rmtree(parts.settings.home / "predictions")
-    _attempt(parts, _ask(parts, world, BatchSpec(images=["p1/a"], write_predictions=True)))
+    attempt(parts, ask(parts, world, BatchSpec(images=["p1/a"], write_predictions=True)))
     stored = list((tmp_path / "images" / "teachback" / "labels" / "p1" / "a").iterdir())
     assert len(stored) == 1, "the same version's prediction is written once"
     import_labels(parts, world.dataset)
@@ -194,8 +104,8 @@ def test_a_prediction_in_a_pacs_is_one_seg_made_by_a_program(
     sync_dataset(parts, world.dataset)
     asked = BatchSpec(images=[series[0].SeriesInstanceUID], write_predictions=True)
 
-    first = _attempt(parts, _ask(parts, world, asked))
-    second = _attempt(parts, _ask(parts, world, asked))
+    first = attempt(parts, ask(parts, world, asked))
+    second = attempt(parts, ask(parts, world, asked))
 
     assert (first.predicted, first.left_out, second.predicted, second.left_out) == (1, 0, 1, 0)
     store = store_of(parts, world.dataset)
@@ -223,9 +133,7 @@ def test_a_prediction_that_no_seg_can_say_stays_in_the_folder(
         session.get_one(Dataset, world.dataset).spec = spec.model_dump(mode="json")
     sync_dataset(parts, world.dataset)
 
-    result = _attempt(
-        parts, _ask(parts, world, BatchSpec(images=[series[0].SeriesInstanceUID], write_predictions=True))
-    )
+    result = attempt(parts, ask(parts, world, BatchSpec(images=[series[0].SeriesInstanceUID], write_predictions=True)))
 
     assert (result.predicted, result.left_out) == (1, 0)
     assert list(store_of(parts, world.dataset).labels()) == []
@@ -234,7 +142,7 @@ def test_a_prediction_that_no_seg_can_say_stays_in_the_folder(
 def test_the_batch_has_a_flow_of_its_own_and_ids_alone_as_parameters(
     parts: Parts, world: World, runs: RunsInMemory
 ) -> None:
-    job_id = _ask(parts, world, BatchSpec(images=["p1/a"]))
+    job_id = ask(parts, world, BatchSpec(images=["p1/a"]))
     deliver_due(parts)
     (parameters,) = runs.parameters.values()
     assert parameters == {"job_id": job_id, "attempt": 1}
@@ -245,4 +153,65 @@ def test_the_batch_has_a_flow_of_its_own_and_ids_alone_as_parameters(
 )
 def test_what_is_not_there_is_refused_before_a_job_exists(parts: Parts, world: World, spec: BatchSpec) -> None:
     with pytest.raises(NotFoundError):
-        _ask(parts, world, spec)
+        ask(parts, world, spec)
+
+
+def test_of_a_dicom_series_the_file_is_a_seg_and_goes_to_the_pacs_only_where_its_data_set_allows(
+    parts: Parts, world: World, hosts: ServingHosts, orthanc: Orthanc
+) -> None:
+    assert hosts
+    series = make_series(asymmetric(), oblique_affine(), patient=uuid4().hex[:12])
+    orthanc.upload(series)
+    spec = DatasetSpec(kind="dicomweb", url=orthanc.dicomweb, filters=f"PatientID={series[0].PatientID}")
+    for allowed, stored in ((False, 0), (True, 1)):
+        said = spec.model_copy(update={"write_predictions": allowed})
+        with parts.catalog.write() as session:
+            session.get_one(Dataset, world.dataset).spec = said.model_dump(mode="json")
+        sync_dataset(parts, world.dataset)
+        result = attempt(parts, ask(parts, world))
+        [file] = (parts.settings.home / result.output).glob("*.dcm")
+        assert dcmread(file).StudyInstanceUID == series[0].StudyInstanceUID
+        assert (read_label(file, Geometry(asymmetric().shape, oblique_affine())).array == 1).all()
+        assert len(list(store_of(parts, world.dataset).labels())) == stored
+
+
+def test_answers_about_whole_images_are_json_and_a_table(parts: Parts, world: World, hosts: ServingHosts) -> None:
+    hosts.says = '{"kind": "class", "class": 1, "probabilities": {"0": 0.25, "1": 0.75}}'
+    job_id = ask(parts, world)
+    result = attempt(parts, job_id)
+    table = (parts.settings.home / result.output / "predictions.csv").read_text().splitlines()
+    assert sorted(table) == [f"{name},0.250000,0.750000" for name in NAMES]
+    names = [file.name for file in files_of(parts, job(parts.catalog, job_id))]
+    assert names == [f"{job_id}.jsonl", "predictions.csv", *(f"{name}.json" for name in NAMES)]
+
+
+def _is_lost(lease: work.Lease) -> bool:
+    try:
+        lease.check()
+    except SupersededError:
+        return True
+    return False
+
+
+def test_a_cancelled_batch_keeps_what_it_has_and_predicts_no_more(
+    parts: Parts, world: World, hosts: ServingHosts
+) -> None:
+    job_id = ask(parts, world)
+    held = work.claim(parts, job_id, 1)
+    assert held is not None
+
+    def cancelled() -> None:
+        if hosts.predicted == 2:
+            assert job(parts.catalog, job_id).message == "1 of 3 images are looked at"
+            with parts.catalog.write() as session:
+                cancel(session, job_id, "ann")
+            wait_until(lambda: _is_lost(lease), "the attempt to hear of it")
+
+    hosts.before = cancelled
+    parts.settings = parts.settings.model_copy(update={"attempt_renew_s": 0.01})
+    with work.Lease(parts, held) as lease, pytest.raises(SupersededError):
+        predict_batch(parts, held, lease)
+    assert hosts.predicted == 2
+    shown = job(parts.catalog, job_id)
+    assert shown.status == JobStatus.CANCELING
+    assert [file.name for file in files_of(parts, shown)][1:] == ["p1/a.nii.gz", "p1/b.nii.gz"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -19,6 +20,7 @@ from infra.services.learning.inference import Inference
 from tasks.rounds.result import RoundResult
 
 _NO_METRIC_YET = 0.0
+_OF_INFERENCE = frozenset({"inference", "batch_inference"})  # what guides name, and what is run anyway
 _PROMPTS = ("label_prompt", "points", "point_labels")
 
 
@@ -108,12 +110,19 @@ class BatchSpecs(BaseModel):
     train_job_id: str | None = None
     images: list[str] = Field(default_factory=list)
     which: Which = "all"
-    write_predictions: bool = False
+    write_predictions: bool | None = None
     output: str = ""
+    config_file: str | list[str] = Field(default_factory=list)
+    num_gpu: int | None = Field(default=None, ge=-1, le=8)
 
     def to_spec(self) -> BatchSpec:
         """Return what the service is asked for."""
-        said = self.model_dump(exclude={"inference_dataset"})
+        named = [self.config_file] if isinstance(self.config_file, str) else self.config_file
+        others = sorted(name for name in named if PurePosixPath(name).stem not in _OF_INFERENCE)
+        if others:
+            msg = f"batchinfer runs the bundle's inference configuration, and not {', '.join(others)}"
+            raise InvalidRequestError(f"{msg}: leave config_file out")
+        said = self.model_dump(exclude={"inference_dataset", "config_file", "num_gpu"})
         return BatchSpec.model_validate({**said, "dataset_id": self.dataset_id or self.inference_dataset})
 
 
