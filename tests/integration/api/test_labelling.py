@@ -1,5 +1,6 @@
 """The annotator's way: next image, save or notify, in both dialects."""
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -38,6 +39,22 @@ def test_every_request_for_an_image_gives_another_one_until_none_is_left(
     none_left = annotator.call("POST", f"/datasets/{dataset}/jobs", json={"action": "nextimage"})
     assert none_left.status_code == 404
     assert none_left.json()["error_desc"].startswith("No Unlabeled Images Found")
+
+
+def test_people_with_one_key_are_told_apart_by_their_client_id(
+    annotator: Api, engineer: Api, dataset: str, folder: Path
+) -> None:
+    engineer.call("PATCH", f"/datasets/{dataset}", json={"annotators_per_image": 2})
+    anna = [_next(annotator, dataset, client_id="anna") for _ in IMAGES]
+    ben = [_next(annotator, dataset, client_id="ben") for _ in IMAGES]
+    assert (set(anna), set(ben)) == (IMAGES, IMAGES), "each image is wanted from two, and these are two"
+    content = write_label(folder.parent / "mine.nii.gz").read_bytes()
+    for person in ("anna", "ben"):
+        told = {"params": json.dumps({"client_id": person})}
+        path = f"/label/{dataset}/datastore/label?image=p1/a"
+        assert annotator.at("PUT", path, files={"label": ("l.nii.gz", content)}, data=told).status_code == 200
+    found = annotator.at("GET", f"/api/teachback/v1/datasets/{dataset}/labels?image=p1/a").json()["labels"]
+    assert {label["author_name"] for label in found} == {"anna", "ben"}
 
 
 def test_an_image_that_came_later_is_found_when_the_others_are_gone(
