@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from configs.kinds import LabelKind
 from configs.names import plain
 from configs.specs.dataset import DatasetSpec
 from configs.states import LabelState
 from infra.adapters.catalog import labels
-from infra.adapters.catalog.tables import Dataset, Label, Lease
+from infra.adapters.catalog.tables import Dataset, Experiment, Label, Lease
 
 OCCUPIES = labels.OCCUPIES
 SOURCE_LAYER = -1
@@ -79,12 +80,17 @@ def chosen(active: Sequence[Label], rules: DatasetSpec) -> list[Label]:
     return people_s(active, rules) or found[:1]
 
 
-def choices(session: Session, dataset_id: str, to_seq: int, names: Mapping[int, str]) -> list[list[Label]]:
-    """Return what an experiment with these names learns of each image up to *to_seq*, in the order of the labels."""
+def choices(
+    session: Session, dataset_id: str, to_seq: int, names: Mapping[int, str], kind: LabelKind = "mask"
+) -> list[list[Label]]:
+    """Return what an experiment with these names learns of each image up to *to_seq*, in the order of the labels.
+
+    From labels of one kind: an experiment learns what its bundle answers.
+    """
     rules = rules_of(session, dataset_id)
     of_image: dict[int, list[Label]] = {}
     for label, _image in labels.active_up_to(session, dataset_id, to_seq):
-        if label.kind == "mask":
+        if label.kind == kind:
             of_image.setdefault(label.image_id, []).append(label)
     found = [chosen(about(active, names), rules) for active in of_image.values()]
     return sorted((each for each in found if each), key=lambda each: each[0].seq)
@@ -113,9 +119,16 @@ def _lowest_free(kept: set[int], taken: set[int], annotators: int) -> int:
     return free if free is not None else next(layer for layer in range(len(taken) + 1) if layer not in taken)
 
 
-def images_to_learn(session: Session, dataset_id: str, image_ids: Sequence[int], names: Mapping[str, str]) -> list[int]:
-    """Return those of these images whose people's labels count for an experiment with these names, in order."""
+def images_to_learn(session: Session, dataset_id: str, image_ids: Sequence[int], experiment: Experiment) -> list[int]:
+    """Return those of these images whose people's labels count for an experiment, in order."""
     rules = rules_of(session, dataset_id)
     if rules.annotators_per_image == 1 and rules.train_on == "submitted":
         return list(image_ids)
-    return [image_id for image_id in image_ids if people_s(about(labels.active_masks(session, image_id), names), rules)]
+    learns, names = experiment.learns, experiment.labels
+
+    def counts(image_id: int) -> bool:
+        """Say whether people have said of an image what the experiment learns."""
+        active = [label for label in labels.active_of(session, image_id) if label.kind == learns]
+        return bool(people_s(about(active, names), rules))
+
+    return [image_id for image_id in image_ids if counts(image_id)]

@@ -23,6 +23,7 @@ from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
 from tasks.labels.names import Names
 from tasks.labels.save import LabelParams, check_saved
+from tasks.labels.structured import kind_in
 from tasks.rounds.count import CheckedNotice, notify
 
 ACTOR = "import"
@@ -106,10 +107,10 @@ def _checked(parts: Parts, store: ImageStore, dataset_id: str, stored: StoredLab
     try:
         with tempfile.TemporaryDirectory(prefix="import-") as folder:
             path = store.fetch_label(stored.key, Path(folder))
-            kind, checked = check_saved(path, image_of(parts, store, image).geometry(), Names(), LabelParams())
+            checked = check_saved(path, image_of(parts, store, image).geometry(), Names(), LabelParams())
             if checked.quarantine is not None:
                 return None
-            blob = parts.blobs.put_file(path)
+            blob, kind = parts.blobs.put_file(path), kind_in(path)
     except (InvalidRequestError, DamagedImageError):
         return None
     return CheckedNotice(

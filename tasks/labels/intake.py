@@ -72,7 +72,7 @@ def activate(
         same = earlier.layer == label.layer or (_several(rules) == 1 and earlier.layer >= 0 <= label.layer)
         if same and earlier.kind == label.kind and not _of_other_names(earlier, label):
             earlier.state = LabelState.SUPERSEDED
-    active = [one for one in (label, *others) if one.state == LabelState.ACTIVE and one.kind == "mask"]
+    active = [one for one in (label, *others) if one.state == LabelState.ACTIVE and one.kind == label.kind]
     sources = [one for one in active if one.layer == SOURCE_LAYER and not _of_other_names(one, label)]
     if sources and people_s(active, rules):
         for found in sources:

@@ -15,7 +15,8 @@ from infra.adapters.images.base import ImageStore
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
 from tasks.labels.names import names_on
-from tasks.labels.save import LabelParams, check_saved
+from tasks.labels.save import LabelParams, check_saved, spoken
+from tasks.labels.structured import kind_in
 from tasks.labels.write import series_uid
 from tasks.rounds.count import CheckedNotice, NoticeKind
 
@@ -70,7 +71,6 @@ def _check(parts: Parts, store: ImageStore, dataset_id: str, notice: Notice) -> 
     with parts.catalog.read() as session:
         image = images.by_key(session, dataset_id, notice.image)
         known = _known(session, image, notice.label)
-        here = names_on(session, dataset_id)
     if notice.kind == "removed":
         if known is None:
             raise NotFoundError("label of this image", notice.label)
@@ -84,7 +84,10 @@ def _check(parts: Parts, store: ImageStore, dataset_id: str, notice: Notice) -> 
         raise InvalidRequestError("all of it was made by a program: correct or confirm it first")
     with tempfile.TemporaryDirectory(prefix="notice-") as folder:
         path = store.fetch_label(stored.key, Path(folder))
-        kind, found = check_saved(path, image_of(parts, store, image).geometry(), here, LabelParams())
+        kind = kind_in(path)
+        with parts.catalog.read() as session:
+            here = names_on(session, dataset_id, kind=kind)
+        found = check_saved(path, image_of(parts, store, image).geometry(), here, LabelParams())
         if found.quarantine is not None:
             raise InvalidRequestError(found.quarantine)
         blob = parts.blobs.put_file(path)
@@ -97,6 +100,7 @@ def _check(parts: Parts, store: ImageStore, dataset_id: str, notice: Notice) -> 
         label_kind=kind,
         place="store",
         names={str(value): name for value, name in found.names.items()},
+        annotated=spoken(kind, found, None),
         warnings=found.warnings,
     )
 

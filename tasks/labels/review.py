@@ -28,7 +28,7 @@ def approve(session: Session, label_id: str, reviewer: str) -> Label:
     # A new number: where only approved labels train, it comes in now.
     append_event(session, dataset, label, "approved", reviewer)
     session.flush()
-    count_image(session, dataset, loops, label.image_id, new=not label.imported and label.kind == "mask")
+    count_image(session, dataset, loops, label.image_id, new="" if label.imported else label.kind)
     for loop in loops:
         open_round_if_due(session, loop)
     return label
@@ -62,7 +62,7 @@ def send_back(session: Session, label_id: str, reviewer: str, reason: str, lease
     label.reviewed_by, label.review_reason = reviewer, said
     append_event(session, dataset, label, "sent_back", reviewer)
     session.flush()
-    count_image(session, dataset, loops, label.image_id, new=False)
+    count_image(session, dataset, loops, label.image_id)
     if not label.imported:
         give_back(session, label, lease_s)
     return label

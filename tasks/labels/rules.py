@@ -15,7 +15,7 @@ def apply_rules(session: Session, dataset_id: str) -> None:
     dataset, loops = hold(session, dataset_id)
     said = select(Label.image_id).where(Label.dataset_id == dataset_id, Label.state.in_(OCCUPIES)).distinct()
     for image_id in session.scalars(said).all():
-        count_image(session, dataset, loops, image_id, new=False)
+        count_image(session, dataset, loops, image_id)
     for loop in loops:
         count_again(session, loop)
         open_round_if_due(session, loop)

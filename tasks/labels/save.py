@@ -9,7 +9,7 @@ counts at once where the image is on this host, so that the label could be compa
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -34,12 +34,11 @@ from tasks.labels.check import CheckedLabel, check_label, check_readable
 from tasks.labels.names import Names, names_on
 from tasks.labels.place import WAITS, Said, Written, write_label
 from tasks.labels.read import ending_in
-from tasks.labels.structured import faults, kind_of, read_structured, unknown_classes
+from tasks.labels.structured import check_structured, kind_in
 from tasks.labels.write import Origin
 from tasks.rounds.count import CheckedNotice, notify
 
 UNCHECKED = "Its image could not be read now: the label is compared with it, and counted, when the store is back."
-NOT_LEARNT = "Kept, and not learnt from: the experiments here learn from masks."
 PREDICTIONS = "original"
 """The tag under which clients save a model's output that nobody has looked at."""
 
@@ -107,7 +106,7 @@ def save_label(
     """
     params = params.model_copy(update={"author_name": params.author_name or actor})
     with source.open("rb") if isinstance(source, Path) else nullcontext(source) as stream:
-        notice, settled = _taken(parts, (dataset_id, image_key), stream, params, actor)
+        notice, settled, learnt = _taken(parts, (dataset_id, image_key), stream, params, actor)
     fail_point(parts.settings, "label-bytes-stored")
 
     def kept(session: Session) -> SavedLabel:
@@ -122,7 +121,7 @@ def save_label(
             row.store_key, row.fingerprint, row.place = notice.store_key, notice.fingerprint, notice.place
             row.upload_pending = False
         _ask_for_upload(session, row, settled=settled)
-        return _saved(image_key, row, notice, counted=bool(changed))
+        return _saved(image_key, row, notice, counted=bool(changed) and learnt)
 
     saved = parts.catalog.unit(kept)
     fail_point(parts.settings, "label-committed")
@@ -131,20 +130,21 @@ def save_label(
 
 def _taken(
     parts: Parts, place: tuple[str, str], stream: BinaryIO, params: LabelParams, actor: str
-) -> tuple[CheckedNotice, bool]:
+) -> tuple[CheckedNotice, bool, bool]:
     """Look at a label of an image of a data set, and write it to its place, while our own copy becomes durable.
 
     Returns:
-        What is to be counted, and whether the copy in its place outlives a power cut.
+        What is to be counted, whether the copy in its place outlives a power cut, and whether anybody is to learn it.
     """
     with tempfile.TemporaryDirectory(prefix="label-") as folder, parts.blobs.putting(stream) as incoming:
         with parts.catalog.read() as session:
             image = images.by_key(session, *place)
+            file = linked(incoming.file, Path(folder))
+            kind = kind_in(file)
             spec = DatasetSpec.model_validate(session.get_one(Dataset, image.dataset_id).spec)
-            here = names_on(session, image.dataset_id, params.base_version)
+            here = names_on(session, image.dataset_id, params.base_version, kind)
         geometry, lost = grid_of(parts, image.dataset_id, image)
-        file = linked(incoming.file, Path(folder))
-        kind, checked = check_saved(file, geometry, here, params, most_bytes=parts.settings.volume_bytes)
+        checked = check_saved(file, geometry, here, params, most_bytes=parts.settings.volume_bytes)
         if lost:
             checked = checked.model_copy(update={"quarantine": lost, "warnings": [*checked.warnings, lost]})
         blob = incoming.sha256.result()
@@ -153,7 +153,7 @@ def _taken(
         written = _written(parts, spec, image, kept, geometry, checked, params)
     unchecked = geometry is None and not lost
     notice = _notice(image, label_id, blob, kind, params, checked, written, unchecked=unchecked)
-    return notice, written.stored is None or written.stored.settled
+    return notice, written.stored is None or written.stored.settled, kind == "mask" or bool(here.known)
 
 
 def linked(source: Path, folder: Path) -> Path:
@@ -187,20 +187,24 @@ def check_saved(
     params: LabelParams,
     *,
     most_bytes: int = MOST_BYTES,
-) -> tuple[LabelKind, CheckedLabel]:
+) -> CheckedLabel:
     """Say what a saved file holds; without the image's grid only whether it can be read.
 
     Raises:
         InvalidRequestError: If the bytes cannot be read.
     """
     if file.suffix == ".json":
-        label = read_structured(file)
-        wrong = faults(label, geometry) if geometry is not None else None
-        said = [NOT_LEARNT, *unknown_classes(label, here.known), *filter(None, [wrong])]
-        return kind_of(label), CheckedLabel(quarantine=wrong, warnings=said)
+        return check_structured(
+            geometry,
+            file,
+            here.known,
+            names=params.names or None,
+            annotated=params.annotated,
+            unsure=here.unsure,
+        )
     if geometry is None:
-        return "mask", check_readable(file, most_bytes)
-    return "mask", check_label(
+        return check_readable(file, most_bytes)
+    return check_label(
         geometry,
         file,
         here.known,
@@ -209,6 +213,14 @@ def check_saved(
         unsure=here.unsure,
         elsewhere=here.elsewhere,
     )
+
+
+def spoken(kind: str, checked: CheckedLabel, said: Sequence[str] | None) -> list[str] | None:
+    """Return the names that a label is noted to speak about; None = those that it names, or all.
+
+    Of a mask its author says so; whoever names one class has spoken of all.
+    """
+    return list(said or ()) or None if kind == "mask" else checked.annotated or None
 
 
 def origin_of(*, unedited: bool, base_version: str | None, prediction: bool = False) -> Origin:
@@ -275,7 +287,7 @@ def _notice(
 ) -> CheckedNotice:
     stored = written.stored
     told = [*checked.warnings, *filter(None, [written.note, UNCHECKED if unchecked else ""])]
-    names = params.names or checked.names
+    names = (params.names if kind == "mask" else {}) or checked.names
     return CheckedNotice(
         kind="added",
         image_id=image.id,
@@ -286,7 +298,7 @@ def _notice(
         blob=blob,
         tag=params.tag,
         unedited=params.unedited,
-        annotated=params.annotated or list(params.names.values()) or None,
+        annotated=spoken(kind, checked, params.annotated or list(params.names.values())),
         names={str(value): name for value, name in names.items()},
         tool=params.tool,
         author_name=params.author_name,
@@ -315,7 +327,7 @@ def _saved(image_key: str, row: Label, notice: CheckedNotice, *, counted: bool) 
         label_id=row.id,
         version=row.version,
         warnings=notice.warnings,
-        counted=counted and row.state == LabelState.ACTIVE and row.kind == "mask",
+        counted=counted and row.state == LabelState.ACTIVE,
         quarantined=row.state == LabelState.QUARANTINED,
         pending_upload=row.upload_pending or row.state == LabelState.PENDING_UPLOAD,
     )

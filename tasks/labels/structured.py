@@ -1,6 +1,6 @@
 """Labels that are no masks: a class of the whole image, or boxes; JSON in world millimetres, LPS."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -9,11 +9,16 @@ from pydantic import ValidationError
 
 from configs.errors import InvalidRequestError
 from configs.kinds import STRUCTURED, BoxesLabel, ClassLabel, LabelKind
+from configs.names import plain
 from tasks.images.geometry import Geometry
+from tasks.labels.check import CheckedLabel
 
 MAX_BYTES = 16 * 2**20
 _FORMS = 'send {"class": 3} or {"boxes": [[x1, y1, z1, x2, y2, z2], …], "classes": [1, …]}'
 _SHOWN = 8
+_NONE = -1
+_SAYS: dict[LabelKind, str] = {"class": "the class of a whole image", "boxes": "boxes"}
+NOT_LEARNT = "Kept, and not learnt from yet: no experiment of the data set learns {}."
 
 
 def read_structured(path: Path) -> ClassLabel | BoxesLabel:
@@ -54,9 +59,56 @@ def faults(label: ClassLabel | BoxesLabel, image: Geometry) -> str | None:
     return f"Boxes {named} lie beside the image: give world millimetres in LPS (x to the left, y to the back, z up)"
 
 
-def unknown_classes(label: ClassLabel | BoxesLabel, labels: Mapping[int, str]) -> list[str]:
-    """Return a warning for class indices that the experiment has no name for; none if no experiment learns here."""
-    strange = sorted(label.classes_said() - {0, *labels})
-    if not labels or not strange:
-        return []
-    return [f"Kept, and the experiment has no label of this number: {', '.join(map(str, strange[:_SHOWN]))}"]
+def kind_in(file: Path) -> LabelKind:
+    """Return what a label's file says of its image; raises as `read_structured`."""
+    return kind_of(read_structured(file)) if file.suffix == ".json" else "mask"
+
+
+def check_structured(
+    image: Geometry | None,
+    path: Path,
+    labels: Mapping[int, str],
+    *,
+    names: Mapping[int, str] | None = None,
+    annotated: Sequence[str] | None = None,
+    unsure: Mapping[int, Sequence[str]] | None = None,
+    write_to: Path | None = None,
+) -> CheckedLabel:
+    """Read a label that is no mask and say what it holds, as `tasks.labels.check.check_label` does of masks.
+
+    Its classes are an experiment's indices; where *names* says what one is called, the experiment's index of that name.
+    A class that the experiment has not got puts a class label into quarantine, and leaves a box out of what is learnt.
+    """
+    label = read_structured(path)
+    said, known = names or {}, {plain(name): index for index, name in labels.items()}
+    meant = {one: known.get(plain(said[one]), _NONE) if one in said else one for one in label.classes_said()}
+    found = {one: index for one, index in meant.items() if index in labels}
+    strange = sorted(label.classes_said() - found.keys()) if labels else []
+    unclear = sorted(one for one in label.classes_said() if one in (unsure or {}) and one not in said)
+    wrong = faults(label, image) if image is not None else None
+    if unclear:
+        wrong = f"Several experiments here call class {unclear[0]} by different names: say which is meant"
+    if strange and isinstance(label, ClassLabel):
+        has = ", ".join(f"{index} {name}" for index, name in sorted(labels.items())[:_SHOWN])
+        wrong = f"Class {strange[0]} is none of the experiment's, which has {has}"
+    warnings = [NOT_LEARNT.format(_SAYS[kind_of(label)])] if not labels else []
+    if strange and not wrong:
+        warnings.append(f"Boxes of classes that the experiment has not got: {', '.join(map(str, strange[:_SHOWN]))}")
+    if write_to is not None and wrong is None:
+        write_to.write_text(_in_indices(label, found).model_dump_json(by_alias=True))
+    return CheckedLabel(
+        values=sorted(set(found.values())),
+        annotated=list((kind_of(label) == "boxes" and annotated) or labels.values()),
+        names={one: labels[index] for one, index in found.items()},
+        warnings=[*warnings, *filter(None, [wrong])],
+        empty=not found,
+        quarantine=wrong,
+    )
+
+
+def _in_indices(label: ClassLabel | BoxesLabel, found: Mapping[int, int]) -> ClassLabel | BoxesLabel:
+    """Return the label in the experiment's indices; boxes of classes that it has not got are left out."""
+    if isinstance(label, ClassLabel):
+        return ClassLabel(index=found[label.index])
+    pairs = [(box, found[one]) for box, one in zip(label.boxes, label.classes, strict=True) if one in found]
+    return BoxesLabel(boxes=[box for box, _ in pairs], classes=[index for _, index in pairs])

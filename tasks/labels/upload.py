@@ -45,7 +45,7 @@ def store_label(parts: Parts, entry: Entry) -> None:
     with parts.catalog.read() as session:
         row = session.get(Label, entry.ref)
         image = session.get(Image, row.image_id) if row is not None else None
-        here = names_on(session, row.dataset_id, row.base_version) if row is not None else Names()
+        here = names_on(session, row.dataset_id, row.base_version, row.kind) if row is not None else Names()
     if row is None or image is None or row.blob is None or row.state in _DONE:
         return
     with tempfile.TemporaryDirectory(prefix="upload-") as folder:
@@ -88,7 +88,7 @@ def _checked(file: Path, geometry: Geometry | None, here: Names, row: Label, los
         return CheckedLabel(quarantine=lost, warnings=[lost])
     params = LabelParams(names={int(value): str(name) for value, name in row.names.items()}, annotated=row.annotated)
     try:
-        return check_saved(file, geometry, here, params)[1]
+        return check_saved(file, geometry, here, params)
     except InvalidRequestError as error:
         return CheckedLabel(quarantine=str(error), warnings=[str(error)])
 
@@ -106,12 +106,12 @@ def _settle(parts: Parts, row: Label, checked: CheckedLabel) -> bool:
         if checked.quarantine is not None:
             label.state, label.upload_pending = LabelState.QUARANTINED, False
             session.flush()
-            count_image(session, dataset, loops, label.image_id, new=False)
+            count_image(session, dataset, loops, label.image_id)
             return False
         if not label.names:
             label.names = {str(value): name for value, name in checked.names.items()}
         activate(session, dataset, label, "added", label.author)
-        count_image(session, dataset, loops, label.image_id, new=label.kind == "mask")
+        count_image(session, dataset, loops, label.image_id, new=label.kind)
         for loop in loops:
             open_round_if_due(session, loop)
         return True

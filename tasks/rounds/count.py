@@ -37,7 +37,7 @@ __all__ = [
     "take_out_label",
 ]
 
-_NAMES = select(Experiment.labels).where(Experiment.id == bindparam("experiment"))
+_LEARNT = select(Experiment.labels, Experiment.learns).where(Experiment.id == bindparam("experiment"))
 _HELD = select(Dataset).where(Dataset.id == bindparam("dataset"))
 _END_LEASE = delete(Lease).where(
     Lease.dataset_id == bindparam("dataset"),
@@ -103,7 +103,7 @@ def count_image(
     loops: Sequence[Job],
     image_id: int,
     *,
-    new: bool,
+    new: str = "",
     said: Sequence[Label] | None = None,
 ) -> None:
     """Bring what is pending, and whether the image is open, up to date with the image's labels.
@@ -113,18 +113,19 @@ def count_image(
         dataset: The image's.
         loops: Those that count its labels.
         image_id: The image.
-        new: Somebody said something new of it: if it is complete by that, it counts where its names are learnt.
+        new: The kind of label by which somebody said something new of it: if it is complete by that, it counts where
+            its names are learnt from this kind. Empty = nothing new.
         said: The labels that say something of it, where they are known already.
     """
     rules = DatasetSpec.model_validate(dataset.spec)
     if said is None:
         session.flush()
         said = labels.occupying(session, image_id)
-    active = [label for label in said if label.state == LabelState.ACTIVE and label.kind == "mask"]
     for loop in loops:
-        names = session.scalars(_NAMES, {"experiment": loop.experiment_id}).one()
+        names, learns = session.execute(_LEARNT, {"experiment": loop.experiment_id}).one()
+        active = [label for label in said if label.state == LabelState.ACTIVE and label.kind == learns]
         complete = bool(people_s(about(active, names), rules))
-        if complete and new:
+        if complete and new == learns:
             _add_pending(session, loop, image_id)
         elif not complete:
             _drop_pending(session, loop, image_id)
@@ -135,7 +136,7 @@ def take_out_label(session: Session, dataset: Dataset, loops: Sequence[Job], lab
     """Take one label out of counting and training; its image waits again. False if it was out already."""
     if not take_out(session, dataset, label, actor):
         return False
-    count_image(session, dataset, loops, label.image_id, new=False)
+    count_image(session, dataset, loops, label.image_id)
     return True
 
 
@@ -194,7 +195,7 @@ def _take_in(session: Session, dataset: Dataset, loops: Sequence[Job], notice: C
     taken = take_in(session, dataset, notice, actor)
     if taken is not None and taken.label.state in OCCUPIES:
         _end_lease(session, taken.label)
-        new = taken.counts and taken.label.kind == "mask"
+        new = taken.label.kind if taken.counts else ""
         count_image(session, dataset, loops, notice.image_id, new=new, said=taken.said)
     return taken is not None
 

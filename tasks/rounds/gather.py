@@ -58,7 +58,7 @@ def gather(parts: Parts, held: Claim) -> str:
         job = jobs.get(session, held.job_id)
         windows = [(dataset, _to_seq(session, work, job, dataset)) for dataset, _ in _datasets(session, work)]
     # Outside of units: joining labels takes seconds, and the window is closed already, so nothing changes meanwhile.
-    for dataset, to_seq in windows:
+    for dataset, to_seq in windows if work.learns == "mask" else ():
         derive_labels(parts, dataset, to_seq, work.labels)
     with parts.catalog.read() as session:
         snapshot = _snapshot(parts, session, work)
@@ -98,7 +98,7 @@ def _close_window(session: Session, work: Work) -> None:
         session.execute(update(Job).where(Job.id == job.parent_id).values(pending=0))
     lineage = session.get_one(Experiment, work.experiment_id).lineage
     for dataset_id, decided in _datasets(session, work):
-        found = learnable(session, dataset_id, _to_seq(session, work, job, dataset_id), work.labels)
+        found = learnable(session, dataset_id, _to_seq(session, work, job, dataset_id), work.labels, work.learns)
         give_sides(session, lineage, (image for _, image in found), decided=decided)
 
 
@@ -127,8 +127,10 @@ def _snapshot(parts: Parts, session: Session, work: Work) -> Snapshot:
     for dataset_id, _ in _datasets(session, work):
         cohort = cohort_of(session.get_one(Dataset, dataset_id))
         to_seq = _to_seq(session, work, job, dataset_id)
-        others += [_other(parts, label, side_of, session) for label in structured(session, dataset_id, to_seq)]
-        for row in learnable(session, dataset_id, to_seq, work.labels):
+        others += [
+            _other(parts, label, side_of, session) for label in structured(session, dataset_id, to_seq, work.learns)
+        ]
+        for row in learnable(session, dataset_id, to_seq, work.labels, work.learns):
             found = _row(parts, row, side_of, seen, cohort, own=dataset_id == work.dataset_id)
             if found is not None:
                 rows.append(found)

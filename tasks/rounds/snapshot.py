@@ -32,7 +32,7 @@ class SnapshotRow(BaseModel):
 
 
 class OtherLabel(BaseModel):
-    """A label that is no mask, as it was saved: a class, or boxes in world mm, LPS. No segmentation trains on it."""
+    """A class, or boxes in world mm, LPS, as they were saved, that the round does not learn."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,7 +64,7 @@ class Snapshot(BaseModel):
     environment: dict[str, Any] = Field(description="Versions of the libraries that decide the arithmetic.")
     seen: list[int] = Field(default=[], description="Images that the rounds before this one trained on.")
     rows: list[SnapshotRow]
-    others: list[OtherLabel] = Field(default=[], description="Labels that are no masks.")
+    others: list[OtherLabel] = Field(default=[], description="Classes and boxes that it does not learn.")
 
     def side(self, *sides: str) -> list[SnapshotRow]:
         """Return the rows of these sides."""

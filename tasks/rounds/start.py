@@ -219,16 +219,16 @@ def hold_training_data(session: Session, experiment: Experiment) -> str:
 
 
 def _labelled_since(session: Session, loop: Job, seq: int) -> list[int]:
-    dataset, names = loop.dataset_id or "", session.get_one(Experiment, loop.experiment_id).labels
+    dataset, experiment = loop.dataset_id or "", session.get_one(Experiment, loop.experiment_id)
     query = select(Label).where(
         Label.dataset_id == dataset,
         Label.state == LabelState.ACTIVE,
         Label.seq > seq,
         Label.imported.is_(False),
-        Label.kind == "mask",
+        Label.kind == experiment.learns,
     )
-    fresh = about(session.scalars(query.order_by(Label.seq)).all(), names)
-    return images_to_learn(session, dataset, list(dict.fromkeys(label.image_id for label in fresh)), names)
+    fresh = about(session.scalars(query.order_by(Label.seq)).all(), experiment.labels)
+    return images_to_learn(session, dataset, list(dict.fromkeys(label.image_id for label in fresh)), experiment)
 
 
 def _job(experiment: Experiment, dataset: str, action: str, status: JobStatus, **shown: Any) -> Job:

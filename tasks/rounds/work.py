@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError, SupersededError, UnreadableError
 from configs.failpoints import fail_point
+from configs.kinds import LabelKind
 from configs.specs.round import RoundSpec
 from configs.states import JobStatus
 from configs.wire.host import Case
@@ -33,6 +34,7 @@ from tasks.images import poison
 from tasks.images.geometry import Geometry
 from tasks.images.stores import image_of, store_of
 from tasks.labels.check import CheckedLabel, check_label
+from tasks.labels.structured import check_structured
 from tasks.rounds import attempts
 from tasks.rounds.snapshot import Snapshot, SnapshotRow
 
@@ -157,6 +159,7 @@ class Work(BaseModel):
     bundle_id: str
     bundle: Path
     weights_policy: str
+    learns: LabelKind = "mask"
     labels: dict[int, str]
     spec: RoundSpec
     parent_id: str | None
@@ -180,6 +183,7 @@ def open_work(parts: Parts, held: Claim) -> Work:
             bundle_id=bundle.id,
             bundle=bundle_folder(parts, bundle.id),
             weights_policy=str(bundle.check.get("weights_policy", "file")),
+            learns=experiment.learns,
             labels={int(index): name for index, name in experiment.labels.items()},
             spec=RoundSpec.model_validate(job.spec),
             parent_id=job.parent_id,
@@ -243,7 +247,7 @@ def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> lis
             # One image that was deleted or replaced in its store must not end the loop, now and for ever.
             log.warning("image %s is left out: %s", row.image, type(error).__name__)
             continue
-        target = folder / f"{row.label_sha256}-{row.image}.nii"
+        target = folder / f"{row.label_sha256}-{row.image}{'.nii' if work.learns == 'mask' else '.json'}"
         found = _in_our_words(parts, work, row, local.geometry(), target)
         if found.quarantine is not None:
             # It fitted when it was saved, for another experiment's names perhaps; here it cannot be learnt from.
@@ -283,13 +287,14 @@ def _changed(image: int) -> str:
 
 def _in_our_words(parts: Parts, work: Work, row: SnapshotRow, grid: Geometry, target: Path) -> CheckedLabel:
     """Write a label in the experiment's indices, once per attempt, and say which of its names it speaks about."""
-    noted = target.with_suffix(".json")
+    noted = target.with_suffix(".checked")
     if noted.exists():
         return CheckedLabel.model_validate_json(noted.read_bytes())
     source = target.parent / f"{row.label_sha256}{row.label_ending}"
     if not source.exists():
         source.symlink_to(parts.blobs.path(row.label_sha256))
     names = {int(value): name for value, name in row.names.items()}
-    found = check_label(grid, source, work.labels, names=names or None, annotated=row.annotated, write_to=target)
+    check = check_label if work.learns == "mask" else check_structured
+    found = check(grid, source, work.labels, names=names or None, annotated=row.annotated, write_to=target)
     noted.write_text(found.model_dump_json())
     return found

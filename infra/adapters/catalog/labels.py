@@ -88,11 +88,6 @@ def active_of(session: Session, image_id: int) -> Sequence[Label]:
     return session.scalars(query.order_by(Label.seq.desc())).all()
 
 
-def active_masks(session: Session, image_id: int) -> Sequence[Label]:
-    """Return an image's active label maps, newest first."""
-    return [label for label in active_of(session, image_id) if label.kind == "mask"]
-
-
 def by_store_key(session: Session, image_id: int, store_key: str) -> Label | None:
     """Return the newest version of a label that an image has under this id."""
     return session.scalar(_STORED, {"image": image_id, "store_key": store_key})

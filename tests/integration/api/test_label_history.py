@@ -138,7 +138,7 @@ def test_classes_and_boxes_are_stored_and_versioned_and_counted_in_no_round(
 
     [row] = _labels(annotator)
     assert (row["kind"], row["state"], row["place"]) == (kind, "active", "store")
-    assert "masks" in answer["warnings"][0]
+    assert "no experiment of the data set learns" in answer["warnings"][0]
     assert (folder / row["label"]).read_bytes() == content
     assert annotator.at("GET", "/label/set/datastore/label?label=p1/a").json() == said
     assert _pending(parts, loop) == 0
