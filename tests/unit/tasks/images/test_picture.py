@@ -3,6 +3,7 @@
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def converted(source: Path) -> Image.Image:
     return Image.open(target)
 
 
-def saved(picture: Image.Image, path: Path, **how: object) -> Path:
+def saved(picture: Image.Image, path: Path, **how: Any) -> Path:
     picture.save(path, **how)
     return path
 
