@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from configs.specs.train import TrainSpec
 from tasks.compute.failures import BadInputError
-from tasks.compute.loader.config import Config
+from tasks.compute.loader.config import Bundle, Config, check_overrides
 from tasks.compute.prompts.classes import Prompts, channels_for, check_mappings, classes_of
 from tests.bundles import VISTA3D
 
@@ -64,3 +65,22 @@ def test_label_mappings_that_would_train_another_class_than_is_served_are_refuse
 ) -> None:
     with pytest.raises(BadInputError, match=said):
         check_mappings(config(tmp_path, mappings), {1: 14, 7: 134})
+
+
+def test_the_guides_train_spec_is_taken_and_changes_what_it_says() -> None:
+    written = {
+        "config_file": ["configs/train.json", "configs/train_continual.json"],
+        "label_mappings": "$default_monai_label_mapping",
+        "n_train_samples": 5,
+        "epochs": 2,
+        "val_interval": 1,
+        "drop_point_prob": 1.0,
+    }
+    spec, bundle = TrainSpec.from_request(written), Bundle(VISTA3D)
+    overrides = check_overrides(spec.overrides, bundle.training_keys(spec.config_file))
+    config = bundle.training(overrides, spec.config_file)
+
+    assert config is not None
+    assert (spec.epochs, config.raw("n_train_samples"), config.raw("drop_point_prob")) == (2, 5, 1.0)
+    assert config.raw("learning_rate") == 0.00005
+    assert config.raw("label_mappings#default") is None
