@@ -49,7 +49,7 @@ def sync_dataset(
     Args:
         parts: The adapters.
         dataset_id: The data set.
-        within_s: Seconds after which no further batch is begun once some images are new; a later pass goes on there.
+        within_s: Seconds from the first new image on after which no further batch is begun; a later pass goes on there.
         store: Its store, where it is open; else it is opened.
 
     Raises:
@@ -57,7 +57,7 @@ def sync_dataset(
         StoreError: If the store cannot be listed; the data set is degraded, what was listed before that is kept.
     """
     with degraded_by(parts, dataset_id):
-        return _sync(parts, dataset_id, time.monotonic() + within_s, store or store_of(parts, dataset_id))
+        return _sync(parts, dataset_id, within_s, store or store_of(parts, dataset_id))
 
 
 def look_anew(session: Session, dataset_id: str) -> None:
@@ -69,18 +69,21 @@ def look_anew(session: Session, dataset_id: str) -> None:
     session.execute(update(Image).where(Image.dataset_id == dataset_id, irregular).values(fingerprint=""))
 
 
-def _sync(parts: Parts, dataset_id: str, until: float, store: ImageStore) -> SyncReport:
+def _sync(parts: Parts, dataset_id: str, within_s: float, store: ImageStore) -> SyncReport:
     with parts.catalog.read() as session:
         org = session.get_one(Dataset, dataset_id).org
     seen, added, changed = set[str](), 0, 0
+    until = math.inf
     for batch in _batches(store.images()):
-        if added and time.monotonic() > until:
+        if time.monotonic() > until:
             return SyncReport(images=len(seen), added=added, changed=changed, gone=0, complete=False)
         # Between units: headers are asked for over the network.
         examined = examine(store, _unknown(parts, dataset_id, batch))
         with parts.catalog.write() as session:
             new, different = _take_in(parts, session, org, dataset_id, batch, examined)
         seen.update(image.key for image in batch)
+        if new and not added:  # not before: a pass that spent its time on what is known would never end
+            until = time.monotonic() + within_s
         added, changed = added + new, changed + different
     with parts.catalog.write() as session:
         # Only after a whole listing: what a listing that broke off did not name may well be there.

@@ -19,7 +19,7 @@ from tasks.labels.imports import taking_in
 from tasks.labels.upload import store_is_back
 
 PASS_S = CLAIM_S / 2
-"""Seconds of one pass behind: shorter than its entry's claim, so that nobody else begins it, too."""
+"""Seconds of one pass behind, as a rule within its entry's claim: two passes at once would be in each other's way."""
 _GOES_ON = "Its store is being listed: more images and labels come by themselves"
 
 
@@ -31,16 +31,16 @@ def catch_up(
     Args:
         parts: The adapters.
         dataset_id: The data set.
-        within_s: Seconds after which nothing further is begun once something came in.
+        within_s: Seconds for new images, and then for new labels; one of each comes in whatever it takes.
         store: Its store, where it is open; else it is opened.
 
     Raises:
         NotFoundError: If there is no such data set.
         StoreError: If the store cannot be read; the data set is degraded, what came in before that is kept.
     """
-    until = time.monotonic() + within_s
     report = sync_dataset(parts, dataset_id, within_s=within_s, store=store)
     if report.complete:
+        until = time.monotonic() + within_s
         with degraded_by(parts, dataset_id):
             for _ in taking_in(parts, dataset_id, store):
                 if time.monotonic() > until:
