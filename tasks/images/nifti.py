@@ -13,7 +13,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from configs.errors import InvalidRequestError
 from infra.adapters.images.base import MOST_BYTES
-from tasks.images.nrrd import DEFLATED_AT_MOST, UNREADABLE, refuse_too_large
+from tasks.images.bounds import DEFLATED_AT_MOST, UNREADABLE, refuse_too_large
 
 NIFTI = (".nii.gz", ".nii")
 MOST_HEADER_BYTES = 64 * 2**20

@@ -9,11 +9,9 @@ from typing import Any
 
 from configs.errors import InvalidRequestError
 from infra.adapters.images.base import MOST_BYTES
+from tasks.images.bounds import DEFLATED_AT_MOST, UNREADABLE, refuse_too_large
 
 MOST_HEADER_BYTES = 2**20
-UNREADABLE = "The file is no volume that can be read: give NIfTI (.nii, .nii.gz) or NRRD (.nrrd) with three axes"
-DEFLATED_AT_MOST = 1032
-"""How many bytes one byte of a deflated stream can become (zlib's technical details)."""
 _TEXT = frozenset({"ascii", "txt", "text", "hex"})
 _PACKED = frozenset({"gz", "gzip"})
 
@@ -42,17 +40,6 @@ def open_nrrd(path: Path, most_bytes: int = MOST_BYTES) -> Any:
         raise InvalidRequestError("The file ends before its last voxel: store it again")
     refuse_too_large(size, most_bytes)
     return reader
-
-
-def refuse_too_large(size: int, most_bytes: int) -> None:
-    """Refuse voxels that would take more memory than one volume may.
-
-    Raises:
-        InvalidRequestError: If they do.
-    """
-    if size > most_bytes:
-        msg = f"The header announces {size} bytes of voxels, {most_bytes} are allowed: cut it, or raise volume_mib"
-        raise InvalidRequestError(msg)
 
 
 def _encoding(path: Path) -> tuple[str, int]:

@@ -12,8 +12,8 @@ from pydicom.pixels.utils import pixel_array
 from configs.errors import InvalidRequestError
 from infra.adapters.images.base import MOST_BYTES
 from infra.adapters.images.part10 import DAMAGE, readable
+from tasks.images.bounds import refuse_too_large
 from tasks.images.encapsulated import check_frames
-from tasks.images.nrrd import refuse_too_large
 from tasks.images.slices import Slice
 
 _VALUE_BYTES = 4

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.adapters.images.base import MOST_BYTES
+from tasks.images.bounds import refuse_too_large
 from tasks.images.geometry import Affine
-from tasks.images.nrrd import refuse_too_large
 from tasks.images.stack import SPACING_MM, Stack, lateral_mm
 
 

@@ -39,11 +39,13 @@ def opened(parts: Parts, spec: DatasetSpec, credentials: Credentials | None) -> 
         InvalidRequestError: If the address cannot be read, or may not be called.
         StoreError: If the store is not there.
     """
-    trusted = spec.by_admin and spec.kind == "dicomweb"
+    session = None
+    if spec.kind == "dicomweb":
+        session = (parts.egress.trusting(spec.url) if spec.by_admin else parts.egress).session()
     return open_store(
         spec,
         credentials=credentials,
-        session=(parts.egress.trusting(spec.url) if trusted else parts.egress).session(),
+        session=session,
         most_bytes=parts.settings.volume_bytes,
         objects=parts.objects,
         keep=partial(parts.cache.get, "raw"),

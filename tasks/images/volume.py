@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from configs.errors import InvalidRequestError, MismatchError
 from infra.adapters.images.base import MOST_BYTES
+from tasks.images.bounds import UNREADABLE
 from tasks.images.dicom import read_series
 from tasks.images.geometry import RAS_FROM_LPS, Affine, Geometry
 from tasks.images.nifti import DAMAGE, open_nifti
-from tasks.images.nrrd import UNREADABLE, open_nrrd
+from tasks.images.nrrd import open_nrrd
 
 NRRD = (".nrrd",)
 

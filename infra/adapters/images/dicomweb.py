@@ -5,7 +5,6 @@ Study UIDs are looked up, never trusted from a request.
 """
 
 import hashlib
-import logging
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -24,7 +23,7 @@ from infra.adapters.images.channels import check_channels, chosen_series
 from infra.adapters.images.files import write_hashed
 from infra.adapters.images.part10 import read_dicom
 from infra.adapters.images.seg import OUR_SERIES, describe_seg, hash_lines, newest, read_seg, referenced_series
-from infra.adapters.images.web import CONNECT_S, READ_S, Web, session_for
+from infra.adapters.images.web import CONNECT_S, READ_S, Web, session_for, silence
 from infra.adapters.images.web_errors import translated
 
 NOT_IMAGES = frozenset({"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "DOC"})
@@ -103,8 +102,7 @@ class DicomWebStore:
         self._root = url.rstrip("/")
         try:
             self._filters = dict(parse_qsl(filters.lstrip("?"), strict_parsing=bool(filters)))
-            # The client logs every UID that it asks for.
-            logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)
+            silence("dicomweb_client")
             self._session = session_for(self._root, session, credentials)
             self._web = Web(self._root, self._session)
             self._client = DICOMwebClient(self._root, session=self._session, timeout=(CONNECT_S, READ_S))

@@ -1,6 +1,5 @@
 """Azure Blob by adlfs: with an account's key, a shared access signature (SAS), or a connection string."""
 
-import logging
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -16,10 +15,10 @@ from configs.errors import InvalidRequestError
 from infra.adapters.images.base import Credentials
 from infra.adapters.images.objects.files import Found, ObjectFiles, found_of
 from infra.adapters.images.objects.place import Location
+from infra.adapters.images.web import CONNECT_S, READ_S, silence
 from infra.adapters.security.egress import EgressPolicy
 from infra.adapters.security.egress_async import Guard
 
-CONNECT_S, READ_S = 10, 120
 _PAGE = 5000
 _CONNECTION = ("accountkey", "sharedaccesssignature", "blobendpoint")
 _HOW = "give the account's key, a SAS or a connection string as client_secret, and the account's name as client_id"
@@ -49,8 +48,7 @@ class AzureFiles(ObjectFiles):
     kind = "azure"
 
     def __init__(self, location: Location, credentials: Credentials | None, policy: EgressPolicy) -> None:
-        for name in ("adlfs", "azure"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # they log addresses
+        silence("adlfs", "azure")
         entry = entry_of(location, credentials)
         self.expires = _expiry(entry.sas)
         try:

@@ -1,7 +1,6 @@
 """Google Cloud Storage by gcsfs: with a service account's JSON; HMAC keys go the way of S3."""
 
 import json
-import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 
@@ -17,13 +16,13 @@ from infra.adapters.images.base import Credentials
 from infra.adapters.images.objects.faults import TO_CHANGE
 from infra.adapters.images.objects.files import Found, ObjectFiles, found_of
 from infra.adapters.images.objects.place import Location
+from infra.adapters.images.web import CONNECT_S, READ_S, silence
 from infra.adapters.security.egress import EgressPolicy
 from infra.adapters.security.egress_async import Guard
 
 HOST = "https://storage.googleapis.com"
 HMAC = "GOOG"
 """How the access id of an HMAC key begins."""
-CONNECT_S, READ_S = 10, 120
 _PAGE = 1000
 _TRIES = 3
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -44,7 +43,7 @@ class GoogleFiles(ObjectFiles):
     kind = "gcs"
 
     def __init__(self, location: Location, credentials: Credentials | None, policy: EgressPolicy) -> None:
-        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs paths
+        silence("gcsfs")
         token = _account(credentials, policy) if credentials is not None else "anon"
         address = location.endpoint or HOST
         super().__init__(_FileSystem(address, token, Guard(policy)), address)

@@ -1,6 +1,5 @@
 """S3 by s3fs: Amazon's, any other that speaks it, and Google's by HMAC keys."""
 
-import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -10,10 +9,9 @@ from configs.errors import InvalidRequestError
 from infra.adapters.images.base import Credentials
 from infra.adapters.images.objects.files import Found, ObjectFiles, found_of
 from infra.adapters.images.objects.place import Location
+from infra.adapters.images.web import CONNECT_S, READ_S, silence
 from infra.adapters.security.egress import EgressPolicy
 from infra.adapters.security.egress_async import Guard
-
-CONNECT_S, READ_S = 10, 120
 
 
 class S3Files(ObjectFiles):
@@ -31,8 +29,7 @@ class S3Files(ObjectFiles):
     kind = "s3"
 
     def __init__(self, location: Location, credentials: Credentials | None, policy: EgressPolicy) -> None:
-        for name in ("s3fs", "botocore", "aiobotocore"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # they log paths
+        silence("s3fs", "botocore", "aiobotocore")
         guard = Guard(policy)
         config = {
             "connector_args": {"resolver": guard, "socket_factory": guard.socket},

@@ -1,7 +1,6 @@
 """Objects behind plain https, by fsspec: they cannot be listed, and are never written."""
 
 import base64
-import logging
 from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -13,10 +12,10 @@ from configs.errors import ReadOnlyStoreError
 from infra.adapters.images.base import Credentials
 from infra.adapters.images.objects.files import Found, ObjectFiles
 from infra.adapters.images.objects.place import Location
+from infra.adapters.images.web import CONNECT_S, READ_S, silence
 from infra.adapters.security.egress import EgressPolicy
 from infra.adapters.security.egress_async import Guard
 
-CONNECT_S, READ_S = 10, 120
 _ALIKE = {"Accept-Encoding": "identity"}
 
 
@@ -33,7 +32,7 @@ class WebFiles(ObjectFiles):
 
     def __init__(self, location: Location, credentials: Credentials | None, policy: EgressPolicy) -> None:
         guard = Guard(policy)
-        logging.getLogger("fsspec.http").setLevel(logging.CRITICAL)  # it logs addresses
+        silence("fsspec.http")
 
         async def client(**said: Any) -> aiohttp.ClientSession:
             timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=READ_S)
