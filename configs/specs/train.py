@@ -54,14 +54,18 @@ class TrainSpec(BaseModel):
         default=None, ge=1, le=100_000, description="Passes over the training cases; default: the bundle's own."
     )
     max_steps: int | None = Field(default=None, ge=1, description="Upper bound of training steps.")
-    max_minutes: float = Field(default=60.0, gt=0, description="Upper bound of one round's training time.")
+    max_minutes: float = Field(
+        default=60.0, gt=0, allow_inf_nan=False, description="Upper bound of one round's training time."
+    )
     val_interval: int | None = Field(
         default=None, ge=1, description="Epochs between validations; default: the bundle's own, else 1."
     )
     patience: int | None = Field(
         default=None, ge=1, description="Validations without a better one after which training ends."
     )
-    learning_rate: float | None = Field(default=None, gt=0, description="Default: the bundle's own.")
+    learning_rate: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="Default: the bundle's own."
+    )
     batch_size: int | None = Field(default=None, ge=1, description="Cases per step; default: the bundle's own.")
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = Field(
         default="auto", description="Lightning's; auto: mixed on a GPU, full on a CPU. 16-mixed needs a GPU."
@@ -77,7 +81,7 @@ class TrainSpec(BaseModel):
         default="auto",
         description="base, published, or a model version's id; auto: base, or published where the base is random.",
     )
-    seed: int = Field(default=0, description="Same seed, same labels: same training.")
+    seed: int = Field(default=0, ge=-(2**31), lt=2**31, description="Same seed, same labels: same training.")
     tracking: Literal["mlflow", "none"] | None = Field(
         default=None, description="none: `tracking_uri` is not written to. Our own MLflow always is."
     )
@@ -109,7 +113,7 @@ class TrainSpec(BaseModel):
 
         Raises:
             pydantic.ValidationError: If a field's value is refused.
-            InvalidRequestError: If other metadata are named than the bundle's.
+            InvalidRequestError: If other metadata are named than the bundle's, or overrides are not given by name.
         """
         known = {name: value for name, value in request.items() if name in cls.model_fields and name != "overrides"}
         rest = {
@@ -117,7 +121,10 @@ class TrainSpec(BaseModel):
             for name, value in request.items()
             if name not in cls.model_fields and name not in _NOT_OVERRIDES and (name, value) != _AS_THEY_ARE
         }
-        rest.update(request.get("overrides") or {})
+        nested = request.get("overrides") or {}
+        if not isinstance(nested, Mapping):
+            raise InvalidRequestError('overrides: give them by name, as in {"optimizer#lr": 0.001}')
+        rest.update(nested)
         if request.get("meta_file") not in (None, _METADATA, [_METADATA]):
             raise InvalidRequestError(
                 f"meta_file: a bundle's metadata are in {_METADATA}, and nowhere else; leave it out"

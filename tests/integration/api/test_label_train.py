@@ -138,6 +138,8 @@ def test_a_stop_ends_a_training_before_a_loops_round_and_is_null_when_there_is_n
         (f"{TRAIN}/{NAME}", {"max_epochs": 0}, 400, "max_epochs"),
         (f"{TRAIN}/{NAME}", {"max_epoch": 3}, 400, "max_epoch"),
         (f"{TRAIN}/{NAME}", {"publish": "always"}, 400, "publish"),
+        (f"{TRAIN}/{NAME}", {"overrides": "x"}, 400, "overrides: give them by name"),
+        (f"{TRAIN}/{NAME}", {"seed": 10**40}, 400, "seed"),
         (f"{TRAIN}/{NAME}", {"bundle_root": "/"}, 400, "bundle_root"),
         (f"{TRAIN}/{NAME}", [1], 422, "body"),
     ],

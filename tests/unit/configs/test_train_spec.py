@@ -55,3 +55,15 @@ def test_the_hosted_services_words_for_mlflow_are_its_own() -> None:
     for way in ways:
         spec = TrainSpec.from_request({**guide, **way})
         assert (spec.tracked_at, spec.experiment_name, spec.overrides) == ("http://127.0.0.1:9", "spleen", {})
+
+
+@pytest.mark.parametrize("overrides", ["optimizer#lr", [1], 3])
+def test_overrides_that_are_not_given_by_name_are_refused(overrides: object) -> None:
+    with pytest.raises(InvalidRequestError, match="by name"):
+        TrainSpec.from_request({"overrides": overrides})
+
+
+@pytest.mark.parametrize("said", [{"max_minutes": float("inf")}, {"learning_rate": float("inf")}, {"seed": 2**40}])
+def test_numbers_that_nothing_can_train_with_are_refused(said: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        TrainSpec.from_request(said)
