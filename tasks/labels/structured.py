@@ -42,7 +42,7 @@ def kind_of(label: ClassLabel | BoxesLabel) -> LabelKind:
 
 
 def faults(label: ClassLabel | BoxesLabel, image: Geometry) -> str | None:
-    """Say why the label cannot belong to the image: a box that lies beside it. None = it can."""
+    """Say why the label cannot be learnt from: a box beside the image, or without extent. None = it can."""
     if isinstance(label, ClassLabel):
         return None
     corners = np.array([[*corner, 1.0] for corner in product(*((-0.5, size - 0.5) for size in image.shape))])
@@ -53,6 +53,10 @@ def faults(label: ClassLabel | BoxesLabel, image: Geometry) -> str | None:
         for number, box in enumerate(label.boxes)
         if (np.array(box[:3]) > high).any() or (np.array(box[3:]) < low).any()
     ]
+    flat = [number for number, box in enumerate(label.boxes) if any(box[axis] == box[axis + 3] for axis in range(3))]
+    if flat:
+        named = ", ".join(map(str, flat[:_SHOWN]))
+        return f"Boxes {named} have no extent along an axis: give the smaller and the larger corner of what they hold"
     if not beside:
         return None
     named = ", ".join(map(str, beside[:_SHOWN]))
