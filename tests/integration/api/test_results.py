@@ -3,13 +3,17 @@
 import io
 import json
 import tarfile
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from httpx import Response
+from typer.testing import CliRunner
 
+from configs.errors import NotFoundError
 from configs.specs.batch import BatchSpec
 from infra.adapters.catalog.tables import Audit, ModelVersion, Publication
+from infra.doors.cli import jobs
 from infra.services.callers import Role
 from infra.wiring import Parts
 from tests.integration.api.conftest import Api
@@ -135,3 +139,19 @@ def test_a_data_set_keeps_no_job_to_ask_for(engineer: Api, dataset: str) -> None
     for verb in (":download", ":download_selective_files"):
         assert engineer.call("GET", path + verb).status_code == 404, verb
     assert engineer.call("GET", f"/datasets/{dataset}/jobs/7:download").status_code == 400
+
+
+def test_the_command_line_writes_an_archive_as_it_comes_and_over_no_file(
+    engineer: Api, path: str, address: str, tmp_path: Path
+) -> None:
+    job, target = path.rpartition("/")[2], tmp_path / "results.tar.gz"
+    asked = ["download", job, "--to", str(target), "--url", address, "--key", engineer.secret]
+
+    assert CliRunner().invoke(jobs.app, asked).exit_code == 0
+    with tarfile.open(target) as archive:
+        assert archive.getnames() == [f"{job}/{name}" for name in sorted(MADE)]
+    refused = CliRunner().invoke(jobs.app, asked)
+    assert "exists already" in str(refused.exception)
+    missing = CliRunner().invoke(jobs.app, ["download", str(uuid4()), *asked[2:]])
+    assert isinstance(missing.exception, NotFoundError)
+    assert [each.name for each in tmp_path.glob("*results*")] == [target.name]
