@@ -12,7 +12,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 # Longest first. A name is a folder or file below `tests`; where several match, the longest name counts.
 _UNITS = (
-    ("crash", "e2e/test_guide_000.py", "e2e/test_guide_002.py", "e2e/test_up.py"),  # one installation; `up` ends it, so it comes last
+    # One installation; `up` ends it, so it comes last.
+    ("crash", "e2e/test_guide_000.py", "e2e/test_guide_002.py", "e2e/test_up.py"),
     (
         "crash/test_killed_flow.py",
         "integration/orchestration",
@@ -32,6 +33,7 @@ _UNITS = (
         "integration/realtime/test_object_stores.py",
     ),  # one of each object store
     ("e2e/test_demo.py",),
+    ("unit/tasks/compute/prompts/test_learning.py",),
     ("integration/api/test_openapi.py",),
     ("crash/test_killed_saves.py",),
     ("crash/test_killed_round.py",),
