@@ -11,7 +11,7 @@ from httpx import Response
 from typer.testing import CliRunner
 
 from configs.errors import NotFoundError
-from configs.specs.batch import BatchSpec
+from configs.specs.batch import BatchResult, BatchSpec
 from infra.adapters.catalog.tables import Audit, ModelVersion, Publication
 from infra.doors.cli import jobs
 from infra.services.callers import Role
@@ -108,7 +108,8 @@ def test_a_batchs_predictions_come_under_their_images_names(
     engineer: Api, parts: Parts, experiment: str, dataset: str
 ) -> None:
     spec = BatchSpec(dataset_id=dataset, output="tonight").model_dump(mode="json")
-    job = ended_job(parts, experiment, "batchinfer", spec=spec)
+    result = BatchResult(predicted=1, left_out=2).model_dump(mode="json")
+    job = ended_job(parts, experiment, "batchinfer", spec=spec, result=result)
     folder = parts.settings.home / "predictions" / "tonight"
     (folder / "p1").mkdir(parents=True)
     (folder / "p1" / "a.nii.gz").write_bytes(b"voxels")
@@ -116,8 +117,10 @@ def test_a_batchs_predictions_come_under_their_images_names(
     line = {"image": "p1/a", "file": "p1/a.nii.gz", "version": "v", "labels": {}}
     (folder / f"{job}.jsonl").write_text(json.dumps(line) + "\n")
 
+    shown = engineer.call("GET", f"/experiments/{experiment}/jobs/{job}").json()
     reply = engineer.call("GET", f"/experiments/{experiment}/jobs/{job}:download")
 
+    assert shown["result"]["stats"]["predicted"] == 1
     assert set(_unpacked(reply)) == {f"{job}/{job}.jsonl", f"{job}/p1/a.nii.gz"}
 
 

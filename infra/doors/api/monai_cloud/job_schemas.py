@@ -225,7 +225,8 @@ class JobResult(BaseModel):
     @classmethod
     def of(cls, job: Job) -> "JobResult":
         """Show one job's result."""
-        result, loop = RoundResult.model_validate(job.result), job.action == "annotation"
+        loop, batch = job.action == "annotation", job.action == "batchinfer"
+        result = RoundResult() if batch else RoundResult.model_validate(job.result)
         metric = job.best_metric if loop else result.key_metric
         day, moment = iso(job.modified_at).split("T")
         return cls(
