@@ -122,7 +122,7 @@ def count_image(
         session.flush()
         said = labels.occupying(session, image_id)
     for loop in loops:
-        names, learns = session.execute(_LEARNT, {"experiment": loop.experiment_id}).one()
+        names, learns = direct.run(session, _LEARNT, {"experiment": loop.experiment_id}).tuples().one()
         active = [label for label in said if label.state == LabelState.ACTIVE and label.kind == learns]
         complete = bool(people_s(about(active, names), rules))
         if complete and new == learns:
