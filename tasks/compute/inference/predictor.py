@@ -93,6 +93,14 @@ class Predictor:
         # Anything beyond softmax, threshold and inversion, such as keeping the largest component, is run as it is.
         self._after = Compose(steps) if any(not isinstance(step, _PLAIN) for step in steps) else None
 
+    def keep_later(self) -> None:
+        """From now on write preprocessed images to the cache when `keep` is called, and not before they are used."""
+        self._cache.keep_later = True
+
+    def keep(self) -> None:
+        """Write what was preprocessed since the last call to the cache."""
+        self._cache.keep()
+
     def one_window_at_a_time(self) -> None:
         """Take as little memory as the bundle's inference can do with."""
         if isinstance(self._inferer, SlidingWindowInferer):
@@ -206,6 +214,7 @@ class Predictor:
         *,
         between: Callable[[], None] | None = None,
         asked: InferSpec = _EVERYTHING,
+        scored: bool = True,
     ) -> LabelMap | Structured:
         """Return what the network says of an image, in whichever kind it answers.
 
@@ -217,7 +226,7 @@ class Predictor:
         if self._channels.kind == "class":
             logits = self.answer(network, self.prepare(image), between=between)
             return Structured(class_answer(logits, self._channels), class_entropy(logits, self._channels))
-        return LabelMap(*self.segment(network, image, between=between, asked=asked))
+        return LabelMap(*self.segment(network, image, between=between, asked=asked, scored=scored))
 
     def boxes(
         self, network: nn.Module, image: Sequence[str], *, between: Callable[[], None] | None = None
@@ -238,6 +247,7 @@ class Predictor:
         *,
         between: Callable[[], None] | None = None,
         asked: InferSpec = _EVERYTHING,
+        scored: bool = True,
     ) -> tuple[Labels, Grid, float | None]:
         """Return the label map on the image's own grid, that grid, and the mean entropy of the decision.
 
@@ -246,6 +256,7 @@ class Predictor:
             image: File, or one file per channel.
             between: See `answer`.
             asked: What the request wants: labels, and clicks where the network takes them.
+            scored: Whether the entropy is wanted.
 
         Raises:
             BadInputError: If the network takes prompts, and these are none.
@@ -259,11 +270,11 @@ class Predictor:
             channels = question.channels
         if self._after is not None and not channels.nested:
             logits = self.answer(network, prepared, between=between, question=question)
-            score = self._entropy(logits, label_map(logits, channels), channels)
+            score = self._entropy(logits, label_map(logits, channels), channels) if scored else None
             labels = self._by_bundle(image, logits)
         else:
             decided, held = self.decide(network, prepared, between=between, question=question)
-            score = None if held is None else self._entropy(held, decided, channels)
+            score = self._entropy(held, decided, channels) if scored and held is not None else None
             labels = resample_labels(decided.cpu().numpy(), affine, grid)
         if asked.label_prompt:
             labels[~np.isin(labels, asked.label_prompt)] = 0

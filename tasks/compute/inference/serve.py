@@ -5,6 +5,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -184,6 +185,7 @@ class Server:
         """Return what predicts for those who wait, and for the background: a bundle's transforms may keep state."""
         bundle, config, channels, cache = self._parts
         predictor = Predictor(bundle, config, channels, cache=cache, arrangement=arrangement)
+        predictor.keep_later()
         return predictor, copy.deepcopy(predictor)
 
     def _predict(self, job: Job, predictor: Predictor, *, between: Callable[[], None] | None = None) -> None:
@@ -192,7 +194,9 @@ class Server:
         start = time.perf_counter()
         try:
             asked = command.params
-            answer = predictor.predict(job.network, command.image, between=between, asked=asked)
+            # Nobody waits for a background prediction: its score costs no annotator's time.
+            scored = command.background
+            answer = predictor.predict(job.network, command.image, between=between, asked=asked, scored=scored)
             path = answer.write(self._out / command.name)
         except Exception as error:  # noqa: BLE001 (the edge: what a bundle raises is answered, and we go on)
             self._control.say(failed(error, about=command.id))
@@ -201,6 +205,8 @@ class Server:
         self._control.say(
             Prediction(id=command.id, version=command.version, path=str(path), seconds=seconds, score=answer.score)
         )
+        with suppress(OSError, RuntimeError):  # no room on the disk: it was answered, and is prepared anew if need be
+            predictor.keep()
 
     def _give_way(self, job: Job) -> None:
         """Within a background prediction: let live requests go first, unless somebody waits for this one too."""

@@ -25,6 +25,9 @@ class TensorCache:
     Args:
         folder: Where items are kept; None = in memory only.
         recipe: What the preprocessing is; another recipe gives other keys.
+
+    Attributes:
+        keep_later: Whether new items are written to disk when `keep` is called, and not before they are used.
     """
 
     def __init__(self, folder: Path | None, recipe: Any) -> None:
@@ -33,6 +36,8 @@ class TensorCache:
         self._hashes: dict[tuple[str, int, int, int], str] = {}
         self._memory: OrderedDict[str, Item] = OrderedDict()
         self._held = 0
+        self.keep_later = False
+        self._waiting: list[tuple[str, Item]] = []
 
     def get(self, files: Sequence[str], make: Callable[[], Item]) -> Item:
         """Return the item of these files, made if it is not there. Callers must not write into its tensors."""
@@ -44,10 +49,17 @@ class TensorCache:
         if item is None:
             # A fresh item and one that was read back are alike to the type: batches mix them.
             packed = {name: _pack(value) for name, value in make().items() if _storable(value)}
-            self._write(key, packed)
+            self._waiting.append((key, packed))
+            if not self.keep_later:
+                self.keep()
             item = {name: _unpack(value) for name, value in packed.items()}
         self._remember(key, item)
         return dict(item)
+
+    def keep(self) -> None:
+        """Write to disk what was made since the last call."""
+        while self._waiting:
+            self._write(*self._waiting.pop())
 
     def _hash(self, file: str) -> str:
         """Return a file's content hash, computed once while the file does not change."""

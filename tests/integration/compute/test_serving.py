@@ -103,12 +103,22 @@ def test_a_swap_under_way_disturbs_no_prediction(talk: Talk, folder: Path) -> No
     for same in maps.values():
         assert all(np.array_equal(same[0], other) for other in same)
     assert not np.array_equal(maps["one"][0], maps["two"][0])
-    assert all(message.score is not None and 0 <= message.score <= 1 for message in predictions)
+    assert {message.score for message in predictions} == {None}, "whoever waits does not wait for a score"
 
     gone = talk.ask("one")
     (refused,) = talk.until(1)
     assert isinstance(refused, Failed)
     assert (refused.id, refused.code) == (gone, "bad_input")
+
+
+def test_a_prediction_made_ahead_is_scored(talk: Talk, folder: Path) -> None:
+    talk.host.send(Load(version="ahead", weights=str(weights(folder, 4))))
+    talk.until(1)
+    talk.ask("ahead", background=True)
+    (ahead,) = talk.until(1)
+    assert isinstance(ahead, Prediction)
+    assert ahead.score is not None
+    assert 0 <= ahead.score <= 1
 
 
 def test_a_prediction_lies_on_the_image_own_grid(talk: Talk, folder: Path) -> None:

@@ -43,3 +43,14 @@ def test_a_file_cut_short_is_made_anew(tmp_path: Path) -> None:
             stored.write_bytes(stored.read_bytes()[:100])
     item = TensorCache(tmp_path / "cache", "recipe").get([str(file)], lambda: made(2))
     assert float(item["image"].max()) == 2
+
+
+def test_an_item_may_be_written_after_it_was_used(tmp_path: Path) -> None:
+    file = tmp_path / "image"
+    file.write_bytes(b"1")
+    cache = TensorCache(tmp_path / "cache", "recipe")
+    cache.keep_later = True
+    assert float(cache.get([str(file)], lambda: made(1))["image"].max()) == 1
+    assert not [*tmp_path.glob("cache/**/*")]
+    cache.keep()
+    assert float(TensorCache(tmp_path / "cache", "recipe").get([str(file)], lambda: made(2))["image"].max()) == 1
