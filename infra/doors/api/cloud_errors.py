@@ -61,7 +61,9 @@ def refused_fields(errors: Sequence[Any]) -> JSONResponse:
         for part in path:
             inner = inner.setdefault(part, {}) if isinstance(inner.get(part, {}), dict) else inner
         found = inner.setdefault(last, [])
-        (found if isinstance(found, list) else found.setdefault("_schema", [])).append(reason(error))
+        said = found if isinstance(found, list) else found.setdefault("_schema", [])
+        if reason(error) not in said:  # what two dependencies read is refused twice
+            said.append(reason(error))
     return JSONResponse(CloudError(error_desc=str(fields)).model_dump(exclude_none=True), HTTPStatus.BAD_REQUEST)
 
 
