@@ -11,7 +11,8 @@ from infra.adapters.catalog.experiments import Uses
 from infra.services.data.workspaces import ResultsTo
 
 LabelName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-_FILE_NAME: TypeAdapter[str] = TypeAdapter(Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,200}$")])
+_FileName = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,199})?$")]
+_FILE_NAME: TypeAdapter[str] = TypeAdapter(_FileName)
 LabelIndex = Annotated[int, Field(ge=0, le=65535)]
 
 
