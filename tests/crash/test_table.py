@@ -53,12 +53,15 @@ TABLE: dict[tuple[str, str], tuple[str, ...]] = {
     ("babysitter", "any"): (
         "integration/realtime/test_flow.py::test_a_slot_outlives_its_flow_is_adopted_by_the_next_and_ends_with_a_cancel",
         "integration/reconcile/test_slots.py::test_a_slot_whose_run_is_dead_gets_a_new_one_which_adopts_it_or_starts_it",
+        "integration/reconcile/test_slots.py::test_a_run_whose_process_died_with_its_worker_is_followed_by_another_though_prefect_believes_in_it",
     ),
     ("Prefect server", "in mid-round"): (
-        f"{HERE}/test_killed_prefect.py::test_a_round_outlives_the_prefect_server_while_labels_and_inference_do_not_notice",
+        f"{HERE}/test_killed_servers.py::test_a_round_outlives_the_prefect_server_while_labels_and_inference_do_not_notice",
+        f"{HERE}/test_killed_servers.py::test_on_postgresql_a_round_outlives_both",
     ),
     ("MLflow", "in mid-round"): (
-        f"{HERE}/test_killed_mlflow.py::test_a_round_outlives_mlflow_which_has_all_of_its_curve_when_it_is_back",
+        f"{HERE}/test_killed_servers.py::test_a_round_outlives_mlflow_which_has_all_of_its_curve_when_it_is_back",
+        f"{HERE}/test_killed_servers.py::test_on_postgresql_a_round_outlives_both",
         "integration/delivery/test_shown.py::test_a_killed_mlflow_stops_nothing_and_is_complete_when_it_is_back",
     ),
     ("catalog", "any"): (

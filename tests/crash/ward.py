@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -11,11 +12,12 @@ import httpx
 import psutil
 
 from infra.adapters.catalog.session import Catalog
-from infra.adapters.catalog.tables import Attempt
+from infra.adapters.catalog.tables import Attempt, Job
 from tasks.compute.training.checkpoint import load
 from tests.fixtures_installation import Installation, command
 from tests.processes import wait_until
 
+PREFECT, MLFLOW = ("prefect", "server", "start"), ("infra.adapters.tracking",)
 EPOCHS = 30
 CASES = 16  # each round that is started labels another one; a backup is taken while the last two are
 CLOUD = "/api/v1/orgs/local"
@@ -106,6 +108,48 @@ class Ward:
         """Return the numbers of the training steps that an attempt tells of, in order."""
         lines = (self._attempt(job, attempt) / "events.jsonl").read_text().splitlines()
         return [int(event["step"]) for event in map(json.loads, lines) if event["name"] == "train_loss"]
+
+    @contextmanager
+    def killed(self, *words: str) -> Iterator[None]:
+        """Kill the servers whose command line has these words, with their children; wait for others at the end."""
+        before = self.installation.processes(*words)
+        for server in before:
+            for process in (*server.children(recursive=True), server):
+                process.kill()
+        gone = {server.pid for server in before}
+        assert gone
+        yield
+        wait_until(
+            lambda: {each.pid for each in self.installation.processes(*words)} - gone != set(), f"another {words}"
+        )
+
+    def tracked(self, job: str) -> bool:
+        """Say whether MLflow has been told of the round's end."""
+        try:
+            said = self._ask_mlflow("runs/get", run_id=self._run(job))
+        except httpx.TransportError:
+            return False
+        return said.is_success and said.json()["run"]["info"]["status"] == "FINISHED"
+
+    def tracked_steps(self, job: str) -> list[int]:
+        """Return the step of each point of the round's training loss that MLflow has."""
+        asked = {"run_id": self._run(job), "metric_key": "train_loss", "max_results": "10000"}
+        said = self._ask_mlflow("metrics/get-history", **asked)
+        return sorted(int(point["step"]) for point in said.json()["metrics"])
+
+    def publications(self, job: str) -> int:
+        """Return how often the version that the round made was published."""
+        models = self.models()
+        (version,) = [version for version in models["versions"] if version["job_id"] == job]
+        return [publication["version_id"] for publication in models["publications"]].count(version["id"])
+
+    def _ask_mlflow(self, path: str, **asked: str) -> httpx.Response:
+        port = json.loads((self.installation.home / "ports.json").read_text())["mlflow"]
+        return httpx.get(f"http://127.0.0.1:{port}/api/2.0/mlflow/{path}", params=asked, timeout=30)
+
+    def _run(self, job: str) -> str:
+        with self.catalog.read() as session:
+            return session.get_one(Job, job).tracking_run or ""
 
     def _attempt(self, job: str, attempt: int) -> Path:
         return self.installation.home / "artifacts" / "attempts" / job / str(attempt)
