@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from configs.durable import written
 from configs.specs.batch import BatchSpec
-from configs.wire.answers import ANSWERS
+from configs.wire.answers import ANSWERS, ClassAnswer
 from infra.wiring import Parts
 
 
@@ -37,12 +37,13 @@ def table_in(folder: Path) -> Path:
 
 
 def write_table(folder: Path, lines: Path) -> None:
-    """Write the answers about whole images as one table, if there are any: a line of CSV for each."""
-    rows = [
-        ANSWERS.validate_json((folder / line.file).read_bytes()).row(line.image)
+    """Write the classes of whole images as one table, if there are any: a line of CSV for each."""
+    answers = [
+        (line.image, ANSWERS.validate_json((folder / line.file).read_bytes()))
         for line in read_lines(lines)
         if line.file.endswith(".json")
     ]
+    rows = [answer.row(image) for image, answer in answers if isinstance(answer, ClassAnswer)]
     if rows:
         with written(table_in(folder), mode=0o600) as file:
             file.write("".join(rows).encode())
