@@ -1,24 +1,29 @@
 """Guide 000, `Interactive Annotation with VISTA`, call by call, against a whole installation and a real Orthanc.
 
-The calls are the guide's. What its reader edits is edited: host, key, addresses and placeholders, `base_url`, and the
-sample bundle's `monai_segmentation` in place of `monai_vista3d`.
+The calls are the guide's. What its reader edits is edited: host, key, addresses and placeholders, and `base_url`. It is
+run with its `monai_vista3d`, whose network is narrow and untrained here, and with the sample bundle's
+`monai_segmentation`.
 """
 
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
 import requests
+import torch
 from dicomweb_client import DICOMwebClient
 from dicomweb_client.session_utils import create_session_from_user_pass
+from monai.networks.nets import vista3d132
 
 from tasks.images.sample.write import SampleCase, write_cases
 from tasks.images.volume import read_volume
 from tasks.labels.write import write_seg
+from tests.bundles import narrow
 from tests.fixtures_installation import Installation
 from tests.fixtures_orthanc import PASSWORD, USER, Orthanc, running_orthanc
 from tests.privacy import identifiers, leaks, pixels
@@ -26,6 +31,15 @@ from tests.processes import wait_until
 
 LABELS = {"1": "liver", "2": "kidney", "3": "spleen", "4": "pancreas", "5": "right kidney"}
 CASES = 4
+SPACING_MM = 6
+VISTA3D = "monai_vista3d"
+# What the original merges under every `train_spec` of VISTA-3D, and what its users have to say besides.
+OF_VISTA3D = {
+    "config_file": ["configs/train.json", "configs/train_continual.json"],
+    "label_mappings": "$default_monai_label_mapping",
+    "n_train_samples": 10,
+    "n_val_samples": 10,
+}
 POLL_S = 0.5
 
 
@@ -53,10 +67,10 @@ class Hospital:
         DICOMwebClient(self.orthanc.dicomweb, session=session).store_instances(instances)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     folder = tmp_path_factory.mktemp("hospital")
-    written = write_cases(folder / "images", folder / "truth", count=CASES, seed=5, spacing_mm=6, form="dicom")
+    written = write_cases(folder / "images", folder / "truth", count=CASES, seed=5, spacing_mm=SPACING_MM, form="dicom")
     with running_orthanc(tmp_path_factory.mktemp("orthanc"), auth=(USER, PASSWORD)) as orthanc:
         found = Hospital(orthanc, {str(case.series_uid): case for case in written.cases})
         for case in written.cases:
@@ -70,6 +84,7 @@ class Notebook:
 
     base_url: str
     headers: dict[str, str]
+    arch: str
     dataset_id: str = ""
     experiment_id: str = ""
     cl_job_id: str = ""
@@ -84,8 +99,13 @@ class Notebook:
 
 
 @pytest.mark.slow
-def test_the_guides_calls_teach_a_model_in_two_rounds(installation: Installation, hospital: Hospital) -> None:
-    notebook = authenticate(installation.address, installation.key)
+@pytest.mark.parametrize("arch", [VISTA3D, "monai_segmentation"])
+def test_the_guides_calls_teach_a_model_in_two_rounds(
+    installation: Installation, hospital: Hospital, tmp_path: Path, arch: str
+) -> None:
+    if arch == VISTA3D:
+        fetch_weights(installation, tmp_path)
+    notebook = authenticate(installation.address, installation.key, arch)
     create_dataset(notebook, hospital.orthanc.dicomweb)
     create_experiment(notebook)
     start_continual_learning(notebook)
@@ -117,13 +137,27 @@ def nothing_identifying_was_written(installation: Installation, hospital: Hospit
     assert pixels(installation.home, slices) == [], "Prefect and MLflow hold no voxel"
 
 
-def authenticate(host_url: str, ngc_api_key: str) -> Notebook:
+def fetch_weights(installation: Installation, folder: Path) -> None:
+    """Register VISTA-3D with weights, as `teachback bundles pull vista3d` does once it has fetched them."""
+    bundle = narrow(folder / "vista3d", spacing_mm=SPACING_MM)
+    metadata = bundle / "configs" / "metadata.json"
+    metadata.write_text(metadata.read_text().replace("random(0)", "pull(vista3d)"))
+    (bundle / "models").mkdir()
+    torch.manual_seed(0)
+    torch.save(vista3d132(encoder_embed_dim=8).state_dict(), bundle / "models" / "model.pt")
+    with installation.client() as client:
+        registered = client.post("/api/teachback/v1/bundles", json={"source": str(bundle)})
+    assert registered.status_code == 201, registered.text
+    assert registered.json()["bundle"]["tier"] == "A"
+
+
+def authenticate(host_url: str, ngc_api_key: str, arch: str) -> Notebook:
     data = json.dumps({"ngc_api_key": ngc_api_key})
     response = requests.post(f"{host_url}/api/v1/login", data=data, timeout=60)
     assert response.status_code == 201, f"Login failed with status code: {response.status_code}"
     user_details = response.json()
     user_id, token = user_details["user_id"], user_details["token"]
-    return Notebook(f"{host_url}/api/v1/users/{user_id}", {"Authorization": f"Bearer {token}"})
+    return Notebook(f"{host_url}/api/v1/users/{user_id}", {"Authorization": f"Bearer {token}"}, arch)
 
 
 def create_dataset(notebook: Notebook, dicom_web_endpoint: str) -> None:
@@ -146,11 +180,11 @@ def create_experiment(notebook: Notebook) -> None:
     response = requests.get(endpoint, headers=notebook.headers, timeout=60)
     assert response.status_code == 200, f"List Base Experiment failed, got {response.json()}."
     res = response.json()
-    base = next(p for p in res if p["network_arch"] == "monai_segmentation" and not len(p["base_experiment"]))["id"]
+    base = next(p for p in res if p["network_arch"] == notebook.arch and not len(p["base_experiment"]))["id"]
     data = {
         "name": "my_vista",
         "description": "based on vista",
-        "network_arch": "monai_segmentation",
+        "network_arch": notebook.arch,
         "base_experiment": [base],
         "inference_dataset": notebook.dataset_id,
         "eval_dataset": notebook.dataset_id,
@@ -162,13 +196,14 @@ def create_experiment(notebook: Notebook) -> None:
     assert response.status_code == 201, f"Create experiment failed, got {response.json()}."
     res = response.json()
     notebook.experiment_id = res["id"]
-    assert res["network_arch"] == "monai_segmentation"
+    assert res["network_arch"] == notebook.arch
 
 
 def start_continual_learning(notebook: Notebook) -> None:
     train_spec = {
         "epochs": 2,
         "val_interval": 1,
+        **(OF_VISTA3D if notebook.arch == VISTA3D else {}),
     }
     data = {
         "action": "annotation",
