@@ -96,6 +96,7 @@ ROLES: dict[str, Role | None] = {
     "native.datasets.list_datasets": Role.ANNOTATOR,
     "native.datasets.get_dataset": Role.ANNOTATOR,
     "native.datasets.sync": Role.ANNOTATOR,
+    "native.datasets.get_manifest": Role.ENGINEER,
     "native.hooks.list_hooks": Role.ADMIN,
     "native.hooks.create_hook": Role.ADMIN,
     "native.hooks.rotate_hook": Role.ADMIN,

@@ -1,11 +1,17 @@
 """`teachback datasets`: the image stores."""
 
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
 from pydantic import BaseModel
 
 from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
-from infra.doors.cli.terminal import noun, show_json, show_table
+from infra.doors.cli.terminal import listing_noun, show_json, show_table, terminal
 
-app = noun("The image stores.")
+app = listing_noun()
+_READ_S = 600.0
 
 
 class _Dataset(BaseModel):
@@ -29,8 +35,14 @@ class _Dataset(BaseModel):
         return ", ".join(f"{count} {kind}" for kind, count in self.skipped.items()) or None
 
 
-@app.command()
-def datasets(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as_json: JsonOption = False) -> None:
+@app.callback(invoke_without_command=True)
+def datasets(
+    context: typer.Context,
+    url: UrlOption = "",
+    key: KeyOption = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """List the data sets: whether their stores answer, how many images wait, and what is skipped.
 
     For example:
@@ -38,7 +50,11 @@ def datasets(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, 
         teachback datasets
 
         teachback datasets --json | jq -r '.[].id'
+
+        teachback datasets export-manifest liver-2024 --to manifest.json
     """
+    if context.invoked_subcommand is not None:
+        return
     with Client.of(url, key, home) as client:
         answer = client.request("GET", f"{OURS}/datasets")
         rows = client.get_as(list[_Dataset], answer)
@@ -59,3 +75,22 @@ def datasets(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, 
         rows,
         none="No data set yet: `teachback up --studies DIR`, or POST …/datasets.",
     )
+
+
+@app.command()
+def export_manifest(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a data set in an object store, or its id.")],
+    to: Annotated[Path, typer.Option("--to", help="The file to write.")] = Path("manifest.json"),
+    url: UrlOption = "",
+    key: KeyOption = "",
+    home: HomeOption = None,
+) -> None:
+    """Write a copy of a data set's manifest, with the label that each image would train with; your own stays as it is.
+
+    For example:
+
+        teachback datasets export-manifest liver-2024 --to manifest.json
+    """
+    with Client.of(url, key, home) as client:
+        size = client.save(f"{OURS}/datasets/{quote(name, safe='')}:manifest", to, within_s=_READ_S)
+    terminal(stderr=True).print(f"{size} bytes in {to}", markup=False)

@@ -77,6 +77,20 @@ def test_from_the_address_to_a_saved_label(
     seen = annotator.at("GET", f"{at}/label", params={"label": given["image"], "tag": "final"})
     assert seen.content == content
 
+    copy = engineer.at("GET", f"/api/teachback/v1/datasets/{made['id']}:manifest")
+    assert copy.status_code == 200, copy.text
+    labelled = {entry["image"]["id"]: entry["label"]["id"] for entry in copy.json()["data"] if "label" in entry}
+    assert labelled == {"id of p1/a.nii.gz": "their label", given["image"]: Path(written).name.removesuffix(".nii.gz")}
+    filled.put("elsewhere/copy.json", copy.content)
+    address = {"client_url": f"{filled.url}/elsewhere/copy.json"}
+    engineer.made("/datasets", **_body(filled) | address)
+    with parts.catalog.read() as session:
+        known = session.execute(select(Image.key, Image.id).where(Image.dataset_id != made["id"])).all()
+        read = session.scalars(select(Label).where(Label.dataset_id != made["id"])).all()
+    keys = {image_id: key for key, image_id in known}
+    assert len(keys) == 6
+    assert {keys[label.image_id]: label.store_key for label in read} == labelled
+
 
 def test_what_cannot_be_read_makes_no_data_set_and_new_credentials_are_tried_first(
     engineer: Api, filled: Bucket

@@ -111,6 +111,7 @@ OURS: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("POST", f"/api/teachback/v1/hooks/{ID}:rotate", None, Role.ADMIN),
     ("DELETE", f"/api/teachback/v1/hooks/{ID}", None, Role.ADMIN),
     ("POST", f"/api/teachback/v1/datasets/{ID}:sync", None, Role.ANNOTATOR),
+    ("GET", f"/api/teachback/v1/datasets/{ID}:manifest", None, Role.ENGINEER),
     ("GET", "/api/teachback/v1/datasets", None, Role.ANNOTATOR),
     ("GET", f"/api/teachback/v1/datasets/{ID}", None, Role.ANNOTATOR),
     ("GET", f"/api/teachback/v1/datasets/{ID}/skipped", None, Role.ANNOTATOR),

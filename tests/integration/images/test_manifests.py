@@ -83,6 +83,7 @@ def test_classes_and_boxes_stand_in_the_manifest_itself_and_zero_is_a_class(s3: 
     )
 
     store = s3.store(url, tmp_path / "cache")
+    assert isinstance(store, ObjectStore)
 
     labels = {label.image: label for label in store.labels()}
     read = {key: store.fetch_label(label.key, tmp_path / key) for key, label in labels.items()}
@@ -90,6 +91,11 @@ def test_classes_and_boxes_stand_in_the_manifest_itself_and_zero_is_a_class(s3: 
     assert json.loads(read["b"].read_text()) == {"boxes": [box], "classes": [2]}
     assert [read_structured(path).classes_said() for path in read.values()] == [{0}, {2}]
     assert store.label("a", labels["a"].key) == labels["a"]
+    copy = json.loads("".join(store.written({image: label.key for image, label in labels.items()})))
+    assert [{**entry, "image": entry["image"]["id"]} for entry in copy["data"]] == [
+        {"image": "a", "label": 0},
+        {"image": "b", "bbox": [box], "label": [2]},
+    ]
 
 
 def test_several_files_are_one_image_channels_or_slices(s3: Bucket, tmp_path: Path) -> None:

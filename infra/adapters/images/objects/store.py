@@ -8,7 +8,7 @@ An image's key is its `image.id`, a label's is its `label.id`; one of ours is kn
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -24,6 +24,7 @@ from infra.adapters.images.objects.faults import NotThereError
 from infra.adapters.images.objects.files import Found, ObjectFiles
 from infra.adapters.images.objects.manifest import FORMAT, TABLE, index_manifest
 from infra.adapters.images.objects.place import Endpoints, ObjectPlace
+from infra.adapters.images.objects.written import write_manifest
 
 MISSING = "missing"
 Keep = Callable[[str, Callable[[Path], None]], Path]
@@ -117,6 +118,11 @@ class ObjectStore:
             label = self._describe_ours(found)
             if label.mark not in seen and label.image in known:
                 yield label
+
+    def written(self, labels: Mapping[str, str]) -> Iterator[str]:
+        """Write a copy of the manifest, in pieces, with these labels: key in this store, by the image's key."""
+        with self._table() as table:
+            yield from write_manifest(table, self._place, labels)
 
     def label_keys(self) -> set[str]:
         """Return the ids of the manifest's labels, and the paths of ours."""

@@ -1,14 +1,18 @@
 """What the dialects lack for data sets: how they are, and listing the store again."""
 
+from typing import Any
+
 from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services.data import dataset_summary, datasets
+from infra.services.data import dataset_summary, datasets, manifests
 from infra.services.data.dataset_summary import DatasetSummary
 from tasks.images.sync import SyncReport
 
 router = APIRouter(tags=["datasets"])
+_MANIFEST: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
 class SummaryResponse(BaseModel):
@@ -45,6 +49,12 @@ class SummaryResponse(BaseModel):
 def list_datasets(parts: PartsDep, caller: CallerDep) -> list[SummaryResponse]:
     """List the organisation's data sets: whether their stores answer, and how many images there are."""
     return [SummaryResponse.of(found) for found in dataset_summary.summaries(parts, caller)]
+
+
+@router.get("/datasets/{dataset}:manifest", response_class=StreamingResponse, responses=_MANIFEST)
+def get_manifest(dataset: str, parts: PartsDep, caller: CallerDep) -> StreamingResponse:
+    """Return a copy of an object store's manifest with the labels that its images have by now."""
+    return StreamingResponse(manifests.exported(parts, caller, dataset), media_type="application/json")
 
 
 @router.get("/datasets/{dataset}")
