@@ -18,6 +18,7 @@ from tasks.compute.loader.config import COUNTS, NETWORK, Bundle, Config
 from tasks.compute.loader.faults import trying
 from tasks.compute.loader.network import build_network, load_state
 from tasks.compute.loader.outputs import outputs_of
+from tasks.compute.prompts.network import Prompted
 
 _WEIGHTS = "models/model.pt"
 _PATH = f"$@bundle_root + '/{_WEIGHTS}'"
@@ -46,7 +47,8 @@ def export(bundle: Bundle, request: ExportRequest) -> Exported:
     counts = (old, new) if channels.rebuilt else None
     run = bundle.inference_file()
     files = dict.fromkeys(filter(None, (run, bundle.file("train"))))
-    names += [_configure(bundle, file, counts, out, loads=file == run) for file in files]
+    asked = _asked(network, channels)
+    names += [_configure(bundle, file, counts, out, asked if file == run else None) for file in files]
     _prove(bundle, out / run.relative_to(bundle.folder), weights)
     return Exported(files=names)
 
@@ -67,8 +69,29 @@ def _describe(bundle: Bundle, channels: Channels, version: str, out: Path) -> st
     return target.relative_to(out).as_posix()
 
 
-def _configure(bundle: Bundle, file: Path, counts: tuple[int, int] | None, out: Path, *, loads: bool) -> str:
-    """Write a configuration with other numbers of outputs, if they are others, and have it load the weights."""
+def _asked(network: nn.Module, channels: Channels) -> dict[str, list[int]]:
+    """Return which classes of a network that takes prompts are asked for, and the label that each is written as."""
+    if not isinstance(network, Prompted):
+        return {}
+    label_of: dict[int, int] = {}
+    for number, label in zip(network.classes, channels.labels, strict=True):
+        for part in network.prompts.parts_of(number):
+            label_of.setdefault(part, label)
+    return {"label_prompt": list(label_of), "label_values": list(label_of.values())}
+
+
+def _configure(
+    bundle: Bundle, file: Path, counts: tuple[int, int] | None, out: Path, asked: dict[str, list[int]] | None
+) -> str:
+    """Write a configuration with other numbers of outputs, if they are others.
+
+    Args:
+        bundle: Whose it is.
+        file: What it is made from.
+        counts: The old and the new number.
+        out: The folder to write to.
+        asked: Ids that have other values, where the weights are to be loaded, too; None = they are not.
+    """
     parser = ConfigParser()
     parser.read_config(str(file))
     written: dict[str, Any] = parser.get()
@@ -78,7 +101,8 @@ def _configure(bundle: Bundle, file: Path, counts: tuple[int, int] | None, out: 
         for part in _parts(written):
             if part.get("to_onehot") is not None:
                 part["to_onehot"] = _recounted(part["to_onehot"], *counts)
-    if loads:
+    if asked is not None:
+        written.update({name: value for name, value in asked.items() if name in parser})
         _load_ours(written, next((name for name in NETWORK if name in parser), NETWORK[0]))
     target = _target(file, bundle, out)
     if file.suffix == ".json":
