@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, mod
 
 LabelKind = Literal["mask", "class", "boxes"]
 """A label map; the class of the whole image, where 0 is a class; boxes with a class each."""
+UNLABELLED = 255
+"""In a label map and in a training target: nobody has looked there."""
 Index = Annotated[int, Field(ge=0, le=2**16 - 1, strict=True)]
 Box = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
 

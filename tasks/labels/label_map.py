@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import MismatchError
+from configs.kinds import UNLABELLED
 from configs.names import plain
 
 _BACKGROUND = 0
@@ -103,7 +104,9 @@ def map_label(
     if not labels:
         return MappedLabel(label.array, tuple(marked_values(label.array)), None, (), tuple(label.warnings))
     said = names or label.names
-    present = set(marked_values(label.array))
+    marked = set(marked_values(label.array))
+    # A mask of 0 and 255 alone is more likely one of a program that writes "true" so: it is as strange as it was.
+    present = marked - ({UNLABELLED} - labels.keys() - (said or {}).keys()) or marked
     known = {plain(name): index for index, name in labels.items() if index != _BACKGROUND}
     warnings = list(label.warnings)
     if said:
@@ -122,10 +125,13 @@ def map_label(
             warnings.append(f"The experiment has no such label: {', '.join(strange_names)}")
     # A mark of a name that the author does not speak about counts as nothing: as a class of its own it would be learnt.
     learnt = {value: index if index in spoken else _BACKGROUND for value, index in to_index.items()}
+    if unseen := marked - present:
+        learnt |= dict.fromkeys(unseen, UNLABELLED)
+        warnings.append(f"Voxels of value {UNLABELLED} count as not looked at: they are no label, nor background")
     return MappedLabel(
         saved=label.array,
         values=tuple(sorted({learnt[value] for value in present if value in learnt} - {_BACKGROUND})),
-        to_index=None if all(learnt.get(value, _BACKGROUND) == value for value in present) else learnt,
+        to_index=None if all(learnt.get(value, _BACKGROUND) == value for value in marked) else learnt,
         annotated=tuple(labels[index] for index in sorted(spoken)),
         warnings=tuple(warnings),
         names=dict(said),

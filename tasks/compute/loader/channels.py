@@ -7,8 +7,6 @@ from configs.kinds import LabelKind
 from configs.names import plain
 
 BACKGROUND = "background"
-UNLABELLED = 255
-"""In a label map and in a training target: nobody has looked there."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from monai.transforms import Compose, Randomizable
 from monai.transforms.traits import RandomizableTrait
 from torch.utils.data import Dataset
 
-from configs.kinds import BoxesLabel, ClassLabel
+from configs.kinds import UNLABELLED, BoxesLabel, ClassLabel
 from configs.wire.host import Case
 from tasks.compute.failures import BadInputError, BundleFaultError, UnreadableError, preparing
-from tasks.compute.loader.channels import UNLABELLED, Channels
+from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import Config
 from tasks.compute.loader.inputs import check_channels
 from tasks.compute.loader.metadata import Metadata

@@ -9,6 +9,7 @@ import torch
 from monai.transforms import LoadImage
 from torch import Tensor, nn
 
+from configs.kinds import UNLABELLED
 from configs.wire.host import Case, CaseResult, EvaluateRequest, Ready
 from tasks.compute.boxes import precision
 from tasks.compute.control import Control
@@ -16,7 +17,7 @@ from tasks.compute.failures import BadInputError, NotFiniteError, UnreadableErro
 from tasks.compute.inference.arrangement import Arrangement
 from tasks.compute.inference.classes import class_answer
 from tasks.compute.inference.predictor import Predictor
-from tasks.compute.loader.channels import UNLABELLED, Channels
+from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import Bundle, Config
 from tasks.compute.loader.network import build_network, load_state
 from tasks.compute.loader.pipeline import LABEL, Pipeline, boxes_in, class_in

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from configs.kinds import UNLABELLED
 from tasks.compute.failures import BundleFaultError
-from tasks.compute.loader.channels import UNLABELLED, Channels
+from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import Config
 from tasks.compute.prompts.lesson import Sampler, lesson
 from tasks.compute.prompts.network import Prompted

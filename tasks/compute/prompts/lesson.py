@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tasks.compute.loader.channels import UNLABELLED
+from configs.kinds import UNLABELLED
 from tasks.compute.prompts.network import Prompted, union
 
 # Classes, clicks, their sides, and the classes that the clicks are on; of B prompts with N clicks, or None.

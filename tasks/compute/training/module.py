@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from configs.kinds import UNLABELLED
 from tasks.compute.failures import (
     BundleFaultError,
     NotFiniteError,
@@ -21,7 +22,7 @@ from tasks.compute.failures import (
     is_memory,
 )
 from tasks.compute.inference.decide import masks, spread, target_mask
-from tasks.compute.loader.channels import UNLABELLED, Channels
+from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.network import first_tensor
 from tasks.compute.loader.pipeline import CASE, DRAWN, LABEL
 from tasks.compute.metrics.dice import mean

@@ -57,6 +57,20 @@ def test_unknown_names_are_warned_about_and_not_learnt(tmp_path: Path) -> None:
     ]
 
 
+def test_voxels_that_nobody_has_looked_at_stay_so_beside_those_that_are_labelled(tmp_path: Path) -> None:
+    path, out = _save(tmp_path / "a.nii", 2, 255), tmp_path / "out.nii.gz"
+
+    checked = check_label(IMAGE, path, LABELS, names={2: "liver"}, write_to=out)
+
+    assert (checked.quarantine, checked.values) == (None, [1])
+    assert ["not looked at" in warning for warning in checked.warnings] == [True]
+    assert read_volume(out).array[:3, 2, 1].tolist() == [1, 255, 0]
+
+
+def test_a_mask_that_says_true_by_255_is_not_taken_for_one_that_nobody_looked_at(tmp_path: Path) -> None:
+    assert "255" in str(check_label(IMAGE, _save(tmp_path / "a.nii", 255), LABELS).quarantine)
+
+
 def test_names_that_another_experiment_learns_are_no_news(tmp_path: Path) -> None:
     path = _save(tmp_path / "a.nii", 1, 2)
 

@@ -10,8 +10,9 @@ from monai.apps.vista3d.sampler import sample_prompt_pairs
 from monai.losses import DiceCELoss
 from torch import Tensor
 
+from configs.kinds import UNLABELLED
 from tasks.compute.failures import BundleFaultError
-from tasks.compute.loader.channels import UNLABELLED, Channels
+from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import Bundle, Config
 from tasks.compute.loader.network import build_network
 from tasks.compute.prompts.learner import PromptLearner, sampler_of
