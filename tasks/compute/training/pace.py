@@ -115,14 +115,16 @@ class Pace:
         self._control.say(Metric(name=name, label=label, step=self.state.steps, value=value))
 
     def judged(self, value: float, network: nn.Module, better: Callable[[float, float], bool] = operator.gt) -> None:
-        """Remember what a validation came to, and the network if none was better."""
+        """Remember what a validation came to, and the network if none was better: of equal ones the last."""
         state = self.state
         if state.steps == 0:
             state.val_at_start = value
             return
         state.idle += 1
         if state.best is None or better(value, state.best):
-            state.best, state.idle, state.best_network = value, 0, snapshot(network)
+            state.best, state.idle = value, 0
+        if value == state.best:  # a share of few cases is often equal, and who has learnt longer is the surer
+            state.best_network = snapshot(network)
 
     @property
     def tired(self) -> bool:
