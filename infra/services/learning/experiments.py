@@ -16,6 +16,7 @@ from infra.adapters.catalog.experiments import Uses
 from infra.adapters.catalog.tables import Bundle, Experiment, Job, ModelVersion
 from infra.adapters.catalog.tables.base import new_id, now
 from infra.services.callers import Caller, Right, allow
+from infra.services.data import workspaces
 from infra.services.data.workspaces import ResultsTo, choice
 from infra.services.learning.archs import OF_ANY_BUNDLE, check_arch
 from infra.services.learning.bases import of_one
@@ -80,7 +81,12 @@ def create(parts: Parts, caller: Caller, request: NewExperiment) -> ExperimentVi
         experiment_id = row.id
     wake()
     # Outside of the unit: starting a server takes seconds, and it reads what the unit wrote.
-    _wait(parts, experiment_id, wanted, request.ready_within_s)
+    try:
+        _wait(parts, experiment_id, wanted, request.ready_within_s)
+    except TeachbackError:
+        if row.workspace_id and request.results and request.results.place:
+            workspaces.remove(parts, caller, row.workspace_id)  # made for this one alone
+        raise
     return get(parts, caller, experiment_id)
 
 

@@ -21,7 +21,7 @@ from infra.adapters.catalog.workspaces import queue_results
 from infra.wiring import Parts
 from tasks.delivery.dispatch import RESULTS, deliver_due
 from tests.fixtures_objects import AZURE_ACCOUNT, S3_KEY, S3_SECRET, Bucket, connection_string
-from tests.integration.api.conftest import Api, make_experiment
+from tests.integration.api.conftest import BASE_ID, Api, make_experiment
 
 NOBODY = "11111111-2222-4333-8444-555555555555"
 CLOUDS = {"s3": "aws", "azure": "azure", "gcs": "gcp"}
@@ -182,6 +182,26 @@ def test_results_that_meet_an_outage_wait_for_its_end(
             session.execute(update(Outbox).where(Outbox.kind == OutboxKind.RESULTS).values(due_at=0))
         assert deliver_due(parts, RESULTS) == 1
     assert f"results/{job}/a.nii.gz" in left_in(bucket)
+
+
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+def test_a_place_that_was_named_for_an_experiment_whose_server_does_not_start_goes_with_it(
+    engineer: Api, bucket: Bucket, dataset: str
+) -> None:
+    cloud = {key: value for key, value in body(bucket).items() if key != "name"}
+    asked = {
+        "network_arch": "monai_segmentation",
+        "base_experiment": [BASE_ID],
+        "train_datasets": [dataset],
+        "realtime_infer": True,
+        "realtime_infer_request_timeout": 1,
+        "cloud_details": cloud,
+    }
+
+    refused = engineer.call("POST", "/experiments", json=asked)
+
+    assert (refused.status_code, "not ready within 1 s" in refused.text) == (400, True)
+    assert engineer.call("GET", "/workspaces").json() == []
 
 
 class Forwarder:
