@@ -118,6 +118,7 @@ ROLES: dict[str, Role | None] = {
     "browser.mlflow.run_of_job": Role.ENGINEER,
     "browser.mlflow.page": Role.ENGINEER,
     "browser.jobs.page": Role.ENGINEER,
+    "browser.jobs.train_now": Role.ENGINEER,
     "native.labels.list_labels": Role.ANNOTATOR,
     "native.labels.get_label": Role.ANNOTATOR,
     "native.labels.get_file": Role.ANNOTATOR,
@@ -136,6 +137,7 @@ ROLES: dict[str, Role | None] = {
 BY_COOKIE = frozenset(
     {"browser.prefect.ui_settings", "browser.prefect.settings", "browser.prefect.api", "browser.prefect.page"}
     | {"browser.mlflow.run_of_job", "browser.mlflow.page", "browser.jobs.page"}
+    | {"browser.jobs.train_now"}
 )
 # What is served beside the functions: files of Swagger UI, and the description of the routes.
 OPEN_PATHS = frozenset({"/docs/static", "/openapi.json"})

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from configs.settings import Settings
 from infra.adapters.catalog.tables import Job
@@ -17,7 +18,8 @@ from infra.doors.api.logins import FailedLogins
 from infra.services import people
 from infra.services.callers import Role
 from infra.wiring import Parts
-from tests.builders import ORG, World, build
+from tasks.rounds.count import notify
+from tests.builders import ORG, World, build, notice, start_loop
 from tests.fixtures_prefect import PrefectServer
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -238,6 +240,24 @@ def test_a_jobs_page_leads_to_its_run_in_mlflow(parts: Parts, engineer: TestClie
     assert leads.headers["location"].startswith("/mlflow/#/experiments/")
     assert leads.headers["location"].endswith(f"/runs/{run}?workflowType=machine_learning")
     assert engineer.get(f"/jobs/{uuid4()}").status_code == 404
+
+
+def test_a_loop_s_page_opens_a_round_with_what_waits(parts: Parts, engineer: TestClient, world: World) -> None:
+    loop = start_loop(parts.catalog, world, round_size=5)
+    assert "Train now" in engineer.get(f"/jobs/{loop}").text
+    empty = engineer.post(f"/jobs/{loop}/train-now")
+    assert (empty.status_code, "no label waits" in empty.text) == (200, True)
+    with parts.catalog.write() as session:
+        notify(session, world.dataset, [notice(world.images[0])], "ann")
+
+    opened = engineer.post(f"/jobs/{loop}/train-now")
+
+    assert "round 1 starts" in opened.text
+    with parts.catalog.read() as session:
+        [started] = session.scalars(select(Job).where(Job.parent_id == loop))
+    assert "Train now" not in engineer.get(f"/jobs/{started.id}").text
+    elsewhere = engineer.post(f"/jobs/{loop}/train-now", headers={"Origin": "https://evil.example"})
+    assert elsewhere.status_code == 403
 
 
 def test_a_server_that_is_down_is_said_and_what_is_elsewhere_is_named(tmp_path: Path, sqlite_url: str) -> None:
