@@ -74,7 +74,7 @@ def test_the_access_log_names_the_endpoint_and_no_image(
 @pytest.mark.parametrize(
     ("path", "status", "keys"),
     [
-        ("/api/v1/nothing", 404, {"error_desc", "error_code"}),
+        ("/api/v1/nothing", 404, {"code", "name", "description"}),
         ("/api/v1/orgs/clinic/datasets/not-a-uuid", 400, {"error_desc", "error_code"}),
         ("/api/teachback/v1/nothing", 404, {"detail"}),
         ("/label/unknown/info/", 404, {"detail"}),

@@ -6,7 +6,7 @@ from infra.adapters.catalog.experiments import Order
 from infra.adapters.catalog.tables import Dataset
 from infra.services.listing import Page, cut, keeps
 
-ROWS = [Dataset(name=name, modified_at=moment) for name, moment in (("b", 3.0), ("a", 1.0), ("c", 2.0))]
+ROWS = [Dataset(name=name, modified_at=moment, shown={}) for name, moment in (("b", 3.0), ("a", 1.0), ("c", 2.0))]
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_a_slot_beyond_the_quota_is_refused_and_leaves_nothing(catalog: Catalog)
     one, other = _experiments(catalog, 2)
     _want(catalog, one, quota=1)
 
-    with pytest.raises(InvalidRequestError, match=r"maximum number allowed \(1\)"):
+    with pytest.raises(InvalidRequestError, match=r"maximum number of GPUs allowed \(1\)"):
         _want(catalog, other, quota=1)
 
     with catalog.read() as session:
