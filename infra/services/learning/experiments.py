@@ -161,7 +161,7 @@ def change(parts: Parts, caller: Caller, experiment_id: str, request: Experiment
 
 
 def remove(parts: Parts, caller: Caller, experiment_id: str) -> ExperimentView:
-    """Hide an experiment and stop its servers; its versions, jobs and audit stay.
+    """Hide an experiment once its servers have stopped, so that others may start; its versions, jobs and audit stay.
 
     Raises:
         NotFoundError: If there is none of this id.
@@ -171,19 +171,21 @@ def remove(parts: Parts, caller: Caller, experiment_id: str) -> ExperimentView:
     allow(caller, Right.MANAGE_EXPERIMENTS)
     view = get(parts, caller, experiment_id)
 
-    def hidden(session: Session) -> None:
-        """Hide the row, held, so that no job starts meanwhile."""
+    def hidden(session: Session) -> list[str]:
+        """Hide the row, held, so that no job starts meanwhile; return its slots."""
         row = catalog.get(session, caller.org, experiment_id, for_change=True)
         _refuse_base(row, to_delete=True)
         running = catalog.open_jobs(session, experiment_id)
         if running:
             ids = ", ".join(job.id for job in running)
             raise ConflictError(f"Experiment in use: cancel its jobs {ids} first")
-        _switch_off(session, row)
+        stopping = _switch_off(session, row)
         row.deleted_at = session.scalar(select(now()))
         audit.record(session, caller.org, caller.subject, "experiment.delete", experiment_id)
+        return stopping
 
-    parts.catalog.unit(hidden)
+    for slot_id in parts.catalog.unit(hidden):
+        wait_stopped(parts, slot_id)
     return view
 
 

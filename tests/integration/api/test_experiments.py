@@ -1,18 +1,22 @@
 """Experiments in the MONAI Cloud dialect."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from configs.states import SlotState
 from infra.adapters.catalog import experiments as catalog
 from infra.adapters.catalog.tables import Bundle, Experiment, Slot
+from infra.adapters.catalog.tables.base import now
 from infra.services.learning.bases import listed
 from infra.wiring import Parts
 from tasks.bundles.catalog import register
 from tests.bundles import VISTA3D
 from tests.integration.api.conftest import BASE_ID, LABELS, Api, make_experiment
+from tests.processes import wait_until
 
 NOBODY = "11111111-2222-4333-8444-555555555555"
 
@@ -125,6 +129,36 @@ def test_a_realtime_experiment_whose_server_does_not_come_leaves_nothing_behind(
     assert engineer.call("GET", "/experiments?user_only=true").json() == []
     with parts.catalog.read() as session:
         assert [slot.desired for slot in session.scalars(select(Slot))] == [False] * 4
+
+
+def test_deleting_waits_for_the_server_to_stop_so_that_another_may_start(
+    engineer: Api, dataset: str, parts: Parts
+) -> None:
+    experiment = make_experiment(engineer, dataset)["id"]
+    with parts.catalog.write() as session:
+        held = Slot(org="clinic", experiment_id=experiment, replica=0, epoch=1, state=SlotState.READY, desired=True)
+        held.holder, held.lease_until = "a process", session.scalar(select(now() + 600))
+        session.add(held)
+        session.flush()
+        slot_id = held.id
+
+    def drain() -> None:
+        """Do what the slot's process does."""
+        wait_until(lambda: not _slot(parts, slot_id).desired, "the server to be switched off")
+        with parts.catalog.write() as session:
+            slot = session.get_one(Slot, slot_id)
+            slot.state, slot.holder, slot.lease_until = SlotState.STOPPED, None, None
+
+    with ThreadPoolExecutor(1) as pool:
+        drained = pool.submit(drain)
+        assert engineer.call("DELETE", f"/experiments/{experiment}").status_code == 200
+        assert _slot(parts, slot_id).state == SlotState.STOPPED
+        drained.result()
+
+
+def _slot(parts: Parts, slot_id: str) -> Slot:
+    with parts.catalog.read() as session:
+        return session.get_one(Slot, slot_id)
 
 
 def test_the_quota_counts_replicas(engineer: Api, dataset: str, parts: Parts) -> None:
