@@ -19,7 +19,7 @@ from infra.adapters.catalog.tables import (
 )
 from infra.adapters.catalog.tables.base import new_id
 from tasks.rounds.count import CheckedNotice
-from tasks.rounds.start import start_annotation
+from tasks.rounds.jobs.start import start_annotation
 
 ORG = "clinic"
 BUNDLE = "b" * 64

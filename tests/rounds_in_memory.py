@@ -24,13 +24,13 @@ from infra.adapters.catalog.tables import (
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
 from tasks.images.sync import sync_dataset
-from tasks.labels.save import LabelParams, save_label
+from tasks.labels.incoming.save import LabelParams, save_label
 from tasks.publishing.first import publish_first
-from tasks.rounds import decide, evaluate, finish, gather, train, work
-from tasks.rounds.evaluate import Evaluation, read_evaluation
-from tasks.rounds.result import RoundResult
-from tasks.rounds.snapshot import Snapshot
-from tasks.rounds.start import start_annotation, start_train
+from tasks.rounds.jobs.start import start_annotation, start_train
+from tasks.rounds.records.result import RoundResult
+from tasks.rounds.records.snapshot import Snapshot
+from tasks.rounds.steps import decide, evaluate, finish, gather, train, work
+from tasks.rounds.steps.evaluate import Evaluation, read_evaluation
 from tests.builders import BUNDLE, ORG
 from tests.training_in_memory import TrainingInMemory
 

@@ -36,8 +36,8 @@ from tasks.devices.needs import batch_need
 from tasks.images import poison
 from tasks.images.prepare import LocalImage
 from tasks.images.stores import image_of, store_of
-from tasks.rounds import attempts
-from tasks.rounds.work import Claim, Lease
+from tasks.rounds.jobs import attempts
+from tasks.rounds.steps.work import Claim, Lease
 
 Said = TypeVar("Said", Ready, Loaded, Prediction)
 _VERSION = "version"

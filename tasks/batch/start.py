@@ -12,7 +12,7 @@ from infra.adapters.catalog import experiments, jobs, outbox
 from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, Image, Job, ModelVersion
 from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
-from tasks.rounds.adopt import experiment_named
+from tasks.rounds.jobs.adopt import experiment_named
 
 ACTION = "batchinfer"
 _ASKED_AT_ONCE = 500

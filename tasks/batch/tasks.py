@@ -6,9 +6,9 @@ from prefect.runtime import flow_run
 
 from configs.specs.batch import BatchResult, BatchSpec
 from tasks.batch import predict, start
-from tasks.rounds.failures import in_our_words
+from tasks.rounds.steps.failures import in_our_words
+from tasks.rounds.steps.work import Claim, Lease
 from tasks.rounds.tasks import parts
-from tasks.rounds.work import Claim, Lease
 
 
 def adopt_batch(experiment: str, dataset: str, spec: BatchSpec, reason: str) -> str:

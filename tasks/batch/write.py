@@ -12,7 +12,7 @@ from infra.adapters.images.base import ImageStore, LabelToStore
 from tasks.images.prepare import LocalImage
 from tasks.images.slices import read_headers
 from tasks.images.volume import Volume, read_volume
-from tasks.labels.write import write_seg
+from tasks.labels.forms.write import write_seg
 from tasks.serving.answers import encoded
 
 SEG = ".dcm"

@@ -13,8 +13,8 @@ from tasks.delivery.flows import cancel_flow, start_flow
 from tasks.delivery.tracking import track
 from tasks.delivery.webhooks import DELAYS_S as DELAYS_OF_WEBHOOKS_S
 from tasks.delivery.webhooks import deliver, take_in_arrival
-from tasks.labels.catch_up import go_on
-from tasks.labels.upload import store_label
+from tasks.labels.incoming.catch_up import go_on
+from tasks.labels.incoming.upload import store_label
 from tasks.results.deliver import write_results
 
 log = logging.getLogger(__name__)

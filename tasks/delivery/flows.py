@@ -9,7 +9,7 @@ from infra.adapters.catalog import jobs, slots
 from infra.adapters.catalog.outbox import Entry
 from infra.adapters.catalog.tables import Attempt, Job, Slot
 from infra.wiring import Parts
-from tasks.rounds.turns import others_turn
+from tasks.rounds.jobs.turns import others_turn
 
 ROUND = "continual-learning-round/default"
 BATCH = "batch-inference/default"

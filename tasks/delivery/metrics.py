@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from infra.adapters.catalog.tables import Job
 from infra.adapters.tracking.base import MetricPoint
-from tasks.rounds.result import RoundResult, VersionScores
+from tasks.rounds.records.result import RoundResult, VersionScores
 
 _PLAIN = ("verdict", "published", "challenger", "cohorts")
 

@@ -18,7 +18,7 @@ from infra.wiring import Parts
 from tasks.delivery.events import read_events
 from tasks.delivery.metrics import result_points
 from tasks.delivery.package import package
-from tasks.rounds.result import RoundResult
+from tasks.rounds.records.result import RoundResult
 
 PUBLISHED, CHALLENGER = "published", "challenger"
 ENDS = {JobStatus.DONE: "FINISHED", JobStatus.ERROR: "FAILED", JobStatus.CANCELED: "KILLED"}

@@ -10,7 +10,7 @@ from infra.adapters.images.dicomweb import DicomWebStore
 from infra.wiring import Parts
 from tasks.images.stores import store_of
 from tasks.images.sync import sync_dataset
-from tasks.labels.notice import Notice, check_notices
+from tasks.labels.incoming.notice import Notice, check_notices
 from tasks.rounds.count import notify
 
 

@@ -23,7 +23,7 @@ from infra.adapters.images.objects.store import ObjectStore
 from infra.wiring import Parts
 from tasks.images.forget import forget_dataset
 from tasks.images.stores import store_of
-from tasks.rounds.snapshot import Snapshot
+from tasks.rounds.records.snapshot import Snapshot
 
 BATCH = 200
 FRESH_S = 3600.0

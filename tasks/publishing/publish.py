@@ -12,7 +12,7 @@ from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Decision, Experiment, ModelVersion, Publication
 from tasks.publishing.gate import Verdict
 from tasks.publishing.review import note_publication
-from tasks.rounds.attempts import fence
+from tasks.rounds.jobs.attempts import fence
 
 Published = Literal["published", "decided", "stale"]
 

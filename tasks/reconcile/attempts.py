@@ -15,9 +15,9 @@ from infra.adapters.catalog.tables.base import now
 from infra.adapters.orchestration.base import FlowRun, RunState
 from infra.wiring import Parts
 from tasks.reconcile import orphans
-from tasks.rounds.attempts import end_asked, lose
-from tasks.rounds.cancel import cancel
-from tasks.rounds.turns import others_turn
+from tasks.rounds.jobs.attempts import end_asked, lose
+from tasks.rounds.jobs.cancel import cancel
+from tasks.rounds.jobs.turns import others_turn
 
 IN_PREFECT = "a person, in Prefect"
 STALE_EVERY_S = 10.0

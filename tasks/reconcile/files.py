@@ -19,8 +19,8 @@ from infra.adapters.catalog import loops
 from infra.adapters.catalog.blobs import named
 from infra.adapters.catalog.tables import Experiment, Job, ModelVersion
 from infra.wiring import Parts
-from tasks.rounds.tidy import tidy_ended
-from tasks.rounds.work import read_snapshot
+from tasks.rounds.steps.tidy import tidy_ended
+from tasks.rounds.steps.work import read_snapshot
 
 SWEEP_EVERY_S = 24 * 3600.0
 KEPT_S = 7 * 24 * 3600.0

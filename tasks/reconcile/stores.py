@@ -11,7 +11,7 @@ from infra.adapters.catalog.tables import Dataset
 from infra.wiring import Parts
 from tasks.images.health import DEGRADED, degraded_by
 from tasks.images.stores import store_of
-from tasks.labels.upload import store_is_back
+from tasks.labels.incoming.upload import store_is_back
 
 FIRST_S, LAST_S = 30.0, 15 * 60.0
 SAMPLE = 3  # one damaged image says nothing of its store

@@ -18,9 +18,9 @@ from infra.adapters.catalog import direct, jobs, labels, outbox
 from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Attempt, Base, Dataset, Experiment, Job, Label, Lease, PendingImage
 from infra.adapters.catalog.tables.base import now
-from tasks.labels.checked import CheckedNotice, NoticeKind
-from tasks.labels.choose import OCCUPIES, about, people_s
-from tasks.labels.intake import take_in, take_out
+from tasks.labels.choosing.choose import OCCUPIES, about, people_s
+from tasks.labels.incoming.checked import CheckedNotice, NoticeKind
+from tasks.labels.incoming.intake import take_in, take_out
 from tasks.selection.room import settle_room
 from tasks.selection.unspoken import any_left
 

@@ -16,10 +16,12 @@ from configs.specs.annotation import PublishPolicy
 from configs.specs.train import TrainSpec
 from infra.adapters.cache.scratch import use_scratch
 from infra.wiring import Parts, open_parts
-from tasks.rounds import adopt as adopting
-from tasks.rounds import attempts, decide, evaluate, finish, gather, report, tidy, train, work
-from tasks.rounds.failures import failed, in_our_words
-from tasks.rounds.work import Claim, Lease
+from tasks.rounds.jobs import adopt as adopting
+from tasks.rounds.jobs import attempts
+from tasks.rounds.records import report
+from tasks.rounds.steps import decide, evaluate, finish, gather, tidy, train, work
+from tasks.rounds.steps.failures import failed, in_our_words
+from tasks.rounds.steps.work import Claim, Lease
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from configs.states import LabelState
 from infra.adapters.catalog import direct
 from infra.adapters.catalog.tables import Image, Label, Lease
-from tasks.labels.choose import spoken_of
+from tasks.labels.choosing.choose import spoken_of
 from tasks.selection.leases import take
 from tasks.selection.room import has_room, settle_room
 from tasks.selection.said import annotators_of

@@ -14,7 +14,7 @@ from infra.adapters.catalog import direct
 from infra.adapters.catalog.tables import Base, Image, Label, Lease
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.catalog.upsert import InsertIfAbsent
-from tasks.labels.choose import OCCUPIES
+from tasks.labels.choosing.choose import OCCUPIES
 from tasks.selection.room import has_room, set_open, settle_room
 from tasks.selection.said import ANY, annotators_of
 from tasks.selection.unspoken import settle_unspoken

@@ -15,7 +15,7 @@ from configs.specs.score import Strategy
 from configs.states import JobStatus
 from infra.adapters.catalog import direct
 from infra.adapters.catalog.tables import Experiment, Image, Job, Label, Lease
-from tasks.labels.choose import OCCUPIES, speaks
+from tasks.labels.choosing.choose import OCCUPIES, speaks
 from tasks.selection.back import take_back
 from tasks.selection.leases import LEASE_S, keep_newest, reclaim, take
 from tasks.selection.orders import Asked, Order, asked, orders

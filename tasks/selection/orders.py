@@ -21,7 +21,7 @@ from infra.adapters.catalog.tables import (
     Unspoken,
     Vocabulary,
 )
-from tasks.labels.choose import asked_by, names_of, speaks
+from tasks.labels.choosing.choose import asked_by, names_of, speaks
 
 EVALUATION_TURN = 5
 AT_ONCE = 20

@@ -9,7 +9,7 @@ from configs.errors import NotFoundError, TeachbackError
 from configs.specs.score import ScoringMethod
 from infra.adapters.catalog.tables import Experiment
 from infra.wiring import Parts
-from tasks.rounds.adopt import experiment_named
+from tasks.rounds.jobs.adopt import experiment_named
 from tasks.selection.refresh import refresh_experiment
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from infra.adapters.catalog import direct
 from infra.adapters.catalog.tables import Candidate, Experiment, Image, Label, Lease
-from tasks.labels.choose import asked_by, spoken_of
+from tasks.labels.choosing.choose import asked_by, spoken_of
 from tasks.selection.said import ANY, Said, free_layers, is_full, leased_layers, said_of
 from tasks.selection.unspoken import settle_one
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from configs.specs.dataset import DatasetSpec
 from infra.adapters.catalog import direct
 from infra.adapters.catalog.tables import Dataset, Label, Lease
-from tasks.labels.choose import OCCUPIES, SOURCE_LAYER, names_of, speaks
+from tasks.labels.choosing.choose import OCCUPIES, SOURCE_LAYER, names_of, speaks
 
 ANY: frozenset[str] = frozenset()
 """Asked in no names: any label says what is asked."""

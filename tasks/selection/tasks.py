@@ -8,9 +8,9 @@ from prefect.runtime import flow_run
 
 from configs.errors import TaskFailedError, TeachbackError, UpstreamError
 from configs.specs.score import ScoringMethod
-from tasks.rounds.failures import in_our_words
+from tasks.rounds.steps.failures import in_our_words
+from tasks.rounds.steps.work import Claim, open_work
 from tasks.rounds.tasks import parts
-from tasks.rounds.work import Claim, open_work
 from tasks.selection.refresh import refresh_scores
 from tasks.selection.refresh_all import Refreshed, refresh_all
 

@@ -17,7 +17,7 @@ from infra.adapters.catalog import direct
 from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Base, Dataset, Experiment, Image, Label, Unspoken, Vocabulary
 from infra.adapters.catalog.upsert import InsertIfAbsent, insert
-from tasks.labels.choose import asked_by
+from tasks.labels.choosing.choose import asked_by
 from tasks.selection.said import Said, free_layers, leased_layers, said_of
 
 SHARE = 100

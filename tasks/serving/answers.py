@@ -24,7 +24,7 @@ from tasks.images.forget import OWNER_FILE
 from tasks.images.prepare import LocalImage, local_image
 from tasks.images.stores import image_of, store_of
 from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
-from tasks.labels.write import to_nrrd
+from tasks.labels.forms.write import to_nrrd
 
 _REMEMBERED = 4096
 _KIND: Kind = "prediction"

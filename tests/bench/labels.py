@@ -29,9 +29,9 @@ from tasks.images.prepare import LocalImage, local_image
 from tasks.images.slices import read_headers
 from tasks.images.sync import sync_dataset
 from tasks.images.volume import Volume, write_nifti
-from tasks.labels.read import read_label
-from tasks.labels.save import LabelParams, save_label
-from tasks.labels.write import write_seg
+from tasks.labels.forms.read import read_label
+from tasks.labels.forms.write import write_seg
+from tasks.labels.incoming.save import LabelParams, save_label
 from tests.bench.frame import Bench, Row, at_most, reported
 from tests.builders import build
 from tests.dicom_series import make_series

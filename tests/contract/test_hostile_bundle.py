@@ -16,7 +16,7 @@ from configs.errors import BundleError, DiskFullError, HostDiedError, OutOfMemor
 from infra.adapters.compute.cage import probe
 from infra.adapters.compute.process import ProcessHosts
 from tasks.bundles.examine import examine
-from tasks.rounds.failures import KNOWN
+from tasks.rounds.steps.failures import KNOWN
 from tests.contract.test_bundle_hosts import bundle_with
 from tests.processes import skip_or_fail, wait_until
 

@@ -15,7 +15,7 @@ from infra.adapters.images.base import ImageStore, LabelToStore
 from infra.adapters.images.dicomweb import DicomWebStore
 from infra.adapters.images.folder import FolderStore
 from tasks.images.volume import Volume, read_volume, write_nifti
-from tasks.labels.write import write_seg
+from tasks.labels.forms.write import write_seg
 from tests.dicom_series import SHAPE, asymmetric, make_series, oblique_affine
 from tests.fixtures_objects import KINDS, Bucket, Kind, new_bucket
 from tests.fixtures_orthanc import Orthanc

@@ -12,7 +12,7 @@ from requests_toolbelt.multipart.decoder import MultipartDecoder
 from infra.doors.api.monai_cloud.multipart import MultipartResponse
 from infra.services.learning.inference import Predicted
 from tasks.images.volume import Volume
-from tasks.labels.write import to_nrrd
+from tasks.labels.forms.write import to_nrrd
 
 AFFINE = np.array([[1.5, 0, 0, -10], [0, -1.25, 0, 20], [0, 0, 2, 30], [0, 0, 0, 1]])
 

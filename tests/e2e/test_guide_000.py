@@ -22,7 +22,7 @@ from monai.networks.nets import vista3d132
 
 from tasks.images.sample.write import SampleCase, write_cases
 from tasks.images.volume import read_volume
-from tasks.labels.write import write_seg
+from tasks.labels.forms.write import write_seg
 from tests.bundles import narrow
 from tests.fixtures_installation import Installation
 from tests.fixtures_orthanc import PASSWORD, USER, Orthanc, running_orthanc

@@ -20,8 +20,8 @@ from tasks.images.encapsulated import size_of
 from tasks.images.geometry import Geometry
 from tasks.images.verdict import volume_of
 from tasks.images.volume import Volume
-from tasks.labels.check import check_label, check_readable
-from tasks.labels.write import write_seg
+from tasks.labels.forms.write import write_seg
+from tasks.labels.incoming.check import check_label, check_readable
 from tests.dicom_series import SHAPE, as_multi_frame, asymmetric, make_series, oblique_affine
 from tests.fuzz.damage import MOST_BYTES, damaged, fuzz, in_bounds
 

@@ -14,8 +14,8 @@ from infra.adapters.images.folder import FolderStore
 from tasks.images.geometry import Geometry
 from tasks.images.prepare import local_image
 from tasks.images.volume import Volume, write_nifti
-from tasks.labels.check import check_label, check_readable
-from tasks.labels.write import to_nrrd
+from tasks.labels.forms.write import to_nrrd
+from tasks.labels.incoming.check import check_label, check_readable
 from tests.dicom_series import SHAPE, oblique_affine
 from tests.fuzz.damage import MOST_BYTES, damaged, fuzz, in_bounds
 

@@ -13,7 +13,7 @@ from configs.errors import StoreError
 from infra.adapters.images.multipart import boundary_of, parts_of
 from infra.adapters.images.web_errors import translated
 from tasks.images.verdict import volume_of
-from tasks.labels.structured import read_structured
+from tasks.labels.forms.structured import read_structured
 from tests.fuzz.damage import damaged, fuzz, in_bounds
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -29,8 +29,8 @@ from infra.adapters.images.open import open_store
 from tasks.images.prepare import local_image
 from tasks.images.slices import read_headers
 from tasks.images.volume import Volume, read_geometry, read_volume
-from tasks.labels.read import read_label
-from tasks.labels.write import Origin, write_seg
+from tasks.labels.forms.read import read_label
+from tasks.labels.forms.write import Origin, write_seg
 from tests.dicom_series import SHAPE, as_multi_frame, asymmetric, make_series, oblique_affine, save_series
 from tests.fixtures_orthanc import PASSWORD, USER, Orthanc
 from tests.processes import skip_or_fail

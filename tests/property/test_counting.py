@@ -14,9 +14,9 @@ from infra.adapters.catalog import jobs
 from infra.adapters.catalog.tables import Attempt, Dataset, Image, Job, Label, LabelEvent, Lease, PendingImage
 from infra.adapters.catalog.tables.base import new_id
 from tasks.devices.claims import Claimant
-from tasks.rounds import attempts
-from tasks.rounds.cancel import cancel
 from tasks.rounds.count import count_pending, notify, open_round_if_due
+from tasks.rounds.jobs import attempts
+from tasks.rounds.jobs.cancel import cancel
 from tasks.selection.next_image import next_image
 from tasks.selection.skip import clear, skip
 from tests.builders import build, notice, start_loop

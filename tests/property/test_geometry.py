@@ -13,7 +13,7 @@ from configs.errors import MismatchError
 from tasks.images.dicom import volume_from
 from tasks.images.geometry import Affine, Geometry, align, place
 from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
-from tasks.labels.write import to_nrrd
+from tasks.labels.forms.write import to_nrrd
 from tests.dicom_series import make_series
 
 Labels = NDArray[np.uint8]

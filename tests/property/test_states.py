@@ -16,10 +16,10 @@ from configs.states import JOB_CHANGES, TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.tables import Attempt, Job, Outbox
 from tasks.devices.claims import Claimant
-from tasks.rounds import attempts
-from tasks.rounds.cancel import cancel
 from tasks.rounds.count import notify
-from tasks.rounds.pause import pause, resume
+from tasks.rounds.jobs import attempts
+from tasks.rounds.jobs.cancel import cancel
+from tasks.rounds.jobs.pause import pause, resume
 from tests.builders import build, notice, start_loop
 from tests.property.quick import Quick
 

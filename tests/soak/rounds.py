@@ -21,7 +21,7 @@ from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Experiment, Job, ModelVersion, PendingImage, Publication, StepMark
 from infra.wiring import Parts
 from tasks.reconcile import attempts
-from tasks.rounds import work
+from tasks.rounds.steps import work
 from tests.fixtures_installation import ROOT
 from tests.rounds_in_memory import Ward, build_ward
 from tests.runs_in_memory import RunsInMemory

@@ -25,10 +25,10 @@ from infra.services.listing import Cut, Page, cut
 from infra.wiring import Parts
 from tasks.images.forget import forget_dataset
 from tasks.images.sync import SyncReport, look_anew
-from tasks.labels.catch_up import catch_up
-from tasks.labels.imports import look_anew as look_anew_at_labels
-from tasks.labels.imports import since_of
-from tasks.labels.rules import apply_rules
+from tasks.labels.choosing.rules import apply_rules
+from tasks.labels.incoming.catch_up import catch_up
+from tasks.labels.incoming.imports import look_anew as look_anew_at_labels
+from tasks.labels.incoming.imports import since_of
 
 _WEB = ("http", "https")
 _log = logging.getLogger(__name__)

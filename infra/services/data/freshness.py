@@ -8,7 +8,7 @@ from infra.adapters.catalog.tables import Dataset, Image
 from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
 from tasks.images.sync import sync_dataset
-from tasks.labels.catch_up import note
+from tasks.labels.incoming.catch_up import note
 
 LISTED_AGAIN_AFTER_S = 60.0
 LISTING_S = 20.0

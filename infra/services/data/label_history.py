@@ -13,9 +13,9 @@ from infra.adapters.catalog import labels as catalog
 from infra.adapters.catalog.tables import Dataset, Image, Label, LabelTag
 from infra.services.callers import Caller, Right, allow, may
 from infra.wiring import Parts
-from tasks.labels import review
+from tasks.labels.choosing import review
+from tasks.labels.choosing.release import release as take_in_again
 from tasks.labels.leave import hide
-from tasks.labels.release import release as take_in_again
 from tasks.reconcile.loop import wake
 
 _VERSION = re.compile(r"version_([1-9][0-9]{0,8})")

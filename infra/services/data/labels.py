@@ -18,9 +18,9 @@ from infra.services.data.images import ImageFile
 from infra.services.data.label_history import resolve
 from infra.wiring import Parts
 from tasks.images.stores import store_of
-from tasks.labels.notice import Notice, check_notices
-from tasks.labels.read import ending_in
-from tasks.labels.save import LabelParams, SavedLabel, save_label
+from tasks.labels.forms.read import ending_in
+from tasks.labels.incoming.notice import Notice, check_notices
+from tasks.labels.incoming.save import LabelParams, SavedLabel, save_label
 from tasks.reconcile.loop import wake
 from tasks.rounds.count import notify as count
 

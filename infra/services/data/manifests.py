@@ -10,7 +10,7 @@ from infra.adapters.images.objects.store import ObjectStore
 from infra.services.callers import Caller, Right, allow
 from infra.wiring import Parts
 from tasks.images.stores import store_of
-from tasks.labels.choose import chosen, rules_of
+from tasks.labels.choosing.choose import chosen, rules_of
 
 
 def exported(parts: Parts, caller: Caller, name: str) -> Iterator[str]:

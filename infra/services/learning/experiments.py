@@ -28,7 +28,7 @@ from tasks.bundles.heads import check_head, kind_of, same_head
 from tasks.bundles.waiting import refuse_waiting
 from tasks.publishing.first import publish_first
 from tasks.reconcile.loop import wake
-from tasks.rounds.cancel import cancel
+from tasks.rounds.jobs.cancel import cancel
 from tasks.serving.slots import switch_off, wait_ready, wait_stopped, want
 
 SHOWN_JOBS = 1000

@@ -25,11 +25,11 @@ from infra.services.listing import Cut, Page
 from infra.wiring import Parts
 from tasks.batch.start import start_batch
 from tasks.reconcile.loop import wake
-from tasks.rounds import pause as pausing
-from tasks.rounds import tracked
-from tasks.rounds.cancel import cancel as cancel_job
-from tasks.rounds.secrets import Sealer
-from tasks.rounds.start import start_annotation, start_train
+from tasks.rounds.jobs import pause as pausing
+from tasks.rounds.jobs.cancel import cancel as cancel_job
+from tasks.rounds.jobs.secrets import Sealer
+from tasks.rounds.jobs.start import start_annotation, start_train
+from tasks.rounds.steps import tracked
 
 LOG_BYTES = 2**20
 

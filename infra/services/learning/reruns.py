@@ -9,8 +9,8 @@ from infra.adapters.catalog.tables import Job
 from infra.services.callers import Caller, Right, allow
 from infra.wiring import Parts
 from tasks.reconcile.loop import wake
-from tasks.rounds.rerun import Difference, difference, start_rerun
-from tasks.rounds.work import read_snapshot
+from tasks.rounds.records.rerun import Difference, difference, start_rerun
+from tasks.rounds.steps.work import read_snapshot
 
 
 def rerun(parts: Parts, caller: Caller, job_id: str) -> str:

@@ -10,7 +10,7 @@ from infra.adapters.catalog import jobs
 from infra.adapters.catalog.tables import Experiment, Job
 from infra.services.callers import Caller, Right, Role, allow
 from infra.wiring import Parts
-from tasks.rounds.report import Row, round_table
+from tasks.rounds.records.report import Row, round_table
 
 HOME_ORG = "local"
 

@@ -24,7 +24,7 @@ from infra.services.callers import Role
 from infra.wiring import Parts
 from tasks.delivery.dispatch import HOOKS, deliver_due
 from tasks.images.volume import Volume
-from tasks.labels.write import Origin, write_seg
+from tasks.labels.forms.write import Origin, write_seg
 from tests.dicom_series import SHAPE, asymmetric, make_series, oblique_affine
 from tests.fixtures_orthanc import Orthanc, running_orthanc
 from tests.integration.api.conftest import Api

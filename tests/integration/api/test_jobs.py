@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from configs.states import JobStatus
 from infra.adapters.catalog.tables import Attempt, Bundle, Job
 from infra.wiring import Parts
-from tasks.rounds.result import RoundResult, VersionScores
+from tasks.rounds.records.result import RoundResult, VersionScores
 from tests.integration.api.conftest import Api, make_experiment
 
 UNKNOWN = "6f0f4f3e-0c55-4b0e-9d8e-4f1d1f3b7c11"

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from infra.adapters.catalog.tables import Job
 from infra.doors.cli import jobs, models
 from infra.wiring import Parts
-from tasks.rounds.result import RoundResult
+from tasks.rounds.records.result import RoundResult
 from tests.integration.api.conftest import Api
 
 

@@ -11,7 +11,7 @@ from infra.wiring import Parts
 from tasks.delivery.dispatch import LISTINGS, deliver_due
 from tasks.images import sync
 from tasks.images.sync import sync_dataset
-from tasks.labels.catch_up import catch_up
+from tasks.labels.incoming.catch_up import catch_up
 from tests.integration.api.conftest import Api, write_label
 
 

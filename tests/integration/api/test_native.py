@@ -6,7 +6,7 @@ from infra.adapters.catalog.tables import Decision, Experiment, Job, ModelVersio
 from infra.services.callers import Role
 from infra.wiring import Parts
 from tasks.publishing.gate import Verdict
-from tasks.rounds.result import RoundResult, VersionScores
+from tasks.rounds.records.result import RoundResult, VersionScores
 from tests.integration.api.conftest import Api
 
 OURS = "/api/teachback/v1"

@@ -16,7 +16,7 @@ from infra.wiring import Parts
 from tasks.batch.predict import finish_batch, predict_batch
 from tasks.batch.start import start_batch
 from tasks.images.sync import sync_dataset
-from tasks.rounds import work
+from tasks.rounds.steps import work
 from tests.builders import BUNDLE, World, build
 from tests.hosts_in_memory import HostInMemory, HostsInMemory
 

@@ -21,11 +21,11 @@ from tasks.delivery.dispatch import deliver_due
 from tasks.images.geometry import Geometry
 from tasks.images.stores import store_of
 from tasks.images.sync import sync_dataset
-from tasks.labels.imports import import_labels
-from tasks.labels.read import read_label
+from tasks.labels.forms.read import read_label
+from tasks.labels.incoming.imports import import_labels
 from tasks.results.files import files_of
-from tasks.rounds import work
-from tasks.rounds.cancel import cancel
+from tasks.rounds.jobs.cancel import cancel
+from tasks.rounds.steps import work
 from tests.builders import World, job
 from tests.dicom_series import asymmetric, make_series, oblique_affine
 from tests.fixtures_orthanc import Orthanc

@@ -15,9 +15,9 @@ from infra.services.data.access import credentials_of, sealed
 from infra.wiring import Parts
 from tasks.batch.predict import predict_batch
 from tasks.images.sync import sync_dataset
-from tasks.labels.imports import import_labels
+from tasks.labels.incoming.imports import import_labels
 from tasks.results.files import files_of
-from tasks.rounds import work
+from tasks.rounds.steps import work
 from tests.builders import World, job
 from tests.fixtures_objects import Bucket
 from tests.integration.batch.conftest import NAMES, SHAPE, ServingHosts, ask, attempt

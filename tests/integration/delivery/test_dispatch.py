@@ -10,8 +10,8 @@ from infra.adapters.catalog.tables import Attempt, Job, Outbox, Slot
 from infra.adapters.orchestration.base import RunState
 from infra.wiring import Parts
 from tasks.delivery.dispatch import deliver_due
-from tasks.rounds.cancel import cancel
 from tasks.rounds.count import notify
+from tasks.rounds.jobs.cancel import cancel
 from tests.builders import ORG, World, build, notice, start_loop
 from tests.runs_in_memory import RunsInMemory
 

@@ -16,9 +16,9 @@ from infra.adapters.catalog.tables import Experiment, Job, Outbox
 from infra.adapters.security.egress import SETTING
 from infra.wiring import Parts
 from tasks.delivery.dispatch import HOOKS, deliver_due
-from tasks.rounds import tracked, work
-from tasks.rounds.result import RoundResult
-from tasks.rounds.start import start_train
+from tasks.rounds.jobs.start import start_train
+from tasks.rounds.records.result import RoundResult
+from tasks.rounds.steps import tracked, work
 from tests.builders import build
 
 NOBODY = "http://127.0.0.1:9"

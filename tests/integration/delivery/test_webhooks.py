@@ -21,8 +21,8 @@ from infra.wiring import Parts
 from tasks.delivery.dispatch import HOOKS, deliver_due
 from tasks.delivery.webhooks import DELAYS_S
 from tasks.images.health import degrade
-from tasks.rounds.cancel import cancel
 from tasks.rounds.count import notify
+from tasks.rounds.jobs.cancel import cancel
 from tests.builders import ORG, World, build, notice, start_loop
 
 

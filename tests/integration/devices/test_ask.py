@@ -15,7 +15,7 @@ from infra.wiring import Parts
 from tasks.devices import claims
 from tasks.devices.here import Found
 from tasks.devices.hold import computing
-from tasks.rounds.start import start_train
+from tasks.rounds.jobs.start import start_train
 from tests.builders import build
 from tests.hosts_in_memory import HostInMemory, HostsInMemory
 

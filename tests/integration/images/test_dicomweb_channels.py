@@ -16,7 +16,7 @@ from infra.adapters.images.dicomweb import DicomWebStore
 from infra.adapters.images.open import open_store
 from tasks.images.prepare import LocalImage, local_image
 from tasks.images.volume import Volume, read_volume
-from tasks.labels.write import write_seg
+from tasks.labels.forms.write import write_seg
 from tests.dicom_series import SHAPE, asymmetric, make_series, oblique_affine
 from tests.fixtures_orthanc import Orthanc
 

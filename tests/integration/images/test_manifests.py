@@ -15,7 +15,7 @@ from infra.adapters.cache.disk import DiskCache
 from infra.adapters.images.objects.store import ObjectStore
 from tasks.images.prepare import local_image
 from tasks.images.volume import read_volume
-from tasks.labels.structured import read_structured
+from tasks.labels.forms.structured import read_structured
 from tests.dicom_series import asymmetric, make_series, oblique_affine, save_series
 from tests.fixtures_objects import HMAC_ID, HMAC_SECRET, Bucket, new_bucket
 

@@ -20,7 +20,7 @@ from infra.wiring import Parts, open_parts
 from tasks.images.geometry import Geometry
 from tasks.images.sync import sync_dataset
 from tasks.images.volume import Volume, write_nifti
-from tasks.labels.write import write_seg
+from tasks.labels.forms.write import write_seg
 from tests.dicom_series import SHAPE, asymmetric, make_series, oblique_affine
 from tests.fixtures_orthanc import Orthanc
 

@@ -14,8 +14,8 @@ from infra.adapters.catalog import jobs
 from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Dataset, Experiment, ExperimentDataset, Image, Label, LabelTag, Lease
 from infra.adapters.catalog.tables.base import new_id
-from tasks.labels.choose import choices
-from tasks.labels.review import approve, send_back
+from tasks.labels.choosing.choose import choices
+from tasks.labels.choosing.review import approve, send_back
 from tasks.rounds.count import CheckedNotice, count_pending, notify
 from tasks.selection.next_image import next_image
 from tests.builders import World, build, job, notice, start_loop

@@ -18,13 +18,13 @@ from infra.adapters.catalog.tables import (
 from tasks.images.stores import store_of
 from tasks.images.sync import sync_dataset
 from tasks.images.volume import Volume, write_nifti
-from tasks.labels.imports import import_labels
-from tasks.labels.notice import Notice, check_notices
-from tasks.labels.read import read_label
-from tasks.labels.save import LabelParams, save_label
-from tasks.labels.write import write_seg
-from tasks.rounds.snapshot import SnapshotRow
-from tasks.rounds.work import Claim, Work, cases_of
+from tasks.labels.forms.read import read_label
+from tasks.labels.forms.write import write_seg
+from tasks.labels.incoming.imports import import_labels
+from tasks.labels.incoming.notice import Notice, check_notices
+from tasks.labels.incoming.save import LabelParams, save_label
+from tasks.rounds.records.snapshot import SnapshotRow
+from tasks.rounds.steps.work import Claim, Work, cases_of
 from tests.dicom_series import SHAPE, asymmetric, make_series
 from tests.fixtures_orthanc import Orthanc
 from tests.integration.labels.conftest import IMAGE, LABELS, Clinic, label_file, label_seg, marks

@@ -17,14 +17,14 @@ from infra.adapters.catalog.tables import Dataset, Image, Label
 from infra.adapters.images.base import LabelToStore
 from infra.adapters.images.places import open_place
 from tasks.images.stores import store_of
-from tasks.labels.choose import choices
-from tasks.labels.imports import import_labels, since_of
-from tasks.labels.learnt import learnable, structured
+from tasks.labels.choosing.choose import choices
+from tasks.labels.choosing.learnt import learnable, structured
+from tasks.labels.choosing.staple import derive_labels, staple
+from tasks.labels.forms.read import read_label
+from tasks.labels.incoming.imports import import_labels, since_of
+from tasks.labels.incoming.notice import Notice, check_notices
+from tasks.labels.incoming.save import LabelParams, save_label
 from tasks.labels.leave import hide
-from tasks.labels.notice import Notice, check_notices
-from tasks.labels.read import read_label
-from tasks.labels.save import LabelParams, save_label
-from tasks.labels.staple import derive_labels, staple
 from tasks.rounds.count import notify
 from tests.dicom_series import SHAPE, asymmetric, make_series
 from tests.fixtures_orthanc import Orthanc

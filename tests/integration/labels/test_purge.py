@@ -9,13 +9,13 @@ from sqlalchemy import select
 from configs.specs.round import RoundSpec
 from infra.adapters.catalog.tables import Dataset, Experiment, Image, Label, VaultValue
 from infra.adapters.catalog.tables.base import now
+from tasks.labels.incoming.save import LabelParams, save_label
 from tasks.labels.leave import hide
 from tasks.labels.purge import FRESH_S, Purged, purge
-from tasks.labels.save import LabelParams, save_label
-from tasks.rounds.gather import gather
-from tasks.rounds.snapshot import Snapshot
-from tasks.rounds.start import start_train
-from tasks.rounds.work import claim, read_snapshot
+from tasks.rounds.jobs.start import start_train
+from tasks.rounds.records.snapshot import Snapshot
+from tasks.rounds.steps.gather import gather
+from tasks.rounds.steps.work import claim, read_snapshot
 from tests.integration.labels.conftest import Clinic, label_file, marks
 
 ORG = "clinic"

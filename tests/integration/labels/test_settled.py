@@ -15,9 +15,9 @@ from infra.adapters.catalog.outbox import OutboxKind
 from infra.adapters.catalog.tables import LabelEvent, Outbox
 from tasks.delivery.dispatch import LABELS, deliver_due
 from tasks.images.sync import sync_dataset
-from tasks.labels.imports import import_labels
+from tasks.labels.incoming.imports import import_labels
+from tasks.labels.incoming.save import LabelParams, save_label
 from tasks.labels.leave import hide
-from tasks.labels.save import LabelParams, save_label
 from tests.integration.labels.conftest import Clinic, label_file
 
 ROOT = Path(__file__).parents[3]
@@ -27,7 +27,7 @@ from pathlib import Path
 from configs.settings import Settings
 from infra.wiring import open_parts
 from tasks.labels.leave import hide
-from tasks.labels.save import LabelParams, save_label
+from tasks.labels.incoming.save import LabelParams, save_label
 home, url, dataset, image, file = sys.argv[1:]
 parts = open_parts(Settings(home=Path(home), catalog_url=url, testing=True, failpoint="label-committed"))
 save_label(parts, dataset, image, Path(file), LabelParams(), "ann")

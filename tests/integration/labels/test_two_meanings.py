@@ -7,8 +7,8 @@ from sqlalchemy import update
 
 from infra.adapters.catalog.tables import Experiment, ExperimentDataset, ModelVersion
 from infra.adapters.catalog.tables.base import new_id, now
-from tasks.labels.release import release
-from tasks.labels.save import LabelParams, save_label
+from tasks.labels.choosing.release import release
+from tasks.labels.incoming.save import LabelParams, save_label
 from tests.integration.labels.conftest import LABELS, Clinic, label_file
 
 

@@ -19,11 +19,11 @@ from infra.adapters.catalog.tables import Dataset, Image, LabelEvent, Outbox
 from tasks.delivery.dispatch import LABELS, deliver_due
 from tasks.images.stores import store_of
 from tasks.images.volume import Volume, write_nifti
-from tasks.labels.imports import import_labels
+from tasks.labels.forms.write import series_uid
+from tasks.labels.incoming.imports import import_labels
+from tasks.labels.incoming.notice import Notice, check_notices
+from tasks.labels.incoming.save import LabelParams, save_label
 from tasks.labels.leave import hide
-from tasks.labels.notice import Notice, check_notices
-from tasks.labels.save import LabelParams, save_label
-from tasks.labels.write import series_uid
 from tasks.rounds.count import notify
 from tests.integration.labels.conftest import Clinic, label_file, marks
 from tests.processes import free_port
@@ -35,7 +35,7 @@ from pathlib import Path
 from configs.settings import Settings
 from infra.wiring import open_parts
 from tasks.delivery.dispatch import LABELS, deliver_due
-from tasks.labels.upload import store_is_back
+from tasks.labels.incoming.upload import store_is_back
 parts = open_parts(Settings(home=Path(sys.argv[1]), catalog_url=sys.argv[2], testing=True, failpoint="label-stored"))
 store_is_back(parts)
 deliver_due(parts, LABELS)

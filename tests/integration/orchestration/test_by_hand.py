@@ -22,7 +22,7 @@ from infra.adapters.orchestration.deployments import deploy
 from infra.wiring import Parts
 from tasks.reconcile import loop
 from tasks.rounds.count import notify, open_round_if_due
-from tasks.rounds.start import count_again
+from tasks.rounds.jobs.start import count_again
 from tests.builders import build, job, notice, start_loop
 from tests.fixtures_prefect import PrefectServer
 from tests.processes import wait_until

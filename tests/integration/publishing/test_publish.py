@@ -10,8 +10,8 @@ from infra.adapters.catalog.tables import Decision, Experiment, Publication
 from tasks.devices.claims import Claimant
 from tasks.publishing.gate import Verdict
 from tasks.publishing.publish import publish_by_person, publish_challenger
-from tasks.rounds import attempts
 from tasks.rounds.count import notify
+from tasks.rounds.jobs import attempts
 from tests.builders import World, add_version, build, notice, start_loop
 
 PUBLISH = Verdict(outcome="publish", rule="paired evidence", reason="better", cases=5)

@@ -21,8 +21,8 @@ from tasks.devices import claims
 from tasks.devices.here import processor
 from tasks.reconcile import attempts, clock
 from tasks.reconcile.loop import LEASE_S, Reconciler
-from tasks.rounds import work
-from tasks.rounds.attempts import renew
+from tasks.rounds.jobs.attempts import renew
+from tasks.rounds.steps import work
 from tasks.selection.next_image import next_image
 from tests.builders import ORG, World
 from tests.clock import Clock

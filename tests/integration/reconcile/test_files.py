@@ -13,7 +13,7 @@ from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
 from tasks.reconcile import files
 from tasks.rounds.count import notify
-from tasks.rounds.snapshot import Snapshot, SnapshotRow
+from tasks.rounds.records.snapshot import Snapshot, SnapshotRow
 from tests.builders import BUNDLE, World, add_version, notice
 from tests.integration.reconcile.conftest import Round
 

@@ -17,10 +17,10 @@ from infra.wiring import Parts
 from tasks.delivery.dispatch import deliver_due
 from tasks.reconcile import rounds
 from tasks.reconcile.attempts import ended_runs
-from tasks.rounds.adopt import adopt
-from tasks.rounds.cancel import cancel
 from tasks.rounds.count import notify
-from tasks.rounds.start import start_train
+from tasks.rounds.jobs.adopt import adopt
+from tasks.rounds.jobs.cancel import cancel
+from tasks.rounds.jobs.start import start_train
 from tests.builders import World, build, job, notice, start_loop
 from tests.runs_in_memory import RunsInMemory
 

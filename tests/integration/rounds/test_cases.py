@@ -17,10 +17,10 @@ from infra.services.learning import reruns
 from infra.wiring import Parts
 from tasks.images.sync import sync_dataset
 from tasks.images.volume import read_volume
-from tasks.labels.save import LabelParams, save_label
-from tasks.rounds.gather import gather
-from tasks.rounds.start import start_train
-from tasks.rounds.work import Work, cases_of, claim, open_work, read_snapshot
+from tasks.labels.incoming.save import LabelParams, save_label
+from tasks.rounds.jobs.start import start_train
+from tasks.rounds.steps.gather import gather
+from tasks.rounds.steps.work import Work, cases_of, claim, open_work, read_snapshot
 from tests.builders import BUNDLE, ORG
 
 SHAPE = (6, 5, 4)

@@ -12,8 +12,8 @@ from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Attempt, Dataset, Image, Job, Label, LabelEvent, Outbox
 from tasks.devices.claims import Claimant
-from tasks.rounds import attempts
 from tasks.rounds.count import CheckedNotice, count_pending, notify, open_round_if_due
+from tasks.rounds.jobs import attempts
 from tests.builders import World, build, job, notice, start_loop
 
 THREADS = 8

@@ -10,12 +10,12 @@ from configs.states import JobStatus, Side
 from infra.adapters.catalog import jobs
 from infra.adapters.catalog.tables import Dataset, Decision, Experiment, Image, Job, Label, PatientSide
 from infra.wiring import Parts
-from tasks.rounds import finish, train, work
 from tasks.rounds.count import notify
-from tasks.rounds.evaluate import Evaluation
-from tasks.rounds.gather import gather
-from tasks.rounds.start import start_annotation
-from tasks.rounds.train import Trained
+from tasks.rounds.jobs.start import start_annotation
+from tasks.rounds.steps import finish, train, work
+from tasks.rounds.steps.evaluate import Evaluation
+from tasks.rounds.steps.gather import gather
+from tasks.rounds.steps.train import Trained
 from tasks.selection.next_image import next_image
 from tests.builders import BUNDLE, World, add_version, build, job, notice
 

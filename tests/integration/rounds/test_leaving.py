@@ -16,11 +16,11 @@ from configs.errors import (
 from configs.states import AttemptState, JobStatus
 from infra.adapters.catalog.tables import Attempt, Job
 from infra.wiring import Parts
-from tasks.rounds import attempts
 from tasks.rounds import tasks as edge
-from tasks.rounds.cancel import cancel
 from tasks.rounds.count import notify
-from tasks.rounds.failures import in_our_words
+from tasks.rounds.jobs import attempts
+from tasks.rounds.jobs.cancel import cancel
+from tasks.rounds.steps.failures import in_our_words
 from tests.builders import build, job, notice, start_loop
 
 PATIENT = "/pacs/Doe^Jane/1.2.840.113619.2.55.3"

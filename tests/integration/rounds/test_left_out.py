@@ -4,8 +4,8 @@ import pytest
 
 from configs.errors import BundleError
 from infra.adapters.catalog.tables import Image
-from tasks.rounds import attempts
-from tasks.rounds.report import round_table
+from tasks.rounds.jobs import attempts
+from tasks.rounds.records.report import round_table
 from tests.rounds_in_memory import Ward
 
 

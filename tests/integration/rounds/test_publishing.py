@@ -13,9 +13,9 @@ from infra.adapters.catalog.tables import Decision, Experiment, Publication
 from tasks.publishing.gate import Verdict
 from tasks.publishing.publish import before, publish_by_person, publish_challenger
 from tasks.publishing.review import decline, waiting
-from tasks.rounds.evaluate import AGAIN
-from tasks.rounds.report import round_table
-from tasks.rounds.result import RoundResult
+from tasks.rounds.records.report import round_table
+from tasks.rounds.records.result import RoundResult
+from tasks.rounds.steps.evaluate import AGAIN
 from tests.rounds_in_memory import Ward
 
 BETTER = Verdict(outcome="publish", rule="paired evidence", reason="better", cases=5)

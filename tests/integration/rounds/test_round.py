@@ -30,12 +30,12 @@ from infra.wiring import Parts, open_parts
 from tasks.bundles.catalog import register
 from tasks.images.sample.write import write_cases
 from tasks.images.sync import sync_dataset
-from tasks.labels.imports import import_labels
-from tasks.labels.save import LabelParams, save_label
+from tasks.labels.incoming.imports import import_labels
+from tasks.labels.incoming.save import LabelParams, save_label
 from tasks.publishing.first import publish_first
-from tasks.rounds import decide, evaluate, finish, gather, train, work
-from tasks.rounds.result import RoundResult
-from tasks.rounds.start import start_annotation, start_train
+from tasks.rounds.jobs.start import start_annotation, start_train
+from tasks.rounds.records.result import RoundResult
+from tasks.rounds.steps import decide, evaluate, finish, gather, train, work
 from tasks.selection.refresh import refresh_scores
 
 ORG = "clinic"

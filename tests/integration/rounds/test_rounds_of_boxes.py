@@ -19,9 +19,9 @@ from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
 from tasks.bundles.examine import examine
 from tasks.images.sync import sync_dataset
-from tasks.labels.save import LabelParams, save_label
+from tasks.labels.incoming.save import LabelParams, save_label
 from tasks.publishing.first import publish_first
-from tasks.rounds.start import start_train
+from tasks.rounds.jobs.start import start_train
 from tests.builders import BUNDLE, ORG
 from tests.bundles_of_every_shape import finds_boxes
 from tests.rounds_in_memory import Ward

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from configs.states import Side
 from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Experiment, Image
-from tasks.rounds.sides import give_sides, sides
+from tasks.rounds.evaluation.sides import give_sides, sides
 from tests.builders import World, build
 from tests.rounds_in_memory import Ward
 

@@ -11,7 +11,7 @@ from infra.adapters.catalog.tables import Bundle, Experiment, Job, VaultValue
 from infra.services.callers import Caller, Role
 from infra.services.learning.jobs import Asked, train
 from infra.wiring import Parts
-from tasks.rounds.start import start_annotation, start_train
+from tasks.rounds.jobs.start import start_annotation, start_train
 from tests.builders import ORG, World, add_version, build, job
 
 UNKNOWN = "6f0f4f3e-0c55-4b0e-9d8e-4f1d1f3b7c11"

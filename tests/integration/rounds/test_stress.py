@@ -30,10 +30,10 @@ from infra.adapters.catalog.tables import (
 from infra.adapters.catalog.tables.base import new_id
 from tasks.devices.claims import Claimant
 from tasks.publishing.publish import publish_by_person
-from tasks.rounds import attempts, turns
-from tasks.rounds.cancel import cancel
 from tasks.rounds.count import notify, open_round_if_due
-from tasks.rounds.start import start_annotation
+from tasks.rounds.jobs import attempts, turns
+from tasks.rounds.jobs.cancel import cancel
+from tasks.rounds.jobs.start import start_annotation
 from tests.builders import BUNDLE, ORG, World, build, notice
 
 THREADS, STEPS, LOOPS = 8, 6, 3

@@ -5,7 +5,7 @@ import pytest
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
 from infra.adapters.catalog.tables import Experiment
-from tasks.rounds.start import start_train
+from tasks.rounds.jobs.start import start_train
 from tests.rounds_in_memory import Ward
 
 

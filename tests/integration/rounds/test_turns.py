@@ -20,11 +20,12 @@ from infra.adapters.orchestration.base import RunState
 from infra.wiring import Parts
 from tasks.delivery.dispatch import deliver_due
 from tasks.reconcile.attempts import ended_runs, unstarted
-from tasks.rounds import attempts, work
-from tasks.rounds.cancel import cancel
 from tasks.rounds.count import notify
-from tasks.rounds.pause import pause, resume
-from tasks.rounds.start import start_train
+from tasks.rounds.jobs import attempts
+from tasks.rounds.jobs.cancel import cancel
+from tasks.rounds.jobs.pause import pause, resume
+from tasks.rounds.jobs.start import start_train
+from tasks.rounds.steps import work
 from tests.builders import ORG, World, build, job, notice, start_loop
 from tests.runs_in_memory import RunsInMemory
 

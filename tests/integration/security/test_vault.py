@@ -19,7 +19,7 @@ from infra.adapters.security.vault import Sealed, Vault
 from infra.services import people
 from infra.services.operating import vault
 from infra.wiring import Parts, open_parts
-from tasks.rounds.secrets import Sealer
+from tasks.rounds.jobs.secrets import Sealer
 from tests.builders import ORG
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -9,7 +9,7 @@ from configs.errors import NotFoundError
 from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Candidate, Dataset, Experiment, Image, Label, Lease, Unspoken
 from infra.adapters.catalog.tables.base import now
-from tasks.labels.review import send_back
+from tasks.labels.choosing.review import send_back
 from tasks.rounds.count import CheckedNotice, notify
 from tasks.selection.leases import reclaim
 from tasks.selection.next_image import next_image, upcoming

@@ -49,7 +49,7 @@ class Job(Base):
     spec: Mapped[dict[str, Any]] = mapped_column(default=dict)  # AnnotationSpec, or TrainSpec with publish and gate
     request: Mapped[dict[str, Any]] = mapped_column(default=dict)  # `specs` as the caller sent them, secrets replaced
     message: Mapped[str] = mapped_column(Text, default="")
-    result: Mapped[dict[str, Any]] = mapped_column(default=dict)  # tasks.rounds.result.RoundResult
+    result: Mapped[dict[str, Any]] = mapped_column(default=dict)  # tasks.rounds.records.result.RoundResult
 
     round_size: Mapped[int | None]
     pending: Mapped[int] = mapped_column(default=0)  # rows of pending_image

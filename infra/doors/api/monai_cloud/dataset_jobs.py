@@ -17,7 +17,7 @@ from infra.services.data import datasets, images, labels
 from infra.services.data.images import NextImage
 from infra.services.learning import inference
 from infra.wiring import Parts
-from tasks.labels.notice import Notice
+from tasks.labels.incoming.notice import Notice
 from tasks.rounds.count import NoticeKind
 from tasks.selection.skip import MAX_REASON_CHARS
 

@@ -17,7 +17,7 @@ from infra.adapters.catalog.tables import Job
 from infra.doors.api.cloud_errors import ClusterSpecError
 from infra.doors.api.monai_cloud.words import PaginationInfo, iso
 from infra.services.learning.inference import Inference
-from tasks.rounds.result import RoundResult
+from tasks.rounds.records.result import RoundResult
 
 _NO_METRIC_YET = 0.0
 _OF_INFERENCE = frozenset({"inference", "batch_inference"})  # what guides name, and what is run anyway

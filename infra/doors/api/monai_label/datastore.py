@@ -10,7 +10,7 @@ from starlette.formparsers import MultiPartParser
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.services.data import datasets, images, labels
 from infra.services.data.images import ImageFile
-from tasks.labels.save import LabelParams, SavedLabel
+from tasks.labels.incoming.save import LabelParams, SavedLabel
 from tasks.selection.skip import MAX_REASON_CHARS
 
 router = APIRouter(prefix="/datastore", tags=["MONAI Label: datastore"])

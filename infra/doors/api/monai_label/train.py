@@ -22,7 +22,7 @@ from infra.services.learning import trainings
 from infra.services.learning.jobs import Asked
 from infra.services.learning.trainings import Training
 from infra.wiring import Parts
-from tasks.rounds.result import RoundResult
+from tasks.rounds.records.result import RoundResult
 
 router = APIRouter(prefix="/train", tags=["MONAI Label: train"])
 _ENDED = {JobStatus.DONE: "DONE", JobStatus.ERROR: "ERROR", JobStatus.CANCELED: "STOPPED"}

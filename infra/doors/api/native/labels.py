@@ -11,8 +11,8 @@ from configs.states import LabelState
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.services.data import datasets, label_history, labels, purging
 from infra.services.data.label_history import LabelView, Wanted
+from tasks.labels.choosing.review import MAX_REASON_CHARS
 from tasks.labels.purge import Purged
-from tasks.labels.review import MAX_REASON_CHARS
 
 router = APIRouter(tags=["labels"])
 BINARY = "application/octet-stream"

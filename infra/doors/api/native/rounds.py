@@ -10,8 +10,8 @@ from infra.adapters.catalog.tables import Job
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.services.learning import models, reruns
 from tasks.publishing.gate import Verdict
-from tasks.rounds.rerun import Difference
-from tasks.rounds.result import CohortResult, RoundResult, VersionScores
+from tasks.rounds.records.rerun import Difference
+from tasks.rounds.records.result import CohortResult, RoundResult, VersionScores
 
 router = APIRouter(tags=["rounds"])
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from tasks.images.sample import write_cases
 from tasks.images.sample.baselines import dice, template_labels, threshold_labels
 from tasks.images.volume import Volume, read_volume
-from tasks.labels.read import read_label
+from tasks.labels.forms.read import read_label
 
 LabelMap = npt.NDArray[np.integer]
 ENDING = ".nii.gz"

@@ -12,7 +12,7 @@ from infra.adapters.cache.disk import DiskCache
 from infra.adapters.images.folder import FolderStore
 from tasks.images.prepare import cache_key, local_image
 from tasks.images.volume import Volume, read_volume, write_nifti
-from tasks.labels.write import to_nrrd
+from tasks.labels.forms.write import to_nrrd
 from tests.dicom_series import asymmetric, oblique_affine
 
 

@@ -1,0 +1,1 @@
+"""Which of an image's labels count and train: several people's, reviewers' words, the data set's rules."""
