@@ -43,7 +43,8 @@ from configs.settings import Settings
 from configs.states import AttemptState, JobStatus
 from infra.adapters.catalog import jobs
 from infra.wiring import open_parts
-from tasks.rounds import attempts, work
+from tasks.rounds.jobs import attempts
+from tasks.rounds.steps import work
 
 
 @flow(name="continual-learning-round")

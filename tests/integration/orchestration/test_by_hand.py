@@ -38,7 +38,7 @@ from prefect import flow
 
 from configs.states import AttemptState, JobStatus
 from infra.adapters.catalog import jobs
-from tasks.rounds import attempts
+from tasks.rounds.jobs import attempts
 from tasks.rounds.tasks import holding, parts
 
 
