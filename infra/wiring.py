@@ -88,7 +88,8 @@ class Parts:
         )
 
     def close(self) -> None:
-        """Return connections."""
+        """Return connections, and wait until what was cached is on the disk."""
+        self.cache.settle()
         self.catalog.close()
         self.slots.close()
 

@@ -1,10 +1,14 @@
 """This host's cache: an entry is a folder, filled once by whoever comes first, gone when room is needed.
 
 <cache>/<kind>/<2 hex>/<64 hex>/…   one entry; the name is the hash of the caller's key
+  .unsynced-<boot> or .synced       in it: whether a power cut may take of it what only memory holds
 <cache>/<kind>/<2 hex>/.<64 hex>…   being filled or being removed: not there for anybody else
 <cache>/locks/<kind>-<64 hex>       held alone while an entry is filled or removed, shared while it is looked up
 <cache>/pins/<pin>                  entries in use, one a line; locked by the process that uses them
 <cache>/evict.lock  total           who counts and evicts; bytes as counted so far
+
+Nobody waits for the disk: an entry is used as soon as it is filled, and synced behind. Killed processes lose nothing by
+that. What a power cut may have damaged was not marked as synced and is of another boot: it is filled again.
 """
 
 import hashlib
@@ -12,6 +16,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -21,6 +26,8 @@ from configs.errors import StorageFullError, is_full
 from infra.adapters.cache.locks import locked, try_lock
 
 Kind = Literal["raw", "tensor", "prediction"]
+SYNCED = ".synced"
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 EVICT_TO = 0.9
 """Share of the allowed bytes that eviction leaves, so that it does not run at every fill."""
 
@@ -43,6 +50,8 @@ class DiskCache:
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
+        self._unsynced = f".unsynced-{_BOOT.read_text().strip()}" if _BOOT.exists() else None
+        self._behind = ThreadPoolExecutor(1, "cache-sync")
 
     def get(self, kind: Kind, key: str, fill: Callable[[Path], None]) -> Path:
         """Return the entry's folder; `fill` is called with an empty folder if there is no entry yet.
@@ -65,7 +74,11 @@ class DiskCache:
     def find(self, kind: Kind, key: str) -> Path | None:
         """Return the entry's folder if it is filled."""
         entry = self._entry(kind, _name(key))
-        return entry if entry.is_dir() else None
+        return entry if self._is_whole(entry) else None
+
+    def settle(self) -> None:
+        """Wait until all that was filled by this object so far is on the disk."""
+        self._behind.submit(int).result()  # there is one thread, and it goes in order
 
     def drop(self, kind: Kind, key: str) -> None:
         """Remove the entry now, whoever may be using it; those who have its files open can finish reading."""
@@ -89,17 +102,42 @@ class DiskCache:
         with locked(lock):
             if self._use(entry, pin):
                 return entry
+            self._remove(kind, name)  # what a power cut left of it
             size = self._fill(entry, fill)
             self._use(entry, pin)
         self._count(size, entry)
+        with suppress(RuntimeError):  # this process ends
+            self._behind.submit(self._sync, kind, name)
         return entry
+
+    def _is_whole(self, entry: Path) -> bool:
+        """Say whether an entry holds all that it was filled with."""
+        unsynced = self._unsynced is not None and (entry / self._unsynced).exists()
+        return unsynced or (entry / SYNCED).exists()
+
+    def _sync(self, kind: Kind, name: str) -> None:
+        """Make an entry durable and mark it; one that the disk does not take is given up."""
+        entry, unsynced = self._entry(kind, name), self._unsynced or SYNCED
+        try:
+            synced = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                _sync_tree(entry)
+                with locked(self._lock(kind, name), shared=True):
+                    # Meanwhile it may have been removed, and filled again: that one is another.
+                    if os.path.samestat(os.fstat(synced), entry.stat()):
+                        (entry / unsynced).rename(entry / SYNCED)
+            finally:
+                os.close(synced)
+        except FileNotFoundError:
+            return
+        except OSError:
+            self.drop(kind, name)
 
     def _use(self, entry: Path, pin: Path | None) -> bool:
         """Mark a filled entry as used now; under its lock, so that no evictor is between looking and removing."""
-        try:
-            os.utime(entry)
-        except FileNotFoundError:
+        if not self._is_whole(entry):
             return False
+        os.utime(entry)
         if pin is not None:
             with pin.open("a") as lines:
                 lines.write(f"{entry.relative_to(self._folder)}\n")
@@ -131,12 +169,15 @@ class DiskCache:
         partial.mkdir(parents=True)
         try:
             fill(partial)
-            size = _sync_tree(partial)
+            if self._unsynced is None:  # a system that does not say which boot this is
+                _sync_tree(partial)
+            (partial / (self._unsynced or SYNCED)).touch()
+            size = _tree_bytes(partial)
             partial.rename(entry)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        return size  # a name that a power cut takes is an entry that is filled again
+        return size
 
     def _count(self, added: int, new: Path) -> None:
         """Add to the total; when it is too much, count what is really there and evict, but never the new entry."""
@@ -245,14 +286,11 @@ def _tree_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _sync_tree(folder: Path) -> int:
-    """Make the tree durable and return its bytes: after a power cut a renamed folder may else hold empty files."""
-    size = 0
+def _sync_tree(folder: Path) -> None:
+    """Make the tree durable, but for its own name: an entry whose name a power cut takes is filled again."""
     for path in folder.rglob("*"):
         if path.is_file():
             sync_file(path)
-            size += path.stat().st_size
         else:
             sync_folder(path)
     sync_folder(folder)
-    return size

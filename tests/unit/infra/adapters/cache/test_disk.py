@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.adapters.cache.disk import DiskCache
+from infra.adapters.cache.disk import SYNCED, DiskCache
 
 ROOM = 10**6
 FILLER = """
@@ -112,6 +112,7 @@ def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, 3_500)
     for key in ("a", "b", "c"):
         folder = cache.get("raw", key, lambda folder: _write(b"x" * 1_000, folder))
+        cache.settle()  # marking it as synced touches it
         os.utime(folder, ns=(0, 1_000 + ord(key)))
     cache.get("raw", "a", lambda folder: _write(b"never", folder))
 
@@ -161,6 +162,64 @@ with cache.pin() as pin:
     assert cache.find("raw", "whole") is None
     assert [path.name for path in (tmp_path / "raw").glob("*/.*")] == []
     assert list((tmp_path / "pins").iterdir()) == []
+
+
+def test_an_entry_outlives_a_killed_process_before_it_was_synced(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from infra.adapters.cache.disk import DiskCache
+DiskCache(Path(sys.argv[1]), 10**6).get("raw", "a", lambda folder: (folder / "a").write_bytes(b"voxels") and None)
+os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -9
+    cache = DiskCache(tmp_path, ROOM)
+
+    found = cache.find("raw", "a")
+
+    assert found is not None
+    assert (cache.get("raw", "a", lambda _: pytest.fail("filled again")) / "a").read_bytes() == b"voxels"
+
+
+def test_an_entry_is_marked_once_it_is_on_the_disk(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, ROOM)
+    folder = cache.get("raw", "a", lambda folder: _write(b"voxels", folder))
+
+    cache.settle()
+
+    assert sorted(path.name for path in folder.iterdir()) == [SYNCED, "a"]
+
+
+@pytest.mark.parametrize("mark", [".unsynced-another-boot", None])
+def test_what_a_power_cut_left_of_an_entry_is_filled_again(tmp_path: Path, mark: str | None) -> None:
+    cache = DiskCache(tmp_path, ROOM)
+    folder = cache.get("raw", "a", lambda folder: _write(b"voxels", folder))
+    cache.settle()
+    (folder / "a").write_bytes(b"")  # its name was on the disk, and its bytes were not
+    if mark is None:
+        (folder / SYNCED).unlink()
+    else:
+        (folder / SYNCED).rename(folder / mark)
+    restarted = DiskCache(tmp_path, ROOM)
+
+    assert restarted.find("raw", "a") is None
+    again = restarted.get("raw", "a", lambda folder: _write(b"voxels", folder))
+
+    assert (again / "a").read_bytes() == b"voxels"
+    assert not (again / ".unsynced-another-boot").exists()
+
+
+def test_an_entry_that_goes_before_it_is_synced_harms_nobody(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, ROOM)
+    for number in range(20):
+        cache.get("raw", str(number), lambda folder: _write(b"x" * 1_000, folder))
+        cache.drop("raw", str(number))
+        cache.get("raw", str(number), lambda folder: _write(b"y" * 1_000, folder))
+
+    cache.settle()
+
+    found = [cache.find("raw", str(number)) for number in range(20)]
+    assert all(folder is not None and (folder / SYNCED).exists() for folder in found)
 
 
 def test_a_dropped_entry_is_gone(tmp_path: Path) -> None:
