@@ -1,47 +1,10 @@
 """`teachback status`: how things are."""
 
-from pydantic import BaseModel
-
+from configs.wire.status import Health, LoopStatus, SlotStatus, Status
 from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.terminal import lines, noun, publication, show_json, show_table, terminal
 
 app = noun("How things are: counts, loops, realtime slots.")
-
-
-class _Loop(BaseModel):
-    experiment: str
-    status: str
-    message: str
-    pending: int
-    round_size: int
-    rounds_done: int
-    max_rounds: int | None
-    best_metric: float | None
-    open_round: int | None
-
-
-class _Slot(BaseModel):
-    experiment: str
-    replica: int
-    state: str
-    serving_seq: int | None
-    published_seq: int
-    error: str
-
-
-class _Health(BaseModel):
-    catalog: bool
-    orchestrator: bool
-    stuck_deliveries: int
-    isolation: str
-    degraded: dict[str, str]
-
-
-class _Status(BaseModel):
-    counts: dict[str, int]
-    loops: list[_Loop]
-    slots: list[_Slot]
-    health: _Health
 
 
 @app.command()
@@ -54,18 +17,18 @@ def status(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as
     """
     with Client.of(url, key, home) as client:
         answer = client.request("GET", f"{OURS}/status")
-        found = client.get_as(_Status, answer)
+        found = client.get_as(Status, answer)
     if as_json:
         show_json(answer.json())
         return
-    lines([("server", client.url), *((name.replace("_", " "), count) for name, count in found.counts.items())])
+    lines([("server", client.url), *((name.replace("_", " "), count) for name, count in found.counts)])
     _show_loops(found.loops)
     _show_slots(found.slots)
     terminal().print()
     _show_health(found.health)
 
 
-def _show_loops(loops: list[_Loop]) -> None:
+def _show_loops(loops: list[LoopStatus]) -> None:
     show_table(
         "\nAnnotation loops",
         {
@@ -84,7 +47,7 @@ def _show_loops(loops: list[_Loop]) -> None:
     )
 
 
-def _show_slots(slots: list[_Slot]) -> None:
+def _show_slots(slots: list[SlotStatus]) -> None:
     show_table(
         "\nRealtime slots",
         {
@@ -100,7 +63,7 @@ def _show_slots(slots: list[_Slot]) -> None:
     )
 
 
-def _show_health(health: _Health) -> None:
+def _show_health(health: Health) -> None:
     lines(
         [
             ("Prefect answers", health.orchestrator),

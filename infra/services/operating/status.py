@@ -1,6 +1,5 @@
 """How the installation is: what runs, what waits, what is stuck."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import distinct, func, select
@@ -8,71 +7,12 @@ from sqlalchemy.orm import Session
 
 from configs.specs.annotation import AnnotationSpec
 from configs.states import TERMINAL, LabelState
+from configs.wire.status import Counts, Health, LoopStatus, SlotStatus, Status
 from infra.adapters.catalog import datasets, jobs, outbox
 from infra.adapters.catalog.tables import Dataset, Experiment, Image, Job, Label, Slot
 from infra.services.callers import Caller, Right, allow
 from infra.wiring import Parts
 from tasks.images.health import DEGRADED
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many of what the organisation has."""
-
-    datasets: int
-    images: int
-    images_waiting: int
-    labels: int
-    quarantined: int
-    pending_uploads: int
-    sent_back: int
-    experiments: int
-    open_jobs: int
-
-
-@dataclass(frozen=True)
-class LoopStatus:
-    """One open annotation job: how many labels it has, and how many it waits for."""
-
-    job_id: str
-    experiment_id: str
-    experiment: str
-    status: str
-    message: str
-    pending: int
-    round_size: int
-    rounds_done: int
-    max_rounds: int | None
-    best_metric: float | None
-    open_round: int | None
-
-
-@dataclass(frozen=True)
-class SlotStatus:
-    """One realtime server."""
-
-    id: str
-    experiment_id: str
-    experiment: str
-    replica: int
-    desired: bool
-    state: str
-    serving_seq: int | None
-    published_seq: int
-    error: str
-
-
-@dataclass(frozen=True)
-class Status:
-    """Everything of one organisation, and the health of what all share."""
-
-    counts: Counts
-    loops: Sequence[LoopStatus]
-    slots: Sequence[SlotStatus]
-    orchestrator: bool
-    stuck_deliveries: int
-    isolation: str
-    degraded: dict[str, str]  # name of a data set -> why its store does not do what it should
 
 
 def status(parts: Parts, caller: Caller) -> Status:
@@ -85,12 +25,14 @@ def status(parts: Parts, caller: Caller) -> Status:
             counts=_counts(session, caller.org),
             loops=_loops(session, caller.org),
             slots=_slots(session, caller.org),
-            orchestrator=healthy,
-            stuck_deliveries=len(outbox.stuck(session)),
-            isolation=parts.hosts.level,
-            degraded={
-                row.name: row.state_reason for row in datasets.listed(session, caller.org) if row.state == DEGRADED
-            },
+            health=Health(
+                orchestrator=healthy,
+                stuck_deliveries=len(outbox.stuck(session)),
+                isolation=parts.hosts.level,
+                degraded={
+                    row.name: row.state_reason for row in datasets.listed(session, caller.org) if row.state == DEGRADED
+                },
+            ),
         )
 
 
@@ -164,7 +106,15 @@ def _slots(session: Session, org: str) -> list[SlotStatus]:
     )
     return [
         SlotStatus(
-            slot.id, slot.experiment_id, name, slot.replica, slot.desired, slot.state, slot.serving_seq, seq, slot.error
+            id=slot.id,
+            experiment_id=slot.experiment_id,
+            experiment=name,
+            replica=slot.replica,
+            desired=slot.desired,
+            state=slot.state,
+            serving_seq=slot.serving_seq,
+            published_seq=seq,
+            error=slot.error,
         )
         for slot, name, seq in session.execute(query)
     ]
