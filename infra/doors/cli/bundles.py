@@ -60,9 +60,6 @@ def list_bundles(
     with Client.of(url, key, home) as client:
         answer = client.request("GET", PATH)
         rows = client.get_as(list[_Bundle], answer)
-    if as_json:
-        show_json(answer.json())
-        return
     show_table(
         "Bundles",
         {
@@ -75,6 +72,7 @@ def list_bundles(
         },
         rows,
         none="No bundle is registered; see the API's log.",
+        as_json=answer.json() if as_json else None,
     )
 
 

@@ -8,7 +8,7 @@ import typer
 from pydantic import BaseModel
 
 from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
-from infra.doors.cli.terminal import listing_noun, show_json, show_table, terminal
+from infra.doors.cli.terminal import listing_noun, show_table, terminal
 
 app = listing_noun()
 _READ_S = 600.0
@@ -58,9 +58,6 @@ def datasets(
     with Client.of(url, key, home) as client:
         answer = client.request("GET", f"{OURS}/datasets")
         rows = client.get_as(list[_Dataset], answer)
-    if as_json:
-        show_json(answer.json())
-        return
     show_table(
         "Data sets",
         {
@@ -74,6 +71,7 @@ def datasets(
         },
         rows,
         none="No data set yet: `teachback up --studies DIR`, or POST …/datasets.",
+        as_json=answer.json() if as_json else None,
     )
 
 

@@ -6,7 +6,7 @@ import typer
 from pydantic import BaseModel
 
 from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
-from infra.doors.cli.terminal import noun, show_json, show_table
+from infra.doors.cli.terminal import noun, show_table
 
 app = noun("Bundles with their data sets and labels.")
 
@@ -45,9 +45,6 @@ def experiments(
     with Client.of(url, key, home) as client:
         rows = client.get(client.cloud("experiments:base" if base else "experiments"))
         chosen = [row for row in rows if _Experiment.model_validate(row).read_only == base]
-    if as_json:
-        show_json(chosen)
-        return
     show_table(
         "Base experiments" if base else "Experiments",
         {
@@ -59,4 +56,5 @@ def experiments(
         },
         [_Experiment.model_validate(row) for row in chosen],
         none="No experiment yet: `teachback up --studies DIR`, or POST …/experiments with one of `--base`.",
+        as_json=chosen if as_json else None,
     )

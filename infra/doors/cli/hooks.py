@@ -70,9 +70,6 @@ def list_(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as_
     with Client.of(url, key, home) as client:
         answer = client.request("GET", PATH)
         rows = client.get_as(list[_Hook], answer)
-    if as_json:
-        show_json(answer.json())
-        return
     show_table(
         "Webhooks",
         {
@@ -85,6 +82,7 @@ def list_(url: UrlOption = "", key: KeyOption = "", home: HomeOption = None, as_
         },
         rows,
         none="No webhook yet: `teachback hooks create URL`, or `--dataset NAME` for a PACS.",
+        as_json=answer.json() if as_json else None,
     )
 
 

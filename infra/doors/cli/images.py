@@ -6,7 +6,7 @@ import typer
 from pydantic import BaseModel
 
 from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
-from infra.doors.cli.terminal import noun, show_json, show_table, terminal
+from infra.doors.cli.terminal import noun, show_table, terminal
 
 app = noun(
     "Images that nobody is to label: skipped, listed, cleared.", "teachback images skip studies CASE-7 --reason blurred"
@@ -43,14 +43,12 @@ def skipped(
     with Client.of(url, key, home) as client:
         answer = client.request("GET", f"{OURS}/datasets/{dataset}/skipped")
         found = client.get_as(_Skipped, answer)
-    if as_json:
-        show_json(answer.json())
-        return
     show_table(
         "Skipped images",
         {"image": lambda row: row.image, "reason": lambda row: row.reason, "by": lambda row: row.by},
         found.images,
         none="No image is skipped.",
+        as_json=answer.json() if as_json else None,
     )
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from configs.errors import NotFoundError
 from infra.doors.cli.client import Client, HomeOption, JsonOption, KeyOption, UrlOption
-from infra.doors.cli.terminal import listing_noun, show_json, show_table, terminal
+from infra.doors.cli.terminal import listing_noun, show_table, terminal
 
 app = listing_noun()
 _EXPORT_S = 600.0
@@ -49,9 +49,6 @@ def jobs(
     with Client.of(url, key, home) as client:
         answer = client.request("GET", client.cloud("experiments/*/jobs"))
         rows = client.get_as(list[_Job], answer)
-    if as_json:
-        show_json(answer.json())
-        return
     show_table(
         "Jobs",
         {
@@ -65,6 +62,7 @@ def jobs(
         },
         rows,
         none="No job yet.",
+        as_json=answer.json() if as_json else None,
     )
 
 

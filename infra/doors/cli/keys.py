@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from infra.doors.cli.client import HomeOption, JsonOption, settings_of
-from infra.doors.cli.terminal import noun, show_json, show_table, terminal, when
+from infra.doors.cli.terminal import noun, show_table, terminal, when
 from infra.services import people
 from infra.services.callers import Role
 from infra.services.operating.pages import HOME_ORG
@@ -57,11 +57,14 @@ def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
             }
             for key in people.list_keys(parts, people.operator(HOME_ORG))
         ]
-    if as_json:
-        show_json(rows)
-        return
     columns = {heading: (lambda row, heading=heading: row[heading]) for heading in rows[0]} if rows else {}
-    show_table("Keys", columns, rows, none="No keys yet: `teachback keys create --name NAME`.")
+    show_table(
+        "Keys",
+        columns,
+        rows,
+        none="No keys yet: `teachback keys create --name NAME`.",
+        as_json=rows if as_json else None,
+    )
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from configs.errors import InvalidRequestError
 from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
-from infra.doors.cli.terminal import show_json, show_table, terminal, when
+from infra.doors.cli.terminal import show_table, terminal, when
 
 
 class _ListsByItself(TyperGroup):
@@ -98,9 +98,6 @@ def list_(
         query = {name: value for name, value in said.items() if value}
         answer = client.request("GET", f"{OURS}/datasets/{dataset}/labels", params=query)
         found = client.get_as(_Labels, answer)
-    if as_json:
-        show_json(answer.json())
-        return
     show_table(
         "Labels",
         {
@@ -118,6 +115,7 @@ def list_(
         },
         found.labels,
         none="No such label.",
+        as_json=answer.json() if as_json else None,
     )
 
 

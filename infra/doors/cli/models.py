@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
 from infra.doors.cli.own import of_each
-from infra.doors.cli.terminal import listing_noun, publication, show_json, show_table, terminal, when
+from infra.doors.cli.terminal import listing_noun, publication, show_table, terminal, when
 
 app = listing_noun()
 
@@ -69,9 +69,6 @@ def models(
     with Client.of(url, key, home) as client:
         answers = of_each(client, f"{OURS}/models", experiment)
         found = [client.get_as(_Models, answer) for answer in answers]
-    if as_json:
-        show_json([answer.json() for answer in answers])
-        return
     show_table(
         "Model versions",
         {
@@ -87,6 +84,7 @@ def models(
         },
         [(one, row) for one in found for row in one.versions],
         none="No experiment yet.",
+        as_json=[answer.json() for answer in answers] if as_json else None,
     )
     for one in found:
         said = f"{one.experiment} in MLflow: models:/{one.mlflow_model}@published"

@@ -86,9 +86,6 @@ def rounds(
     with Client.of(url, key, home) as client:
         answers = of_each(client, f"{OURS}/rounds", experiment)
         found = [client.get_as(_Rounds, answer) for answer in answers]
-    if as_json:
-        show_json([answer.json() for answer in answers])
-        return
     show_table(
         "Rounds",
         {
@@ -108,6 +105,7 @@ def rounds(
         },
         [(one.experiment, row) for one in found for row in one.rounds],
         none="No round yet: one starts by itself when enough labels have come in.",
+        as_json=[answer.json() for answer in answers] if as_json else None,
     )
 
 

@@ -6,7 +6,7 @@ import typer
 from pydantic import BaseModel
 
 from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
-from infra.doors.cli.terminal import listing_noun, show_json, show_table
+from infra.doors.cli.terminal import listing_noun, show_table
 
 app = listing_noun()
 
@@ -26,7 +26,7 @@ class _Scores(BaseModel):
 @app.callback(invoke_without_command=True)
 def scores(
     experiment: Annotated[str, typer.Option("--experiment", help="Name or id.")],
-    method: Annotated[str, typer.Option("--method", help="entropy or epistemic; default: the strategy's.")] = "",
+    method: Annotated[str, typer.Option("--method", help="By name; default: the strategy's.")] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many.")] = 100,
     url: UrlOption = "",
     key: KeyOption = "",
@@ -45,9 +45,6 @@ def scores(
     with Client.of(url, key, home) as client:
         answer = client.request("GET", f"{OURS}/scores", params=query)
         found = client.get_as(_Scores, answer)
-    if as_json:
-        show_json(answer.json())
-        return
     show_table(
         f"Scores ({found.method})",
         {
@@ -58,4 +55,5 @@ def scores(
         },
         found.scores,
         none="Nothing is scored yet: scores follow each round, and the deployment refresh-scores.",
+        as_json=answer.json() if as_json else None,
     )

@@ -50,7 +50,14 @@ def show_json(content: Any) -> None:
     sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def show_table(title: str, columns: Mapping[str, Callable[[Any], object]], rows: Sequence[Any], *, none: str) -> None:
+def show_table(
+    title: str,
+    columns: Mapping[str, Callable[[Any], object]],
+    rows: Sequence[Any],
+    *,
+    none: str,
+    as_json: object = None,
+) -> None:
     """Print one line per row, or *none* where there are no rows.
 
     Args:
@@ -58,7 +65,11 @@ def show_table(title: str, columns: Mapping[str, Callable[[Any], object]], rows:
         columns: Heading → what to show of a row; None is shown as a dash.
         rows: Whatever the columns read.
         none: What to say, and to do, when there is nothing.
+        as_json: Print this as JSON instead, where it is not None.
     """
+    if as_json is not None:
+        show_json(as_json)
+        return
     if not rows:
         terminal().print(none, markup=False)
         return
