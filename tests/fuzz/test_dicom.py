@@ -22,6 +22,7 @@ from tasks.images.verdict import volume_of
 from tasks.images.volume import Volume
 from tasks.labels.forms.write import write_seg
 from tasks.labels.incoming.check import check_label, check_readable
+from tasks.labels.incoming.names import Names
 from tests.dicom_series import SHAPE, as_multi_frame, asymmetric, make_series, oblique_affine
 from tests.fuzz.damage import MOST_BYTES, damaged, fuzz, in_bounds
 
@@ -119,7 +120,7 @@ def test_a_damaged_seg(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "label.dcm"
     path.write_bytes(content)
 
-    in_bounds(lambda: check_label(IMAGE, path, {1: "a", 2: "b"}))
+    in_bounds(lambda: check_label(IMAGE, path, Names({1: "a", 2: "b"})))
     in_bounds(lambda: check_readable(path, MOST_BYTES))
     in_bounds(lambda: read_to_store(path))
 

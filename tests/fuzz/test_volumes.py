@@ -16,12 +16,13 @@ from tasks.images.prepare import local_image
 from tasks.images.volume import Volume, write_nifti
 from tasks.labels.forms.write import to_nrrd
 from tasks.labels.incoming.check import check_label, check_readable
+from tasks.labels.incoming.names import Names
 from tests.dicom_series import SHAPE, oblique_affine
 from tests.fuzz.damage import MOST_BYTES, damaged, fuzz, in_bounds
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 IMAGE = Geometry(SHAPE, oblique_affine())
-LABELS = {1: "liver", 2: "spleen"}
+HERE = Names({1: "liver", 2: "spleen"})
 
 
 def _marks() -> Volume:
@@ -37,7 +38,7 @@ def _nifti(folder: Path) -> bytes:
 
 def _read_everywhere(path: Path, folder: Path) -> None:
     """Read a file as a label of an image, as one whose image is away, and as an image."""
-    in_bounds(lambda: check_label(IMAGE, path, LABELS))
+    in_bounds(lambda: check_label(IMAGE, path, HERE))
     in_bounds(lambda: check_readable(path, MOST_BYTES))
     store, cache = FolderStore(folder), DiskCache(folder.parent / "cache", 10**9)
     found = store.image(path.name.split(".")[0])
@@ -123,4 +124,4 @@ def test_an_extension_that_says_it_is_huge_is_not_read(tmp_path: Path) -> None:
     content = header.binaryblock + b"\1\0\0\0" + (2**31 - 16).to_bytes(4, "little") + bytes(2**16)
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content + bytes(2**26), compresslevel=1))
 
-    in_bounds(lambda: check_label(IMAGE, tmp_path / "a.nii.gz", LABELS))
+    in_bounds(lambda: check_label(IMAGE, tmp_path / "a.nii.gz", HERE))

@@ -28,6 +28,7 @@ from tasks.labels.choosing.choose import SOURCE_LAYER, choices, rules_of
 from tasks.labels.forms.label_map import map_label
 from tasks.labels.forms.read import ending_in, read_label
 from tasks.labels.incoming.intake import next_version
+from tasks.labels.incoming.names import Names
 
 TOOL = "STAPLE"
 _UNDECIDED = 0
@@ -117,7 +118,7 @@ def _mapped(parts: Parts, label: Label, grid: Geometry, names: Mapping[int, str]
         path = Path(folder) / f"label{ending_in(source) or '.nii.gz'}"
         path.symlink_to(source)
         said = {int(value): str(name) for value, name in label.names.items()}
-        return map_label(read_label(path, grid), names, names=said or None, annotated=label.annotated)
+        return map_label(read_label(path, grid), Names(dict(names)), names=said or None, annotated=label.annotated)
 
 
 def _keep(parts: Parts, found: Sequence[Label], names: Mapping[int, str], spoken: list[str], blob: str) -> None:

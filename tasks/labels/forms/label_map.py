@@ -1,6 +1,6 @@
 """A label map on its image's grid, as it was saved: in its own values and names."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from configs.errors import MismatchError
 from configs.kinds import UNLABELLED
 from configs.names import plain
+from tasks.labels.incoming.names import Names
 
 _BACKGROUND = 0
 _WORD = np.dtype(np.uint64)
@@ -78,51 +79,45 @@ def marked_values(array: NDArray[Any]) -> list[int]:
 
 def map_label(
     label: LabelMap,
-    labels: Mapping[int, str],
+    here: Names,
     *,
     names: Mapping[int, str] | None = None,
     annotated: Sequence[str] | None = None,
-    unsure: Mapping[int, Sequence[str]] | None = None,
-    elsewhere: Collection[str] = (),
 ) -> MappedLabel:
     """Bring a label map's values to the experiment's indices, by name; without names the values are the indices.
 
     Args:
         label: As it was saved.
-        labels: The experiment's names by index.
+        here: What its values mean to those who learn from it.
         names: What the values mean by the caller's word; else the file's.
         annotated: Names that the caller says the label speaks about; else those it names; else all.
-        unsure: Indices that several experiments here call by different names.
-        elsewhere: Names, as they are compared, that other experiments here learn: nobody is warned of those.
 
     Returns:
-        The label map in the experiment's indices; in its own values where no experiment is known yet (`labels` empty).
+        The label map in the experiment's indices; in its own values where no experiment is known yet.
 
     Raises:
         MismatchError: If there are no names and a value is no index of the experiment, or of several.
     """
+    labels, marked = here.known, set(marked_values(label.array))
     if not labels:
-        return MappedLabel(label.array, tuple(marked_values(label.array)), None, (), tuple(label.warnings))
+        return MappedLabel(label.array, tuple(sorted(marked)), None, (), tuple(label.warnings))
     said = names or label.names
-    marked = set(marked_values(label.array))
     # A mask of 0 and 255 alone is more likely one of a program that writes "true" so: it is as strange as it was.
-    present = marked - ({UNLABELLED} - labels.keys() - (said or {}).keys()) or marked
+    present = marked - ({UNLABELLED} - labels.keys() - said.keys()) or marked
     known = {plain(name): index for index, name in labels.items() if index != _BACKGROUND}
     warnings = list(label.warnings)
     if said:
         to_index = {value: known[plain(name)] for value, name in said.items() if plain(name) in known and value}
-        warnings += _not_learnt(said, present, {*known, *elsewhere})
+        warnings += _not_learnt(said, present, {*known, *here.elsewhere})
     else:
         to_index = {index: index for index in labels if index != _BACKGROUND}
         said = {index: labels[index] for index in to_index}
         _refuse_strange(present, to_index)
-        _refuse_unsure(present, unsure or {})
+        _refuse_unsure(present, here.unsure)
     spoken = set(to_index.values())
     if annotated is not None:
         spoken = {known[plain(name)] for name in annotated if plain(name) in known}
-        told = {*known, *elsewhere, *(plain(name) for name in (said or {}).values())}
-        if strange_names := sorted(name for name in annotated if plain(name) not in told):
-            warnings.append(f"The experiment has no such label: {', '.join(strange_names)}")
+        warnings += _not_there(annotated, {*known, *here.elsewhere, *map(plain, said.values())})
     # A mark of a name that the author does not speak about counts as nothing: as a class of its own it would be learnt.
     learnt = {value: index if index in spoken else _BACKGROUND for value, index in to_index.items()}
     if unseen := marked - present:
@@ -147,6 +142,12 @@ def _not_learnt(said: Mapping[int, str], present: set[int], heard: set[str]) -> 
     if nameless := sorted(present - said.keys()):
         warnings.append(f"Kept but not learnt, since they have no name: values {', '.join(map(str, nameless))}")
     return warnings
+
+
+def _not_there(annotated: Sequence[str], heard: set[str]) -> list[str]:
+    """Return a warning of names that the label is said to speak about and that nobody here has."""
+    strange = sorted(name for name in annotated if plain(name) not in heard)
+    return [f"The experiment has no such label: {', '.join(strange)}"] if strange else []
 
 
 def _refuse_strange(present: set[int], known: Mapping[int, int]) -> None:

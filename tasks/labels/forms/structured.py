@@ -12,6 +12,7 @@ from configs.kinds import STRUCTURED, BoxesLabel, ClassLabel, LabelKind
 from configs.names import plain
 from tasks.images.geometry import Geometry
 from tasks.labels.incoming.check import CheckedLabel
+from tasks.labels.incoming.names import Names
 
 MAX_BYTES = 16 * 2**20
 _FORMS = 'send {"class": 3} or {"boxes": [[x1, y1, z1, x2, y2, z2], …], "classes": [1, …]}'
@@ -71,11 +72,10 @@ def kind_in(file: Path) -> LabelKind:
 def check_structured(
     image: Geometry | None,
     path: Path,
-    labels: Mapping[int, str],
+    here: Names,
     *,
     names: Mapping[int, str] | None = None,
     annotated: Sequence[str] | None = None,
-    unsure: Mapping[int, Sequence[str]] | None = None,
     write_to: Path | None = None,
 ) -> CheckedLabel:
     """Read a label that is no mask and say what it holds, as `tasks.labels.incoming.check.check_label` does of masks.
@@ -83,12 +83,12 @@ def check_structured(
     Its classes are an experiment's indices; where *names* says what one is called, the experiment's index of that name.
     A class that the experiment has not got puts a class label into quarantine, and leaves a box out of what is learnt.
     """
-    label = read_structured(path)
+    label, labels = read_structured(path), here.known
     said, known = names or {}, {plain(name): index for index, name in labels.items()}
     meant = {one: known.get(plain(said[one]), _NONE) if one in said else one for one in label.classes_said()}
     found = {one: index for one, index in meant.items() if index in labels}
     strange = sorted(label.classes_said() - found.keys()) if labels else []
-    unclear = sorted(one for one in label.classes_said() if one in (unsure or {}) and one not in said)
+    unclear = sorted(one for one in label.classes_said() if one in here.unsure and one not in said)
     wrong = faults(label, image) if image is not None else None
     if unclear:
         wrong = f"Several experiments here call class {unclear[0]} by different names: say which is meant"

@@ -1,6 +1,6 @@
 """Whether a label can be learnt from. A person's work is kept whatever the answer."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +12,7 @@ from tasks.images.volume import Volume, read_volume, write_nifti
 from tasks.labels.forms.label_map import map_label
 from tasks.labels.forms.read import read_label
 from tasks.labels.forms.seg import segment_names
+from tasks.labels.incoming.names import Names
 
 
 class CheckedLabel(BaseModel):
@@ -50,12 +51,10 @@ def check_readable(path: Path, most_bytes: int = MOST_BYTES) -> CheckedLabel:
 def check_label(
     image: Geometry,
     path: Path,
-    labels: Mapping[int, str],
+    here: Names,
     *,
     names: Mapping[int, str] | None = None,
     annotated: Sequence[str] | None = None,
-    unsure: Mapping[int, Sequence[str]] | None = None,
-    elsewhere: Collection[str] = (),
     write_to: Path | None = None,
 ) -> CheckedLabel:
     """Read a label and say what it holds; what does not fit its image or the experiment is told, not raised.
@@ -63,11 +62,10 @@ def check_label(
     Args:
         image: The image's grid.
         path: The label's file.
-        labels: The experiment's names by index; empty = nobody learns from it yet, and any value may mean something.
+        here: What its values mean to those who learn from it; without a name nobody does yet, and any value may mean
+            something.
         names: What the file's values mean, such as Slicer's `label_info`; default: what the file says.
         annotated: Names that the label speaks about; default: those it names, else all.
-        unsure: Indices that several experiments here call by different names.
-        elsewhere: Names, as they are compared, that other experiments here learn.
         write_to: Where to write it for a bundle host: NIfTI on the image's grid, in the experiment's indices.
             Nothing is written for a label in quarantine.
 
@@ -76,7 +74,7 @@ def check_label(
     """
     try:
         label = read_label(path, image)
-        mapped = map_label(label, labels, names=names, annotated=annotated, unsure=unsure, elsewhere=elsewhere)
+        mapped = map_label(label, here, names=names, annotated=annotated)
     except MismatchError as error:
         return CheckedLabel(quarantine=str(error), warnings=[str(error)])
     if write_to is not None:

@@ -194,25 +194,10 @@ def check_saved(
         InvalidRequestError: If the bytes cannot be read.
     """
     if file.suffix == ".json":
-        return check_structured(
-            geometry,
-            file,
-            here.known,
-            names=params.names or None,
-            annotated=params.annotated,
-            unsure=here.unsure,
-        )
+        return check_structured(geometry, file, here, names=params.names or None, annotated=params.annotated)
     if geometry is None:
         return check_readable(file, most_bytes)
-    return check_label(
-        geometry,
-        file,
-        here.known,
-        names=params.names or None,
-        annotated=params.annotated,
-        unsure=here.unsure,
-        elsewhere=here.elsewhere,
-    )
+    return check_label(geometry, file, here, names=params.names or None, annotated=params.annotated)
 
 
 def spoken(kind: str, checked: CheckedLabel, said: Sequence[str] | None) -> list[str] | None:

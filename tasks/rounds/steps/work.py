@@ -35,6 +35,7 @@ from tasks.images.geometry import Geometry
 from tasks.images.stores import image_of, store_of
 from tasks.labels.forms.structured import check_structured
 from tasks.labels.incoming.check import CheckedLabel, check_label
+from tasks.labels.incoming.names import Names
 from tasks.rounds.jobs import attempts
 from tasks.rounds.records.snapshot import Snapshot, SnapshotRow
 
@@ -295,6 +296,7 @@ def _in_our_words(parts: Parts, work: Work, row: SnapshotRow, grid: Geometry, ta
         source.symlink_to(parts.blobs.path(row.label_sha256))
     names = {int(value): name for value, name in row.names.items()}
     check = check_label if work.learns == "mask" else check_structured
-    found = check(grid, source, work.labels, names=names or None, annotated=row.annotated, write_to=target)
+    here = Names(work.labels)
+    found = check(grid, source, here, names=names or None, annotated=row.annotated, write_to=target)
     noted.write_text(found.model_dump_json())
     return found
