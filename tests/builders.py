@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from configs.specs.annotation import AnnotationSpec, GateSpec, StopCriteria
@@ -16,6 +17,7 @@ from infra.adapters.catalog.tables import (
     Job,
     ModelVersion,
     Organisation,
+    Outbox,
 )
 from infra.adapters.catalog.tables.base import new_id
 from tasks.rounds.count import CheckedNotice
@@ -141,6 +143,12 @@ def job(catalog: Catalog, job_id: str) -> Job:
     """Read a job."""
     with catalog.read() as session:
         return session.get_one(Job, job_id)
+
+
+def hurry(catalog: Catalog) -> None:
+    """Make everything due at once that the outbox would wait with."""
+    with catalog.write() as session:
+        session.execute(update(Outbox).values(due_at=0.0))
 
 
 def _images(session: Session, dataset_id: str, count: int, evaluation_from: int | None) -> list[int]:

@@ -1,4 +1,4 @@
-"""Real MLflow servers in temporary homes."""
+"""A real MLflow server in a temporary home, once per test session."""
 
 import os
 import signal
@@ -15,42 +15,64 @@ from infra.adapters.tracking.processes import server_command, server_environment
 from tests.processes import end, free_port, wait_until
 
 
-@pytest.fixture(scope="session")
-def mlflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home folder of the session's MLflow server."""
-    return tmp_path_factory.mktemp("mlflow")
+class MLflow:
+    """A server that can be killed and comes back at the same address, on what its home holds.
+
+    Args:
+        home: Its folder.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home, self._port = home, free_port()
+        self.uri = server_url(self._port)
+        (home / "mlflow").mkdir()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run it until the block ends."""
+        self._start()
+        try:
+            yield
+        finally:
+            end(self._process)
+
+    @contextmanager
+    def killed(self) -> Iterator[None]:
+        """Kill it and its workers; start it again when the block ends."""
+        end(self._process, signal.SIGKILL)
+        try:
+            yield
+        finally:
+            self._start()
+
+    def _start(self) -> None:
+        with (self._home / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                server_command(self._port, home=self._home),
+                env=server_environment(os.environ),
+                cwd=self._home,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        wait_until(self._answers, f"MLflow to answer (log: {self._home / 'server.log'})")
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.uri}/health", timeout=5, verify=authorities()).is_success
+        except httpx.HTTPError:
+            return False
 
 
 @pytest.fixture(scope="session")
-def mlflow_uri(mlflow_home: Path) -> Iterator[str]:
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MLflow]:
+    """The session's MLflow server, running."""
+    server = MLflow(tmp_path_factory.mktemp("mlflow"))
+    with server.running():
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mlflow_uri(mlflow: MLflow) -> str:
     """The address of a running MLflow server."""
-    with running_mlflow(mlflow_home, free_port()) as uri:
-        yield uri
-
-
-@contextmanager
-def running_mlflow(home: Path, port: int, *, last: signal.Signals = signal.SIGTERM) -> Iterator[str]:
-    """Run an MLflow server on what *home* holds, and give its address; *last* ends it and its workers."""
-    (home / "mlflow").mkdir(exist_ok=True)
-    with (home / "server.log").open("ab") as log:
-        process = subprocess.Popen(
-            server_command(port, home=home),
-            env=server_environment(os.environ),
-            cwd=home,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    uri = server_url(port)
-    try:
-        wait_until(lambda: _answers(f"{uri}/health"), f"MLflow to answer (log: {home / 'server.log'})")
-        yield uri
-    finally:
-        end(process, last)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5, verify=authorities()).is_success
-    except httpx.HTTPError:
-        return False
+    return mlflow.uri

@@ -23,7 +23,7 @@ from infra.wiring import Parts
 from tasks.delivery.dispatch import FLOWS, deliver_due
 from tasks.reconcile import loop
 from tasks.rounds.count import notify
-from tests.builders import build, job, notice, start_loop
+from tests.builders import build, hurry, job, notice, start_loop
 from tests.fixtures_prefect import PrefectServer
 from tests.processes import end, wait_until
 
@@ -186,6 +186,8 @@ def test_a_killed_machine_is_followed_by_the_next_attempt_though_prefect_believe
         flow.kill()
         wait_until(lambda: not flow.is_running(), "the flow process to be gone")
     with prefect_server.worker("rounds", root, **environment):
+        wait_until(lambda: job(parts.catalog, round_id).current_attempt == 2, "attempt 2")
+        hurry(parts.catalog)
         wait_until(lambda: job(parts.catalog, round_id).status == JobStatus.DONE, "attempt 2 to finish")
         wait_until(lambda: _all_over_in_prefect(parts, round_id), "Prefect to hear of it")
     assert job(parts.catalog, round_id).current_attempt == 2

@@ -56,11 +56,11 @@ TABLE: dict[tuple[str, str], tuple[str, ...]] = {
         "integration/reconcile/test_slots.py::test_a_run_whose_process_died_with_its_worker_is_followed_by_another_though_prefect_believes_in_it",
     ),
     ("Prefect server", "in mid-round"): (
-        f"{HERE}/test_killed_servers.py::test_a_round_outlives_the_prefect_server_while_labels_and_inference_do_not_notice",
+        f"{HERE}/test_killed_servers.py::test_a_round_outlives_both_servers_while_labels_and_inference_do_not_notice",
         f"{HERE}/test_killed_servers.py::test_on_postgresql_a_round_outlives_both",
     ),
     ("MLflow", "in mid-round"): (
-        f"{HERE}/test_killed_servers.py::test_a_round_outlives_mlflow_which_has_all_of_its_curve_when_it_is_back",
+        f"{HERE}/test_killed_servers.py::test_a_round_outlives_both_servers_while_labels_and_inference_do_not_notice",
         f"{HERE}/test_killed_servers.py::test_on_postgresql_a_round_outlives_both",
         "integration/delivery/test_shown.py::test_a_killed_mlflow_stops_nothing_and_is_complete_when_it_is_back",
     ),

@@ -19,7 +19,7 @@ from tasks.delivery.dispatch import HOOKS, deliver_due
 from tasks.rounds.jobs.start import start_train
 from tasks.rounds.records.result import RoundResult
 from tasks.rounds.steps import tracked, work
-from tests.builders import build
+from tests.builders import build, hurry
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -52,11 +52,6 @@ def _say(parts: Parts, job: str, steps: range) -> None:
         events.write("\n".join(lines) + "\n")
 
 
-def _hurry(parts: Parts) -> None:
-    with parts.catalog.write() as session:
-        session.execute(update(Outbox).values(due_at=0.0))
-
-
 @pytest.mark.slow
 def test_a_training_is_told_as_it_goes_and_once_it_has_ended_no_more(parts: Parts, mlflow_uri: str) -> None:
     job = _claimed(parts, tracking="mlflow", tracking_uri=f"{mlflow_uri}/", experiment_name="spleen")
@@ -66,7 +61,7 @@ def test_a_training_is_told_as_it_goes_and_once_it_has_ended_no_more(parts: Part
     result = RoundResult(key_metric=0.7).model_dump(mode="json")
     with parts.catalog.write() as session:
         session.execute(update(Job).where(Job.id == job).values(status=JobStatus.DONE, result=result))
-    _hurry(parts)
+    hurry(parts.catalog)
     assert deliver_due(parts, HOOKS) == 1
 
     assert all(entry.done_at is not None for entry in _entries(parts))
@@ -96,7 +91,7 @@ def test_a_server_that_is_away_is_given_up_one_day(parts: Parts) -> None:
     _claimed(parts, tracking_uri=NOBODY)
     for _ in range(8):
         assert deliver_due(parts, HOOKS) == 0
-        _hurry(parts)
+        hurry(parts.catalog)
 
     assert deliver_due(parts, HOOKS) == 0
     (entry,) = _entries(parts)

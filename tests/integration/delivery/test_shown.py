@@ -1,7 +1,6 @@
 """What MLflow shows of rounds: through a server that is killed, after a wipe, and after somebody's hand."""
 
 import json
-import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,7 @@ from tasks.delivery.tracking import group_name
 from tasks.publishing.publish import publish_by_person
 from tasks.reconcile.records import Back, aliases_moved
 from tests.builders import ORG
-from tests.fixtures_mlflow import running_mlflow
-from tests.processes import free_port
+from tests.fixtures_mlflow import MLflow
 from tests.rounds_in_memory import Ward, build_ward
 from tests.runs_in_memory import RunsInMemory
 from tests.training_in_memory import TrainingInMemory
@@ -95,18 +93,12 @@ def tags(run: Mapping[str, Any]) -> dict[str, str]:
 
 
 @pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-def ward(sqlite_url: str, tmp_path: Path, port: int, request: pytest.FixtureRequest) -> Iterator[Ward]:
-    """Patients to train on, an MLflow that is perhaps not there."""
-    uri = request.getfixturevalue("mlflow_uri") if "mlflow_uri" in request.fixturenames else f"http://127.0.0.1:{port}"
+def ward(sqlite_url: str, tmp_path: Path, mlflow_uri: str) -> Iterator[Ward]:
+    """Patients to train on."""
     home = tmp_path / "home"
     home.mkdir()
     hosts = TrainingInMemory()
-    settings = Settings(home=home, catalog_url=sqlite_url, mlflow_tracking_uri=uri)
+    settings = Settings(home=home, catalog_url=sqlite_url, mlflow_tracking_uri=mlflow_uri)
     parts = Parts(settings, orchestrator=RunsInMemory(), hosts=hosts)
     train = ("t1", "t2", "t3", "t4", "t5", "t6")
     yield build_ward(parts, hosts, tmp_path, train=train)
@@ -153,42 +145,40 @@ def _undelivered(ward: Ward) -> int:
         return len(session.scalars(select(Outbox.id).where(Outbox.done_at.is_(None), Outbox.kind == "tracking")).all())
 
 
-def test_a_killed_mlflow_stops_nothing_and_is_complete_when_it_is_back(ward: Ward, tmp_path: Path, port: int) -> None:
+def test_a_killed_mlflow_stops_nothing_and_is_complete_when_it_is_back(ward: Ward, mlflow: MLflow) -> None:
     loop, back = ward.loop(2, "auto"), Back()
-    with running_mlflow(tmp_path, port, last=signal.SIGKILL):
-        _label_first(ward)
-        held = ward.claim(_round(ward, loop))
-        _say(ward, held.job_id, range(3))
-        _ask(ward, held.job_id)
-        assert deliver_due(ward.parts, RECORDS) > 0
-    _say(ward, held.job_id, range(3, 6))
+    _label_first(ward)
+    held = ward.claim(_round(ward, loop))
+    _say(ward, held.job_id, range(3))
     _ask(ward, held.job_id)
-    result = ward.run(held)
-    ward.label("t3", "t4")
-    second = ward.claim(_round(ward, loop))
-    ward.run(second)
-    assert result.decision == "published"
-    assert ward.published() == ward.versions()[-1]
-    assert deliver_due(ward.parts, RECORDS) == 0
-    with ward.parts.catalog.write() as session:  # and again, for as long as a long outage
-        session.execute(update(Outbox).where(Outbox.done_at.is_(None)).values(due_at=now() + 300))
-    assert back.check(ward.parts) == 0
+    assert deliver_due(ward.parts, RECORDS) > 0
+    with mlflow.killed():
+        _say(ward, held.job_id, range(3, 6))
+        _ask(ward, held.job_id)
+        result = ward.run(held)
+        ward.label("t3", "t4")
+        second = ward.claim(_round(ward, loop))
+        ward.run(second)
+        assert result.decision == "published"
+        assert ward.published() == ward.versions()[-1]
+        assert deliver_due(ward.parts, RECORDS) == 0
+        with ward.parts.catalog.write() as session:  # and again, for as long as a long outage
+            session.execute(update(Outbox).where(Outbox.done_at.is_(None)).values(due_at=now() + 300))
+        assert back.check(ward.parts) == 0
 
-    with running_mlflow(tmp_path, port) as uri:
-        assert back.check(ward.parts) == 1, "what waits is due at once"
-        deliver_due(ward.parts, RECORDS)
-        assert _undelivered(ward) == 0
-        shown = Shown(uri, _group(ward))
-        found = shown.all()
-        _, above, info, _, curves = found[held.job_id]
-        assert (above, info["status"]) == (True, "FINISHED")
-        assert [step for step, _ in curves["train_loss"]] == list(range(6))
-        assert curves["challenger/label/liver"] == [(0, 0.5)]
-        assert set(found) == {loop, held.job_id, second.job_id, "versions", "aliases"}
-        drawn = found[loop][4]["result/key_metric"]
-        assert [step for step, _ in drawn] == [1, 2]
-        assert [own["job"] for _, own in found["versions"]] == [held.job_id, second.job_id]
-        assert found["aliases"] == ["2", "2"]
+    assert back.check(ward.parts) == 1, "what waits is due at once"
+    deliver_due(ward.parts, RECORDS)
+    assert _undelivered(ward) == 0
+    found = Shown(mlflow.uri, _group(ward)).all()
+    _, above, info, _, curves = found[held.job_id]
+    assert (above, info["status"]) == (True, "FINISHED")
+    assert [step for step, _ in curves["train_loss"]] == list(range(6))
+    assert curves["challenger/label/liver"] == [(0, 0.5)]
+    assert set(found) == {loop, held.job_id, second.job_id, "versions", "aliases"}
+    drawn = found[loop][4]["result/key_metric"]
+    assert [step for step, _ in drawn] == [1, 2]
+    assert [own["job"] for _, own in found["versions"]] == [held.job_id, second.job_id]
+    assert found["aliases"] == ["2", "2"]
 
 
 def test_a_rebuild_writes_a_wiped_mlflow_again_and_doubles_nothing(ward: Ward, mlflow_uri: str) -> None:

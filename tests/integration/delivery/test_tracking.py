@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import httpx
-import pytest
 from sqlalchemy import select, update
 
 from configs.settings import Settings
@@ -19,7 +18,6 @@ from tasks.delivery.tracking import behind, group_name
 from tasks.publishing.publish import publish_by_person
 from tasks.rounds.count import notify
 from tests.builders import World, add_version, build, job, notice, start_loop
-from tests.fixtures_mlflow import running_mlflow
 from tests.processes import free_port
 
 
@@ -75,28 +73,28 @@ def test_without_an_mlflow_there_is_nothing_to_tell(parts: Parts) -> None:
     assert deliver_due(parts, RECORDS) == 1
 
 
-@pytest.mark.slow
-def test_an_outage_delays_and_afterwards_every_metric_is_there_once(parts: Parts, tmp_path: Path) -> None:
+def test_an_outage_delays_and_afterwards_every_metric_is_there_once(parts: Parts, mlflow_uri: str) -> None:
     world = build(parts.catalog)
-    round_id, port = _due_round(parts, world), free_port()
-    tracked = _with_mlflow(parts, f"http://127.0.0.1:{port}")
+    round_id = _due_round(parts, world)
     _say(parts, round_id, 1, range(3))
     _ask(parts, round_id)
-    assert deliver_due(tracked, RECORDS) == 0
+    away = _with_mlflow(parts, f"http://127.0.0.1:{free_port()}")
+    assert deliver_due(away, RECORDS) == 0
+    away.close()
     assert job(parts.catalog, round_id).status == JobStatus.PENDING
-    with running_mlflow(tmp_path, port) as uri:
-        with parts.catalog.write() as session:
-            session.execute(update(Outbox).values(due_at=0.0))
-        assert deliver_due(tracked, RECORDS) == 1
-        run = job(parts.catalog, round_id).tracking_run
-        assert _steps(uri, run) == [0, 1, 2]
-        assert not behind(tracked, job(parts.catalog, round_id))
-        _say(parts, round_id, 1, range(3, 5))
-        with parts.catalog.write() as session:  # and what was sent and not written down is sent again
-            session.execute(update(Job).where(Job.id == round_id).values(events_sent=0))
-        _ask(parts, round_id)
-        assert deliver_due(tracked, RECORDS) == 1
-        assert _steps(uri, run) == [0, 1, 2, 3, 4]
+    tracked = _with_mlflow(parts, mlflow_uri)
+    with parts.catalog.write() as session:
+        session.execute(update(Outbox).values(due_at=0.0))
+    assert deliver_due(tracked, RECORDS) == 1
+    run = job(parts.catalog, round_id).tracking_run
+    assert _steps(mlflow_uri, run) == [0, 1, 2]
+    assert not behind(tracked, job(parts.catalog, round_id))
+    _say(parts, round_id, 1, range(3, 5))
+    with parts.catalog.write() as session:  # and what was sent and not written down is sent again
+        session.execute(update(Job).where(Job.id == round_id).values(events_sent=0))
+    _ask(parts, round_id)
+    assert deliver_due(tracked, RECORDS) == 1
+    assert _steps(mlflow_uri, run) == [0, 1, 2, 3, 4]
     tracked.close()
 
 
