@@ -1,7 +1,9 @@
-"""Names of labels, as people write them."""
+"""Names of labels, as people write them, and the name that a data set has by default."""
 
 import re
 
+DEFAULT_DATASET = "studies"
+"""Made by `up --studies`; the MONAI Label dialect means it where no data set is named."""
 _BETWEEN_WORDS = re.compile(r"[\s_\-]+")
 
 

@@ -17,7 +17,7 @@ from configs.settings import Settings
 from infra.adapters.catalog.session import Catalog
 from infra.adapters.catalog.tables import Experiment
 from infra.services.callers import Caller, Role
-from infra.services.data import dataset_summary, datasets, images, label_history
+from infra.services.data import contents, dataset_summary, datasets, images, label_history
 from infra.services.learning import experiments, jobs, models, scores
 from infra.services.listing import Page
 from infra.services.operating import installation, status
@@ -184,7 +184,7 @@ def _pages(parts: Parts, caller: Caller, world: World) -> dict[str, Callable[[],
         "skipped images": lambda: images.skipped(parts, caller, world.dataset, 100),
         "scores": lambda: scores.scores(parts, caller, world.experiment, None, 100),
         "status": lambda: status.status(parts, caller),
-        "how far a data set is": lambda: status.progress(parts, caller, world.dataset),
+        "how far a data set is": lambda: contents.counts(parts, caller, world.dataset),
         "metrics": lambda: installation.numbers(parts, caller),
         "logs": lambda: installation.logs(parts, caller),
     }

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from infra.adapters.catalog.tables import Job, Label, ModelVersion, StepMark
+from infra.adapters.catalog.tables import Job, Label, ModelVersion, StepMark, Upload
 
 _NAMES: tuple[InstrumentedAttribute[str] | InstrumentedAttribute[str | None], ...] = (
     Label.blob,
@@ -14,6 +14,7 @@ _NAMES: tuple[InstrumentedAttribute[str] | InstrumentedAttribute[str | None], ..
     ModelVersion.snapshot,
     ModelVersion.results,
     Job.snapshot,
+    Upload.blob,
 )
 
 

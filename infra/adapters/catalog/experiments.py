@@ -105,11 +105,10 @@ def trainings(session: Session, experiment_id: str, most: int) -> Sequence[Job]:
     return session.scalars(query.order_by(Job.created_at.desc()).limit(most)).all()
 
 
-def training_on(session: Session, org: str, dataset_id: str) -> Sequence[Experiment]:
-    """Return the organisation's experiments that train on a data set, the newest last."""
-    used = select(ExperimentDataset.experiment_id).where(
-        ExperimentDataset.dataset_id == dataset_id, ExperimentDataset.use == "train"
-    )
+def using(session: Session, org: str, dataset_id: str, *uses: str) -> Sequence[Experiment]:
+    """Return the organisation's experiments that use a data set for one of these, the newest last; none = for any."""
+    used = select(ExperimentDataset.experiment_id).where(ExperimentDataset.dataset_id == dataset_id)
+    used = used.where(ExperimentDataset.use.in_(uses)) if uses else used
     mine = select(Experiment).where(Experiment.org == org, Experiment.deleted_at.is_(None), Experiment.id.in_(used))
     return session.scalars(mine.order_by(Experiment.created_at, Experiment.id)).all()
 

@@ -55,7 +55,7 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
     app.include_router(health.router)
     app.include_router(hooks.router)
     app.include_router(monitoring.router)
-    for router in (*monai_cloud.routers(), monai_label.router(), native.router()):
+    for router in (*monai_cloud.routers(), *monai_label.routers(), native.router()):
         app.include_router(router)
     app.add_exception_handler(UnauthorizedError, session.not_logged_in)
     for router in (login.router, jobs.router, prefect.router, mlflow.router):

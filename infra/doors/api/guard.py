@@ -20,13 +20,14 @@ from configs.errors import UnauthorizedError
 from configs.settings import Settings
 from configs.wire.slot import SEQUENCE_HEADER
 from infra.doors.api.errors import CLOUD_PREFIX, answer
+from infra.doors.api.monai_label.scope import key_in
 from infra.doors.api.monitoring import Meter
 from infra.doors.api.roles import name_of
 from infra.services import people
 
 MAX_JSON_BYTES = 32 * 2**20
 MAX_UPLOAD_BYTES = 4 * 2**30
-UPLOADS = "/label/"
+UPLOADS = ("/label/", "/datastore", "/infer/", "/session", "/model/")
 REQUEST_ID_HEADER = "X-Request-ID"
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -81,7 +82,7 @@ class Guard:
         # Before routing: a refused Host or Origin is to learn nothing of what there is.
         refusal = self._refusal(scope, seen)
         if refusal is None and _is_upload(scope, seen):
-            refusal = await run_sync(self._stranger, seen)
+            refusal = await run_sync(self._stranger, key_in(scope["path"]) or _bearer(seen))
         if refusal is not None:
             await answer(scope["path"], *refusal)(scope, receive, tell)
         else:
@@ -104,13 +105,17 @@ class Guard:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {_limit(scope, headers)} bytes"
         return None
 
-    def _stranger(self, headers: Headers) -> tuple[int, str] | None:
+    def _stranger(self, secret: str) -> tuple[int, str] | None:
         """Refuse an upload of nobody's before it is read: a form is parsed, on disk, before a route asks for a key."""
         try:
-            people.identify(self._state.parts, headers.get("authorization", "").partition(" ")[2])
+            people.identify(self._state.parts, secret)
         except UnauthorizedError as error:
             return HTTPStatus.UNAUTHORIZED, f"Unauthorized: {error}"
         return None
+
+
+def _bearer(headers: Headers) -> str:
+    return headers.get("authorization", "").partition(" ")[2]
 
 
 def _endpoint(scope: Scope) -> str:

@@ -14,11 +14,14 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from configs.errors import ForbiddenError, UnauthorizedError
+from infra.doors.api.monai_label.scope import ANNOTATOR_KEY
 from infra.services import people
 from infra.services.callers import Caller, Role
 from infra.wiring import Parts
 
 ANYBODY = None
+# Whose keys may stand in an address: such a key is seen by whoever sees the address.
+ADDRESSED = frozenset({Role.ANNOTATOR, Role.REVIEWER})
 SESSION_COOKIE = "teachback_session"
 _PACKAGE = "infra.doors.api."
 _ORDER = tuple(Role)
@@ -68,6 +71,9 @@ ROLES: dict[str, Role | None] = {
     "monai_cloud.specs.get_dataset_schema": Role.ANNOTATOR,
     "monai_cloud.specs.get_experiment_schema": Role.ANNOTATOR,
     "monai_label.info.info": Role.ANNOTATOR,
+    "monai_label.infer.infer": Role.ANNOTATOR,
+    "monai_label.samples.next_sample": Role.ANNOTATOR,
+    "monai_label.datastore_list.get_datastore": Role.ANNOTATOR,
     "monai_label.datastore.save_label": Role.ANNOTATOR,
     "monai_label.datastore.get_label": Role.ANNOTATOR,
     "monai_label.datastore.delete_label": Role.ANNOTATOR,  # somebody else's: engineers
@@ -163,7 +169,10 @@ def admit(request: Request, shown: Shown = None) -> Caller | None:
     first = ROLES.get(name_of(request.scope["endpoint"]), Role.ADMIN)
     if first is ANYBODY:
         return None
-    secret = shown.credentials if shown else _cookie(request)
+    if address and caller.role not in ADDRESSED:
+        raise ForbiddenError(f"An address carries a key of an annotator or reviewer, not of the role {caller.role!s}")
+    address = str(request.path_params.get(ANNOTATOR_KEY, ""))
+    secret = address or (shown.credentials if shown else _cookie(request))
     if not secret:
         raise UnauthorizedError("No token or key was shown: send Authorization: Bearer <token or API key>")
     parts: Parts = request.app.state.parts

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from configs.errors import InvalidRequestError, NotFoundError
+from configs.names import DEFAULT_DATASET as DATASET
 from infra.doors.cli.client import Client
 
-DATASET = "studies"
 DEFAULT_MODEL = "sample"
 SLOT_WITHIN_S = 180  # a cold start of a bundle host on a busy machine
 

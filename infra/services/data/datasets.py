@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from configs.errors import ConflictError, InvalidRequestError, StoreError
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError, StoreError
+from configs.names import DEFAULT_DATASET
 from configs.specs.dataset import Channel, DatasetSpec, LabelSettings, OnGap, StoreKind
 from infra.adapters.catalog import audit
 from infra.adapters.catalog import datasets as catalog
@@ -32,6 +33,16 @@ from tasks.labels.incoming.imports import since_of
 
 _WEB = ("http", "https")
 _log = logging.getLogger(__name__)
+
+
+class NoDefaultError(NotFoundError):
+    """No data set is named, and none is the default."""
+
+    def __str__(self) -> str:
+        return (
+            f"No data set is named, and there is none called {DEFAULT_DATASET!r} that would be meant:"
+            " make it with `teachback up --studies`, or name another as /label/{data set}/…"
+        )
 
 
 class ShownDataset(BaseModel):
@@ -117,14 +128,20 @@ def get(parts: Parts, caller: Caller, dataset_id: str) -> Dataset:
 
 
 def find(parts: Parts, caller: Caller, name: str) -> Dataset:
-    """Return the data set of this id or name.
+    """Return the data set of this id or name; without a name the default one: `studies`, or else the only one.
 
     Raises:
-        NotFoundError: If the organisation has neither.
+        NotFoundError: If the organisation has none such.
     """
     allow(caller, Right.READ)
     with parts.catalog.read() as session:
-        return catalog.find(session, caller.org, name)
+        if name:
+            return catalog.find(session, caller.org, name)
+        known = catalog.listed(session, caller.org)
+        default = [row for row in known if row.name == DEFAULT_DATASET] or (known if len(known) == 1 else [])
+        if not default:
+            raise NoDefaultError("dataset", DEFAULT_DATASET, [row.name for row in known])
+        return default[-1]
 
 
 def listed(parts: Parts, caller: Caller, page: Page, *, keep: Callable[[Dataset], bool] | None = None) -> Cut[Dataset]:

@@ -44,7 +44,7 @@ class Inference:
 
 @dataclass(frozen=True)
 class Predicted:
-    """An answer as a file's bytes, and which model version made it."""
+    """An answer as a file's bytes, and which model version made it. `said`: what it says, where it is no label map."""
 
     name: str
     content: bytes
@@ -52,6 +52,7 @@ class Predicted:
     seq: int
     cached: bool
     seconds: float
+    said: ClassAnswer | BoxesAnswer | None = None
 
 
 def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) -> Predicted:
@@ -91,10 +92,11 @@ def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) ->
                 raise
             time.sleep(POLL_S)
     called = images.basename(name_in(address) if address else asked.image)
-    name, content = f"{called}_seg{_ENDINGS[asked.form]}", answer.content
+    name, content, said = f"{called}_seg{_ENDINGS[asked.form]}", answer.content, None
     if answer.media_type == JSON_TYPE:
-        name, content = _written(ANSWERS.validate_json(content), asked.image, table)
-    return Predicted(name, content, answer.version, answer.seq, answer.cached, answer.seconds)
+        said = ANSWERS.validate_json(content)
+        name, content = _written(said, asked.image, table)
+    return Predicted(name, content, answer.version, answer.seq, answer.cached, answer.seconds, said)
 
 
 def _arrived(parts: Parts, dataset_id: str, key: str) -> Image:

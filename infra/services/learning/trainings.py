@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from configs.errors import NotFoundError
 from configs.specs.round import RoundSpec
 from configs.states import TERMINAL, TRAINING
 from infra.adapters.catalog import experiments as catalog
-from infra.adapters.catalog.tables import Dataset, Experiment, Job
+from infra.adapters.catalog.tables import Dataset, Job
 from infra.services.callers import Caller, Right, allow
-from infra.services.learning import jobs
-from infra.services.learning.archs import actions_of
+from infra.services.learning import by_dataset, jobs
 from infra.services.learning.jobs import Asked
 from infra.wiring import Parts
 
@@ -30,15 +28,6 @@ class Training:
         return self.job.status in TRAINING
 
 
-def trainers(parts: Parts, caller: Caller, dataset: Dataset) -> dict[str, Experiment]:
-    """Return the experiments that train on a data set, by name; of several of a name, the newest."""
-    allow(caller, Right.READ)
-    with parts.catalog.read() as session:
-        found = catalog.training_on(session, caller.org, dataset.id)
-        able = [row for row in found if "train" in actions_of(catalog.bundle(session, row.bundle_id))]
-    return {row.name: row for row in able}
-
-
 def start(parts: Parts, caller: Caller, dataset: Dataset, trainer: str, spec: RoundSpec, asked: Asked) -> Training:
     """Train an experiment of a data set, or join its training that waits to do the same.
 
@@ -48,12 +37,9 @@ def start(parts: Parts, caller: Caller, dataset: Dataset, trainer: str, spec: Ro
         InvalidRequestError: If the bundle cannot follow the spec.
     """
     allow(caller, Right.RUN_JOBS)
-    known = trainers(parts, caller, dataset)
-    if trainer not in known:
-        raise NotFoundError("trainer", trainer, known)
-    experiment = known[trainer].id
-    job_id = jobs.train(parts, caller, experiment, spec, asked)
-    return Training(jobs.get(parts, caller, experiment, job_id), trainer)
+    experiment = by_dataset.trainer(parts, caller, dataset, trainer).experiment
+    job_id = jobs.train(parts, caller, experiment.id, spec, asked)
+    return Training(jobs.get(parts, caller, experiment.id, job_id), experiment.name)
 
 
 def newest(parts: Parts, caller: Caller, dataset: Dataset, most: int) -> Sequence[Training]:

@@ -1,8 +1,7 @@
 """How the installation is: what runs, what waits, what is stuck."""
 
-from dataclasses import dataclass
 
-from sqlalchemy import distinct, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from configs.specs.annotation import AnnotationSpec
@@ -118,26 +117,3 @@ def _slots(session: Session, org: str) -> list[SlotStatus]:
         )
         for slot, name, seq in session.execute(query)
     ]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a data set's labelling is."""
-
-    total: int
-    labelled: int
-
-
-def progress(parts: Parts, caller: Caller, dataset_id: str) -> Progress:
-    """Return how many images the data set has, and how many have an active label.
-
-    Raises:
-        NotFoundError: If the organisation has no such data set.
-    """
-    allow(caller, Right.READ)
-    with parts.catalog.read() as session:
-        total = datasets.get(session, caller.org, dataset_id).images
-        labelled = select(func.count(distinct(Label.image_id))).where(
-            Label.dataset_id == dataset_id, Label.state == LabelState.ACTIVE
-        )
-        return Progress(total=total, labelled=_number(session.scalar(labelled)))

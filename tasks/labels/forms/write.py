@@ -20,14 +20,14 @@ from tasks.labels.forms.label_map import marked_values
 
 Origin = Literal["MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"]
 """Who made a label: a person; a person out of a model's output; a model."""
-_GZIP = 16 + 15
+GZIP = 16 + 15
 """zlib's word for a gzip header and its largest window."""
 
 
-def to_nrrd(volume: Volume, *, compressed: bool = True) -> bytes:
-    """Return the volume as NRRD in LPS space, in its own order of voxels; label maps are uint8 where they fit."""
+def to_nrrd(volume: Volume, *, compressed: bool = True, narrow: bool = True) -> bytes:
+    """Return the volume as NRRD in LPS space, in its own order of voxels; *narrow*: as uint8 where that fits."""
     array = volume.array
-    if array.dtype.kind in "iub" and array.size and array.min() >= 0 and array.max() < 2**8:
+    if narrow and array.dtype.kind in "iub" and array.size and array.min() >= 0 and array.max() < 2**8:
         array = array.astype(np.uint8, copy=False)
     kinds = {"u1": "uint8", "i1": "int8", "u2": "uint16", "i2": "int16", "u4": "uint32", "i4": "int32", "f4": "float"}
     kind = array.dtype.str[1:]
@@ -54,7 +54,7 @@ def _packed(voxels: bytes, *, labels: bool) -> bytes:
     """Return the voxels as gzip, alike for alike ones. Label maps are runs, and best packed as runs: half the size."""
     if not labels:
         return gzip.compress(voxels, compresslevel=1, mtime=0)
-    packing = zlib.compressobj(1, zlib.DEFLATED, _GZIP, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+    packing = zlib.compressobj(1, zlib.DEFLATED, GZIP, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
     return packing.compress(voxels) + packing.flush()
 
 

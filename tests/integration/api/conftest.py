@@ -13,13 +13,17 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx import Response
+from sqlalchemy import select
 
 from configs.settings import Settings
-from infra.adapters.catalog.tables import Bundle, Experiment
+from configs.states import SlotState
+from infra.adapters.catalog.tables import Bundle, Experiment, Slot
+from infra.adapters.catalog.tables.base import now
 from infra.doors.api.logins import FailedLogins
 from infra.services import people
 from infra.services.callers import Role
 from infra.wiring import Parts
+from tests.integration.api.slot_server import TOKEN, SlotServer
 from tests.processes import wait_until
 from tests.runs_in_memory import RunsInMemory
 
@@ -148,6 +152,24 @@ def dataset(engineer: Api, folder: Path) -> str:
 def experiment(engineer: Api, dataset: str) -> str:
     """The id of an experiment on the data set, without realtime inference."""
     return str(make_experiment(engineer, dataset)["id"])
+
+
+@pytest.fixture
+def slot(parts: Parts, experiment: str) -> Iterator[SlotServer]:
+    """A ready slot of the experiment."""
+    with SlotServer() as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        with parts.catalog.write() as session:
+            row = session.get_one(Experiment, experiment)
+            row.realtime = True
+            ready = Slot(org=row.org, experiment_id=row.id, state=SlotState.READY, token=TOKEN, serving_seq=1)
+            ready.endpoint = f"http://127.0.0.1:{running.server_port}"
+            ready.lease_until = (session.scalar(select(now())) or 0) + 600
+            session.add(ready)
+        yield running
+        running.shutdown()
+        thread.join()
 
 
 def make_experiment(engineer: Api, dataset: str, **more: Any) -> Any:

@@ -1,84 +1,23 @@
 """`inference` in the MONAI Cloud dialect, answered by a server that speaks the slot's protocol."""
 
 import json
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from configs.states import SlotState
-from configs.wire.slot import (
-    CACHED_HEADER,
-    SECONDS_HEADER,
-    SEQUENCE_HEADER,
-    TOKEN_HEADER,
-    VERSION_HEADER,
-    SlotError,
-    SlotPredict,
-)
-from infra.adapters.catalog.tables import Experiment, Image, Slot
-from infra.adapters.catalog.tables.base import now
+from configs.wire.slot import VERSION_HEADER
+from infra.adapters.catalog.tables import Image
 from infra.wiring import Parts
 from tests.integration.api.conftest import Api
-
-LABEL_MAP = b"NRRD0004\r\n--not-a-boundary\r\n\x00\xff"
-TOKEN = "the slot's own"
-HEADERS = {VERSION_HEADER: "v1", SEQUENCE_HEADER: "1", CACHED_HEADER: "false", SECONDS_HEADER: "0.1"}
-
-
-class _Slot(ThreadingHTTPServer):
-    """Answers every prediction with one label map, and refuses points."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.asked: list[SlotPredict] = []
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Slot
-
-    def do_POST(self) -> None:
-        assert self.headers[TOKEN_HEADER] == TOKEN
-        request = SlotPredict.model_validate_json(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.append(request)
-        refused = bool(request.spec.points)
-        said = SlotError(code="bad_input", message="This model takes no points").model_dump_json().encode()
-        self.send_response(400 if refused else 200)
-        for name, value in HEADERS.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(said if refused else LABEL_MAP)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        pass
-
-
-@pytest.fixture
-def slot(parts: Parts, experiment: str) -> Iterator[_Slot]:
-    """A ready slot of the experiment."""
-    with _Slot() as running:
-        thread = Thread(target=running.serve_forever)
-        thread.start()
-        with parts.catalog.write() as session:
-            row = session.get_one(Experiment, experiment)
-            row.realtime = True
-            ready = Slot(org=row.org, experiment_id=row.id, state=SlotState.READY, token=TOKEN, serving_seq=1)
-            ready.endpoint = f"http://127.0.0.1:{running.server_port}"
-            ready.lease_until = (session.scalar(select(now())) or 0) + 600
-            session.add(ready)
-        yield running
-        running.shutdown()
-        thread.join()
+from tests.integration.api.slot_server import LABEL_MAP, SlotServer
 
 
 def _infer(api: Api, experiment: str, **specs: Any) -> Any:
     return api.call("POST", f"/experiments/{experiment}/jobs", json={"action": "inference", "specs": specs})
 
 
-def test_the_label_map_comes_as_clients_take_it_apart(annotator: Api, experiment: str, slot: _Slot) -> None:
+def test_the_label_map_comes_as_clients_take_it_apart(annotator: Api, experiment: str, slot: SlotServer) -> None:
     reply = _infer(annotator, experiment, image="p1/a", bundle_params={"label_prompt": list(range(1, 118))})
     assert reply.status_code == 201, reply.text
     kind, boundary = reply.headers["content-type"].split("; boundary=")
@@ -93,12 +32,14 @@ def test_the_label_map_comes_as_clients_take_it_apart(annotator: Api, experiment
     assert len(slot.asked[0].spec.label_prompt) == 117
 
 
-def test_prompts_and_what_the_bundle_names_reach_the_slot_apart(annotator: Api, experiment: str, slot: _Slot) -> None:
+def test_prompts_and_what_the_bundle_names_reach_the_slot_apart(
+    annotator: Api, experiment: str, slot: SlotServer
+) -> None:
     _infer(annotator, experiment, image="p1/a", bundle_params={"label_prompt": [1], "threshold": 0.3})
     assert slot.asked[0].spec.params == {"threshold": 0.3}
 
 
-def test_what_the_model_refuses_is_400_in_its_words(annotator: Api, experiment: str, slot: _Slot) -> None:
+def test_what_the_model_refuses_is_400_in_its_words(annotator: Api, experiment: str, slot: SlotServer) -> None:
     params = {"points": [[1, 2, 3]], "point_labels": [1]}
     reply = _infer(annotator, experiment, image="p1/a", bundle_params=params)
     assert (reply.status_code, reply.json()["error_desc"]) == (400, "This model takes no points")
@@ -110,14 +51,14 @@ def test_what_the_model_refuses_is_400_in_its_words(annotator: Api, experiment: 
     [({}, 400), ({"image": "p9/z"}, 404), ({"image": "http://169.254.169.254/x"}, 400), ({"image": "../p1/a"}, 404)],
 )
 def test_what_is_neither_an_id_of_the_data_set_nor_an_address_outside_reaches_no_slot(
-    annotator: Api, experiment: str, slot: _Slot, specs: dict[str, Any], status: int
+    annotator: Api, experiment: str, slot: SlotServer, specs: dict[str, Any], status: int
 ) -> None:
     assert _infer(annotator, experiment, **specs).status_code == status
     assert slot.asked == []
 
 
 def test_an_image_behind_an_address_needs_no_data_set(
-    engineer: Api, annotator: Api, experiment: str, slot: _Slot
+    engineer: Api, annotator: Api, experiment: str, slot: SlotServer
 ) -> None:
     cleared: dict[str, Any] = {"inference_dataset": None, "train_datasets": []}
     assert engineer.call("PATCH", f"/experiments/{experiment}", json=cleared).status_code == 200
@@ -137,7 +78,7 @@ def test_an_experiment_that_is_not_served_says_so(annotator: Api, experiment: st
 
 
 def test_the_image_that_was_handed_out_is_predicted_before_it_is_asked_for(
-    annotator: Api, dataset: str, slot: _Slot, parts: Parts
+    annotator: Api, dataset: str, slot: SlotServer, parts: Parts
 ) -> None:
     given = annotator.made(f"/datasets/{dataset}/jobs", action="nextimage")["image"]
     with parts.catalog.read() as session:

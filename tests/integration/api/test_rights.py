@@ -83,10 +83,6 @@ CLOUD: list[tuple[str, str, dict[str, object] | None, Role]] = [
 PUBLISH = {"experiment": ID, "version": ID}
 OURS: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("GET", "/api/v1/auth", None, Role.ANNOTATOR),
-    ("GET", f"/label/{ID}/info/", None, Role.ANNOTATOR),
-    ("GET", f"/label/{ID}/info", None, Role.ANNOTATOR),
-    ("GET", f"/label/{ID}/datastore/label?label=x", None, Role.ANNOTATOR),
-    ("GET", f"/label/{ID}/datastore/image?image=x", None, Role.ANNOTATOR),
     ("GET", "/api/teachback/v1/status", None, Role.ANNOTATOR),
     ("GET", f"/api/teachback/v1/rounds?experiment={ID}", None, Role.ANNOTATOR),
     ("POST", f"/api/teachback/v1/rounds/{ID}:rerun", None, Role.ENGINEER),
@@ -123,18 +119,32 @@ OURS: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("POST", f"/api/teachback/v1/labels/{ID}:release", {}, Role.ENGINEER),
     ("DELETE", f"/api/teachback/v1/labels/{ID}", None, Role.ANNOTATOR),
     ("POST", "/api/teachback/v1/labels:purge", {}, Role.ADMIN),
-    ("DELETE", f"/label/{ID}/datastore/label?id=x", None, Role.ANNOTATOR),
-    ("GET", f"/label/{ID}/train", None, Role.ANNOTATOR),
-    ("POST", f"/label/{ID}/train", {}, Role.ENGINEER),
-    ("POST", f"/label/{ID}/train/x", {}, Role.ENGINEER),
-    ("DELETE", f"/label/{ID}/train", None, Role.ENGINEER),
     ("GET", f"/api/teachback/v1/scores?experiment={ID}", None, Role.ANNOTATOR),
     ("POST", "/api/teachback/v1/tracking:rebuild", None, Role.ENGINEER),
     ("POST", f"/api/teachback/v1/datasets/{ID}/images:skip", {"image": "x", "reason": "y"}, Role.ANNOTATOR),
     ("POST", f"/api/teachback/v1/datasets/{ID}/images:clear", {"image": "x"}, Role.ENGINEER),
 ]
+# At the server's root, and below `/label/{dataset}`.
+LABEL: list[tuple[str, str, dict[str, object] | None, Role]] = [
+    ("GET", "/info/", None, Role.ANNOTATOR),
+    ("GET", "/info", None, Role.ANNOTATOR),
+    ("POST", "/activelearning/random", {}, Role.ANNOTATOR),
+    ("POST", "/infer/x?image=x", None, Role.ANNOTATOR),
+    ("GET", "/datastore", None, Role.ANNOTATOR),
+    ("GET", "/datastore/label?label=x", None, Role.ANNOTATOR),
+    ("DELETE", "/datastore/label?id=x", None, Role.ANNOTATOR),
+    ("GET", "/datastore/image?image=x", None, Role.ANNOTATOR),
+    ("GET", "/train", None, Role.ANNOTATOR),
+    ("POST", "/train", {}, Role.ENGINEER),
+    ("POST", "/train/x", {}, Role.ENGINEER),
+    ("DELETE", "/train", None, Role.ENGINEER),
+]
 # Sent as a form, so it is walked in a test of its own.
-FORMS = {("PUT", "/label/{dataset}/datastore/label"), ("PUT", "/label/{dataset}/datastore/image/info")}
+FORMS = {
+    ("PUT", f"{scope}{path}")
+    for scope in ("", "/label/{dataset}")
+    for path in ("/datastore/label", "/datastore/image/info")
+}
 
 
 @pytest.fixture
@@ -147,6 +157,9 @@ def _cases() -> Iterator[tuple[str, str, dict[str, object] | None, Role]]:
     for method, path, body, first in CLOUD:
         yield method, f"/api/v1/orgs/clinic{path}", body, first
     yield from OURS
+    for method, path, body, first in LABEL:
+        yield method, f"/label/{ID}{path}", body, first
+        yield method, path, body, first
 
 
 @pytest.mark.parametrize("role", ORDER)

@@ -4,12 +4,14 @@ from infra.adapters.catalog.tables.base import Base
 from infra.adapters.catalog.tables.data import (
     Dataset,
     Image,
+    ImageInfo,
     Label,
     LabelEvent,
     LabelTag,
     Lease,
     SeenLabel,
     Unspoken,
+    Upload,
     Vocabulary,
     Workspace,
 )
@@ -50,6 +52,7 @@ __all__ = [
     "Image",
     "Job",
     "Label",
+    "ImageInfo",
     "LabelEvent",
     "LabelTag",
     "Lease",
@@ -66,5 +69,6 @@ __all__ = [
     "Unspoken",
     "VaultValue",
     "Vocabulary",
+    "Upload",
     "Workspace",
 ]

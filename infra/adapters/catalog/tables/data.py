@@ -94,6 +94,30 @@ class Image(Base):
 
 class SeenLabel(Base):
     """A label found at the source that was looked at and needs no second look: taken in, or left for good."""
+class ImageInfo(Base):
+    """What clients of the MONAI Label dialect say of an image, kept as they said it; few images have any."""
+
+    __tablename__ = "image_info"
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
+    said: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class Upload(Base):
+    """An image that a client sent to be predicted, of no data set; it goes when nobody asks for it any more."""
+
+    __tablename__ = "upload"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True, default=new_id)
+    org: Mapped[str] = mapped_column(ForeignKey("organisation.id"), index=True)
+    name: Mapped[str] = mapped_column(NAME)  # as its sender calls it, with its ending
+    blob: Mapped[str] = mapped_column(HASH)
+    said: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    expiry: Mapped[float]  # seconds that it lives on after it was used
+    created_at: Mapped[float] = mapped_column(default=now())
+    used_at: Mapped[float] = mapped_column(default=now())
+
+
 
     __tablename__ = "seen_label"
 

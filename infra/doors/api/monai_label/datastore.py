@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.formparsers import MultiPartParser
 
 from infra.doors.api.deps import CallerDep, PartsDep
+from infra.doors.api.monai_label.scope import DatasetName
 from infra.services.data import datasets, images, labels
 from infra.services.data.images import ImageFile
 from tasks.labels.incoming.save import LabelParams, SavedLabel
@@ -78,7 +79,7 @@ class SentInfo(BaseModel):
 
 @router.put("/image/info")
 def put_image_info(
-    dataset: str,
+    dataset: DatasetName,
     parts: PartsDep,
     caller: CallerDep,
     image: Annotated[str, Query(min_length=1, max_length=1024)],
@@ -94,7 +95,7 @@ def put_image_info(
 
 @router.put("/label", response_model_exclude_none=True)
 def save_label(
-    dataset: str,
+    dataset: DatasetName,
     parts: PartsDep,
     caller: CallerDep,
     image: Annotated[str, Query(min_length=1, max_length=1024)],
@@ -110,7 +111,7 @@ def save_label(
 
 @router.get("/label", response_class=FileResponse)
 def get_label(
-    dataset: str,
+    dataset: DatasetName,
     parts: PartsDep,
     caller: CallerDep,
     label: Annotated[str, Query(min_length=1, max_length=1024)],
@@ -124,7 +125,7 @@ def get_label(
 
 @router.delete("/label")
 def delete_label(
-    dataset: str,
+    dataset: DatasetName,
     parts: PartsDep,
     caller: CallerDep,
     id: Annotated[str, Query(min_length=1, max_length=1024)],  # noqa: A002 - the dialect's name
@@ -138,7 +139,7 @@ def delete_label(
 
 @router.get("/image", response_class=FileResponse)
 def get_image(
-    dataset: str,
+    dataset: DatasetName,
     parts: PartsDep,
     caller: CallerDep,
     image: Annotated[str, Query(min_length=1, max_length=1024)],

@@ -1,26 +1,33 @@
 """`/info/` of this dialect: which models there are for a data set, and how far its labelling is."""
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from configs.specs.score import SCORED, STRATEGIES
+from configs.kinds import LabelKind
+from configs.specs.score import methods, strategies
+from configs.states import TERMINAL
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services.data import datasets
-from infra.services.learning import experiments
-from infra.services.learning.experiments import ExperimentView
-from infra.services.listing import Page
-from infra.services.operating import status
+from infra.doors.api.monai_label.scope import DatasetName
+from infra.services.data import contents, datasets
+from infra.services.learning import by_dataset, trainings
+from infra.services.learning.by_dataset import Model
+from infra.services.learning.trainings import Training
+from tasks.rounds.records.result import RoundResult
 
 router = APIRouter(tags=["MONAI Label: info"])
+_TYPES: dict[LabelKind, str] = {"mask": "segmentation", "class": "classification", "boxes": "detection"}
+# OHIF and Slicer offer a model's prompts by its type.
+_TYPES_BY_ARCH = {"monai_annotation": "deepedit", "monai_vista3d": "vista3d"}
 
 
 class ModelInfo(BaseModel):
     """One model: an experiment of the data set. `labels`: name to value in its label maps."""
 
-    type: str = "segmentation"
+    type: str
     labels: dict[str, int]
     dimension: int = 3
     description: str
@@ -28,10 +35,12 @@ class ModelInfo(BaseModel):
     version: str
 
     @classmethod
-    def of(cls, view: ExperimentView) -> "ModelInfo":
+    def of(cls, model: Model) -> "ModelInfo":
         """Show one experiment as a model."""
-        labels = {str(name): int(index) for index, name in view.row.labels.items()}
-        return cls(labels=labels, description=view.row.description, version=view.bundle.version)
+        row = model.experiment
+        labels = {str(name): int(index) for index, name in row.labels.items()}
+        kind = _TYPES_BY_ARCH.get(row.arch, _TYPES.get(row.learns, row.learns))  # type: ignore[call-overload]  # a column is text
+        return cls(type=kind, labels=labels, description=row.description, version=model.bundle.version)
 
 
 class TrainerInfo(BaseModel):
@@ -47,16 +56,40 @@ class StrategyInfo(BaseModel):
     description: str
 
 
+class TrainStats(BaseModel):
+    """How a trainer's newest training goes, or went. `best_metric`: 0..1; without it nothing was measured yet."""
+
+    epoch: int
+    total_epochs: int
+    best_metric: float | None
+    total_time: str | None
+    current_time: str | None
+
+    @classmethod
+    def of(cls, training: Training) -> "TrainStats":
+        """Show one training; of one that has ended its `total_time`."""
+        job, result = training.job, RoundResult.model_validate(training.job.result)
+        seconds = str(round(job.modified_at - job.created_at))
+        ended = job.status in TERMINAL
+        return cls(
+            epoch=result.epoch,
+            total_epochs=result.max_epoch,
+            best_metric=result.key_metric,
+            total_time=seconds if ended else None,
+            current_time=None if ended else seconds,
+        )
+
+
 class DatastoreInfo(BaseModel):
-    """How many images there are, and how many are labelled."""
+    """How many images there are, how many are labelled, and how many have a label under each tag."""
 
     total: int
     completed: int
-    label_tags: dict[str, int] = Field(default_factory=dict)
+    label_tags: dict[str, int]
 
 
 class Info(BaseModel):
-    """What a client shows before anything else."""
+    """What a client shows before anything else. It never has a `config`: Slicer refuses a server that has one."""
 
     name: str
     description: str
@@ -66,29 +99,36 @@ class Info(BaseModel):
     trainers: dict[str, TrainerInfo]
     strategies: dict[str, StrategyInfo]
     scoring: dict[str, StrategyInfo]
-    train_stats: dict[str, dict[str, Any]]
+    train_stats: dict[str, TrainStats]
     datastore: DatastoreInfo
 
 
-@router.get("/info")
-@router.get("/info/", include_in_schema=False)
-def info(dataset: str, parts: PartsDep, caller: CallerDep) -> Info:
+@router.get("/info", response_model_exclude_none=True)
+@router.get("/info/", include_in_schema=False, response_model_exclude_none=True)
+def info(dataset: DatasetName, parts: PartsDep, caller: CallerDep) -> Info:
     """Describe a data set: its models, trainers and strategies, and how far its labelling is."""
     row = datasets.find(parts, caller, dataset)
-    found = experiments.listed(parts, caller, Page(), bases=False).rows
-    mine = {view.row.name: view for view in found if row.id in {one for used in view.uses.values() for one in used}}
-    progress = status.progress(parts, caller, row.id)
-    names = dict.fromkeys(str(name) for view in mine.values() for name in view.row.labels.values())
-    strategies = {str(name): StrategyInfo(description=said) for name, said in STRATEGIES.items()}
+    mine = by_dataset.models(parts, caller, row)
+    names = dict.fromkeys(str(name) for model in mine.values() for name in model.experiment.labels.values())
+    learning = {name: model for name, model in mine.items() if model.trains}
+    counts = contents.counts(parts, caller, row.id)
     return Info(
         name=row.name,
         description=row.description,
         version=version("teachback"),
         labels=list(names),
-        models={name: ModelInfo.of(view) for name, view in mine.items()},
-        trainers={name: TrainerInfo(description=view.row.description) for name, view in mine.items()},
-        strategies=strategies,
-        scoring={name: strategies[name] for name in sorted(SCORED)},
-        train_stats={},
-        datastore=DatastoreInfo(total=progress.total, completed=progress.labelled),
+        models={name: ModelInfo.of(model) for name, model in mine.items()},
+        trainers={name: TrainerInfo(description=model.experiment.description) for name, model in learning.items()},
+        strategies={name: StrategyInfo(description=said) for name, said in strategies().items()},
+        scoring={name: StrategyInfo(description=said) for name, said in methods().items()},
+        train_stats=_stats(trainings.newest(parts, caller, row, trainings.MOST)),
+        datastore=DatastoreInfo(total=counts.total, completed=counts.labelled, label_tags=counts.tags),
     )
+
+
+def _stats(found: Sequence[Training]) -> dict[str, TrainStats]:
+    """Return the newest training of each trainer: a client shows the first."""
+    newest: dict[str, Training] = {}
+    for training in found:
+        newest.setdefault(training.trainer, training)
+    return {name: TrainStats.of(training) for name, training in newest.items()}

@@ -1,25 +1,35 @@
-"""The routes of this dialect."""
+"""The routes of this dialect: at the server's root for the default data set, and for every other by its name."""
 
 from http import HTTPStatus
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from infra.doors.api.errors import answers
-from infra.doors.api.monai_label import datastore, info, train
+from infra.doors.api.monai_label import datastore, datastore_list, infer, info, samples, train
+from infra.doors.api.monai_label.scope import BY_ADDRESS, BY_NAME, named
+
+_REFUSALS = answers(
+    False,
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+_TOPICS = (info, samples, infer, datastore_list, datastore, train)
 
 
-def router() -> APIRouter:
-    """Return the router to include; `{dataset}` is a data set's id or name."""
-    refusals = answers(
-        False,
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.NOT_FOUND,
-        HTTPStatus.BAD_GATEWAY,
-    )
-    scope = APIRouter(prefix="/label/{dataset}", responses=refusals)
-    scope.include_router(info.router)
-    scope.include_router(datastore.router)
-    scope.include_router(train.router)
-    return scope
+def routers() -> list[APIRouter]:
+    """Return the routers to include.
+
+    Those with a key in their path are not described: they are the others, and a key is to be nowhere it need not be.
+    """
+    at_root = APIRouter(responses=_REFUSALS)
+    by_name = APIRouter(prefix=BY_NAME, dependencies=[Depends(named)], responses=_REFUSALS)
+    by_address = APIRouter(prefix=BY_ADDRESS, include_in_schema=False)
+    for scope in (by_address, by_name, at_root):
+        for topic in _TOPICS:
+            scope.include_router(topic.router)
+    return [by_address, by_name, at_root]

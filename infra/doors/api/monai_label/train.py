@@ -16,9 +16,10 @@ from configs.specs.train import TrainSpec
 from configs.states import TERMINAL, TRAINING, JobStatus
 from infra.adapters.catalog.tables import Dataset
 from infra.doors.api.deps import CallerDep, PartsDep
+from infra.doors.api.monai_label.scope import DatasetName
 from infra.services.callers import Caller
 from infra.services.data import datasets
-from infra.services.learning import trainings
+from infra.services.learning import by_dataset, trainings
 from infra.services.learning.jobs import Asked
 from infra.services.learning.trainings import Training
 from infra.wiring import Parts
@@ -102,7 +103,7 @@ ParamsBody = Annotated[dict[str, Any] | None, Body()]
 @router.get("", response_model_exclude_none=True)
 @router.get("/", include_in_schema=False, response_model_exclude_none=True)
 def get_training(
-    dataset: str,
+    dataset: DatasetName,
     parts: PartsDep,
     caller: CallerDep,
     every: Annotated[bool, Query(alias="all")] = False,
@@ -120,7 +121,7 @@ def get_training(
 
 @router.post("/{model}", response_model_exclude_none=True)
 def start_training(
-    dataset: str,
+    dataset: DatasetName,
     model: str,
     parts: PartsDep,
     caller: CallerDep,
@@ -136,19 +137,19 @@ def start_training(
 @router.post("", include_in_schema=False)
 @router.post("/", include_in_schema=False)
 def start_trainings(
-    dataset: str, parts: PartsDep, caller: CallerDep, body: ParamsBody = None, run_sync: bool = False
+    dataset: DatasetName, parts: PartsDep, caller: CallerDep, body: ParamsBody = None, run_sync: bool = False
 ) -> dict[str, Started]:
     """Train every experiment of the data set; what the body says under a trainer's name is for that one."""
     _refuse_sync(run_sync)
     row, asked = datasets.find(parts, caller, dataset), body or {}
-    names = trainings.trainers(parts, caller, row)
+    names = by_dataset.trainers(parts, caller, row)
     common = {name: value for name, value in asked.items() if name not in names}
     return {name: _started(parts, caller, row, name, {**common, **_own(asked.get(name))}) for name in names}
 
 
 @router.delete("", response_model_exclude_none=True)
 @router.delete("/", include_in_schema=False, response_model_exclude_none=True)
-def stop_training(dataset: str, parts: PartsDep, caller: CallerDep) -> Task | None:
+def stop_training(dataset: DatasetName, parts: PartsDep, caller: CallerDep) -> Task | None:
     """Stop what trains on the data set, or waits to; a loop's round only where there is nothing else."""
     stopped = trainings.stop(parts, caller, datasets.find(parts, caller, dataset))
     return None if stopped is None else Task.of(stopped)

@@ -226,6 +226,33 @@ def _unspoken() -> None:
         sa.Column("key", sa.String(length=1024), nullable=False),
         sa.ForeignKeyConstraint(["vocabulary_id"], ["vocabulary.id"], name="fk_unspoken_vocabulary_id_vocabulary"),
         sa.ForeignKeyConstraint(["image_id"], ["image.id"], name="fk_unspoken_image_id_image"),
+def _image_info() -> None:
+    op.create_table(
+        "image_info",
+        sa.Column("image_id", sa.Integer(), nullable=False),
+        sa.Column("said", json(), nullable=False),
+        sa.ForeignKeyConstraint(["image_id"], ["image.id"], name="fk_image_info_image_id_image"),
+        sa.PrimaryKeyConstraint("image_id", name="pk_image_info"),
+    )
+
+
+def _upload() -> None:
+    op.create_table(
+        "upload",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("org", sa.String(length=512), nullable=False),
+        sa.Column("name", sa.String(length=512), nullable=False),
+        sa.Column("blob", sa.String(length=64), nullable=False),
+        sa.Column("said", json(), nullable=False),
+        sa.Column("expiry", sa.Double(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("used_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["org"], ["organisation.id"], name="fk_upload_org_organisation"),
+        sa.PrimaryKeyConstraint("id", name="pk_upload"),
+    )
+    op.create_index("ix_upload_org", "upload", ["org"])
+
+
         sa.PrimaryKeyConstraint("vocabulary_id", "image_id", name="pk_unspoken"),
     )
     op.create_index("ix_unspoken_eval", "unspoken", ["vocabulary_id", "held_out", "shuffle"])
@@ -246,3 +273,5 @@ TABLES: Creates = {
     "vocabulary": _vocabulary,
     "unspoken": _unspoken,
 }
+    "image_info": _image_info,
+    "upload": _upload,

@@ -46,6 +46,8 @@ ORDER = (
     "hook_message",
     "case_score",
     "image",
+    "image_info",
+    "upload",
     "job",
     "model_version",
     "device",

@@ -1,0 +1,99 @@
+"""What is in a data set, as the MONAI Label dialect tells it: images, what is said of them, and their labels by tag."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from infra.adapters.catalog import contents as catalog
+from infra.adapters.catalog import datasets, images
+from infra.adapters.catalog.contents import Content
+from infra.adapters.catalog.tables import Image
+from infra.adapters.catalog.tables.base import now
+from infra.services.callers import Caller, Right, allow
+from infra.wiring import Parts
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many images a data set has, how many are labelled, and how many have a label under each tag."""
+
+    total: int
+    labelled: int
+    tags: Mapping[str, int]
+
+
+def counts(parts: Parts, caller: Caller, dataset_id: str) -> Counts:
+    """Return how far a data set's labelling is.
+
+    Raises:
+        NotFoundError: If the organisation has no such data set.
+    """
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        total = datasets.get(session, caller.org, dataset_id).images
+        return Counts(total, catalog.labelled(session, dataset_id), catalog.tags(session, dataset_id))
+
+
+def pages(parts: Parts, caller: Caller, dataset_id: str) -> Iterator[Sequence[Content]]:
+    """Yield a data set's images page by page, each page as it is when it is reached.
+
+    Raises:
+        NotFoundError: If the organisation has no such data set; before the first page.
+    """
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        datasets.get(session, caller.org, dataset_id)
+    return _pages(parts, dataset_id)
+
+
+def one(parts: Parts, caller: Caller, dataset_id: str, image: str) -> Content | None:
+    """Return an image with what is said of it; None if the data set has none of this id.
+
+    Raises:
+        NotFoundError: If the organisation has no such data set.
+    """
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        datasets.get(session, caller.org, dataset_id)
+        found = images.find(session, dataset_id, image)
+        return catalog.contents(session, [found])[0] if found is not None else None
+
+
+def say(parts: Parts, caller: Caller, dataset_id: str, image: str, more: Mapping[str, Any]) -> None:
+    """Keep what a client says of an image.
+
+    Raises:
+        NotFoundError: If there is no such data set or image.
+    """
+    allow(caller, Right.ANNOTATE)
+
+    def said(session: Session) -> None:
+        """Add it to what was said before."""
+        datasets.get(session, caller.org, dataset_id)
+        catalog.say(session, images.by_key(session, dataset_id, image).id, more)
+
+    parts.catalog.unit(said)
+
+
+def served(parts: Parts, caller: Caller, image: Image, strategy: str, client_id: str) -> Mapping[str, Any]:
+    """Note who is handed an image by which strategy, and when; return what was said of it before."""
+    with parts.catalog.write() as session:
+        before = catalog.contents(session, [image])[0].said
+        at = {"ts": int(session.scalar(select(now())) or 0), "client_id": client_id or caller.subject}
+        strategies = before.get("strategy", {})
+        catalog.say(session, image.id, {"strategy": {**strategies, strategy: at}})
+        return before
+
+
+def _pages(parts: Parts, dataset_id: str) -> Iterator[Sequence[Content]]:
+    after = ""
+    while True:
+        with parts.catalog.read() as session:
+            found = catalog.page(session, dataset_id, after)
+        if not found:
+            return
+        yield found
+        after = found[-1].image.key

@@ -1,0 +1,227 @@
+"""What clients of MONAI Label send, call by call, and what they take from the answers."""
+
+import json
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK
+from sqlalchemy import update
+
+from infra.adapters.catalog.tables import Bundle
+from infra.services.callers import Role
+from infra.wiring import Parts
+from tasks.images.geometry import RAS_FROM_LPS
+from tasks.images.volume import Volume
+from tasks.labels.forms.write import to_nrrd
+from tests.integration.api.conftest import AFFINE, Api, write_label
+from tests.integration.api.label_client import LabelClient, Segmented
+from tests.integration.api.slot_server import SlotServer
+
+NAME = "liver and spleen"
+IN_URL = "liver+and+spleen"
+SHAPE = (6, 7, 8)
+SLICER = {"result_extension": ".nrrd", "result_dtype": "uint8"}
+# What is said; how many clicks that is, on which side of which labels.
+CLICKS: list[tuple[dict[str, Any], int, tuple[int, ...], tuple[int, ...]]] = [
+    ({"label": "liver", "foreground": [[1, 2, 3]], "background": [[4, 5, 6]]}, 2, (1, 0), (1,)),
+    ({"liver": [], "spleen": [[1, 2, 3], [2, 2, 2]], "background": []}, 2, (1, 1), (2,)),
+    ({"points": [[1, 2, 3]], "point_labels": [1], "label_prompt": [2]}, 1, (1,), (2,)),
+    ({"label_prompt": [1, 2]}, 0, (), (1, 2)),
+    ({"foreground": [], "background": [], "liver": [], "roi_size": [96, 96, 96]}, 0, (), ()),
+]
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"liver": [[1, 2, 3]], "spleen": [[2, 2, 2]]}, "label by label"),
+    ({"foreground": [[1, 2, 3]], "label": "pancreas"}, "liver, spleen"),
+    ({"liver": "here"}, "[i, j, k]"),
+    ({"result_extension": ".jpg"}, ".nii.gz, .nii, .nrrd"),
+    ({"result_dtype": "complex"}, "result_dtype"),
+]
+MISSING = [
+    (f"/infer/{IN_URL}", 400, "Neither Image nor File not Session ID input is provided"),
+    (f"/infer/{IN_URL}?image=p9%2Fz", 404, "p9/z"),
+    (f"/infer/{IN_URL}?image=%2Fetc%2Fpasswd", 404, "/etc/passwd"),
+    ("/infer/livr%20and%20spleen?image=p1%2Fa", 404, "Did you mean 'liver and spleen'?"),
+    ("/activelearning/rndom", 404, "Did you mean 'random'?"),
+]
+
+
+@pytest.fixture
+def answer(slot: SlotServer) -> np.ndarray[Any, Any]:
+    """What the slot answers: a box, and another, in the geometry of the images."""
+    array = np.zeros(SHAPE, np.uint8)
+    array[1:4, 2:5, 1:3], array[4:, 5:, 6:] = 1, 2
+    slot.content, slot.clicks = to_nrrd(Volume(array, RAS_FROM_LPS @ AFFINE)), True
+    return array
+
+
+@pytest.fixture
+def slicer(people_of: dict[Role, Api], address: str, parts: Parts) -> LabelClient:
+    """Slicer's module, at the server's root; its user may train."""
+    with parts.catalog.write() as session:
+        session.execute(update(Bundle).values(check={"training_keys": []}))
+    return LabelClient(address, people_of[Role.ENGINEER].secret)
+
+
+def _read(content: bytes, folder: Path, ending: str = ".nrrd") -> Any:
+    path = folder / f"result{ending}"
+    path.write_bytes(content)
+    return SimpleITK.ReadImage(str(path))
+
+
+def _shows(found: Any, answer: np.ndarray[Any, Any]) -> None:
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(found), answer.T)
+    lps = RAS_FROM_LPS @ AFFINE
+    np.testing.assert_allclose(found.GetOrigin(), lps[:3, 3])
+
+
+def test_slicers_sequence_from_info_to_a_training_that_is_polled(
+    slicer: LabelClient, answer: np.ndarray[Any, Any], tmp_path: Path
+) -> None:
+    info = slicer.get("/info/")
+    assert not info.get("config")
+    assert info["models"][NAME]["type"] == "segmentation"
+    assert info["models"][NAME]["labels"] == {"liver": 1, "spleen": 2}
+    assert (info["labels"], list(info["trainers"])) == (["liver", "spleen"], [NAME])
+    assert {"random", "first"} <= info["strategies"].keys()
+    assert info["datastore"] == {"total": 6, "completed": 0, "label_tags": {}}
+
+    sample = slicer.post("/activelearning/first", {"client_id": "ann"}).json
+    image = sample["id"]
+    assert (image, sample["name"]) == ("p1/a", "a")
+    assert not Path(sample["path"]).exists()
+    assert slicer.get("/datastore/?output=all")["objects"][image]["labels"] == {}
+    assert slicer.call("GET", "/datastore/label?label=p1%2Fa&tag=original").status == 404
+    downloaded = slicer.call("GET", "/datastore/image?image=p1%2Fa")
+    assert 'filename="a.nii"' in downloaded.headers["content-disposition"]
+    (tmp_path / "a.nii").write_bytes(downloaded.body)
+    np.testing.assert_allclose(nib.load(tmp_path / "a.nii").affine, AFFINE)
+
+    segmented = slicer.infer(NAME, image, SLICER)
+    assert segmented.params["label_names"] == {"liver": 1, "spleen": 2}
+    assert segmented.name.endswith(".nrrd")
+    assert b"\nencoding: raw\n" in segmented.content[:400]
+    _shows(_read(segmented.content, tmp_path), answer)
+
+    label = write_label(tmp_path / "label.nii.gz")
+    params = {"label_info": [{"name": "liver", "idx": 1}], "model": NAME}
+    saved = slicer.form("PUT", "/datastore/label?image=p1%2Fa", {"params": json.dumps(params)}, {"label": label})
+    assert saved.json["image"] == image
+    assert slicer.get("/info/")["datastore"] == {"total": 6, "completed": 1, "label_tags": {"final": 1}}
+
+    task = slicer.post(f"/train/{IN_URL}", {"max_epochs": 2, "name": "train_01", "device": "cuda"}).json
+    assert task["status"] == "SUBMITTED"
+    polled = slicer.get("/train/")
+    assert (polled["id"], polled["start_ts"]) == (task["id"], task["start_ts"])
+    assert slicer.get("/info/")["train_stats"][NAME]["total_epochs"] == 0
+    stopped = slicer.call("DELETE", "/train/").json
+    assert (stopped["status"], bool(stopped["details"][-1])) == ("STOPPED", True)
+    assert slicer.call("GET", "/train/?check_if_running=true").status == 404
+
+
+@pytest.mark.usefixtures("answer")
+def test_an_empty_form_is_answered_in_the_images_own_form_with_what_is_said_of_it(
+    slicer: LabelClient, tmp_path: Path
+) -> None:
+    whole = slicer.infer(NAME, "p1/a")
+    assert whole.name.endswith(".nii.gz")
+    assert _read(whole.content, tmp_path, ".nii.gz").GetSize() == SHAPE
+    said = slicer.form("POST", f"/infer/{IN_URL}?image=p1%2Fa&output=json", {}, {})
+    assert Segmented.of(said).params["label_names"] == {"liver": 1, "spleen": 2}
+    assert said.json["latencies"]["total"] >= said.json["latencies"]["infer"]
+    assert slicer.form("POST", f"/infer/{IN_URL}?image=p1%2Fa&output=video", {}, {}).status == 422
+
+
+def test_a_result_is_written_as_it_is_asked_for(
+    slicer: LabelClient, answer: np.ndarray[Any, Any], tmp_path: Path
+) -> None:
+    for kind in ("uint8", "uint16", "int32", "float32"):
+        for ending in (".nrrd", ".nii", ".nii.gz"):
+            asked = {"result_extension": ending, "result_dtype": kind, "result_compress": True}
+            found = _read(slicer.infer(NAME, "p1/a", asked).content, tmp_path, ending)
+            assert SimpleITK.GetArrayFromImage(found).dtype == kind
+            _shows(found, answer)
+
+
+@pytest.mark.usefixtures("answer")
+def test_clicks_reach_the_slot_however_a_client_says_them(slicer: LabelClient, slot: SlotServer) -> None:
+    for params, points, sides, labels in CLICKS:
+        slicer.infer(NAME, "p1/a", params)
+        asked = slot.asked[-1].spec
+        assert (len(asked.points), asked.point_labels, asked.label_prompt) == (points, sides, labels)
+        assert asked.params == {}
+
+
+@pytest.mark.usefixtures("answer")
+def test_what_a_model_cannot_be_asked_is_refused_with_the_reason(slicer: LabelClient, slot: SlotServer) -> None:
+    for params, said in REFUSED:
+        reply = slicer.form("POST", f"/infer/{IN_URL}?image=p1%2Fa", {"params": json.dumps(params)}, {})
+        assert (reply.status, said in json.loads(reply.body)["detail"]) == (400, True), reply.body
+    assert slot.asked == []
+
+
+@pytest.mark.usefixtures("answer")
+def test_what_is_not_there_is_a_4xx_that_says_so(slicer: LabelClient) -> None:
+    for path, status, said in MISSING:
+        reply = slicer.form("POST", path, {}, {}) if "infer" in path else slicer.post(path, {})
+        assert (reply.status, said in json.loads(reply.body)["detail"]) == (status, True), reply.body
+
+
+@pytest.mark.usefixtures("answer")
+def test_an_annotators_address_needs_no_header_and_ends_with_its_key(
+    people_of: dict[Role, Api], address: str, dataset: str, tmp_path: Path
+) -> None:
+    mine, place = people_of[Role.ANNOTATOR], f"{address}/label/{dataset}/t/"
+    client = LabelClient(f"{place}{mine.secret}")
+    assert client.get("/info/")["models"].keys() == {NAME}
+    label = write_label(tmp_path / "label.nii.gz")
+    assert client.form("PUT", "/datastore/label?image=p1%2Fa", {}, {"label": label}).status == 200
+    assert client.infer(NAME, "p1/a", SLICER).name.endswith(".nrrd")
+    assert client.post(f"/train/{IN_URL}", {}).status == 403
+    assert LabelClient(f"{place}{people_of[Role.ENGINEER].secret}").call("GET", "/info/").status == 403
+    admin = people_of[Role.ADMIN]
+    [key] = [row for row in admin.at("GET", "/api/teachback/v1/keys").json() if row["role"] == "annotator"]
+    assert admin.at("DELETE", f"/api/teachback/v1/keys/{key['id']}").status_code == 204
+    assert client.call("GET", "/info/").status == 401
+    assert client.form("PUT", "/datastore/label?image=p1%2Fa", {}, {"label": label}).status == 401
+
+
+@pytest.mark.usefixtures("answer")
+def test_other_requests_are_answered_while_inference_is_held(
+    slicer: LabelClient, slot: SlotServer, tmp_path: Path
+) -> None:
+    slot.open.clear()
+    done: list[Segmented] = []
+    waiting = [Thread(target=lambda: done.append(slicer.infer(NAME, "p1/a", SLICER))) for _ in range(4)]
+    for thread in waiting:
+        thread.start()
+    label = write_label(tmp_path / "label.nii.gz")
+    try:
+        assert slicer.get("/info/")["datastore"]["total"] == 6
+        assert slicer.get("/datastore/?output=all")["objects"].keys() >= {"p1/a"}
+        assert slicer.call("GET", "/datastore/image?image=p2%2Fa").status == 200
+        assert slicer.form("PUT", "/datastore/label?image=p2%2Fa", {}, {"label": label}).status == 200
+        assert done == []
+    finally:
+        slot.open.set()
+        for thread in waiting:
+            thread.join()
+    assert len(done) == 4
+
+
+@pytest.mark.usefixtures("experiment")
+def test_two_data_sets_and_none_called_studies_have_no_default(
+    slicer: LabelClient, engineer: Api, folder: Path
+) -> None:
+    assert slicer.get("/info/")["name"] == "set"
+    made = {"client_url": str(folder), "type": "semantic_segmentation", "format": "monai"}
+    engineer.made("/datasets", name="other", **made)
+    refused = slicer.call("GET", "/info/")
+    assert (refused.status, "/label/{data set}/" in json.loads(refused.body)["detail"]) == (404, True)
+    engineer.made("/datasets", name="studies", **made)
+    assert slicer.get("/info/")["name"] == "studies"
+    assert slicer.get("/info")["models"] == {}
+    assert LabelClient(f"{slicer.server}/label/set", slicer.token).get("/info")["models"].keys() == {NAME}
