@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     slot_lease_s: float = 15.0
     slot_heartbeat_s: float = 2.0
     reconcile_s: float = 5.0
+    watch_s: float = Field(
+        default=2.0,
+        gt=0,
+        description="How often an image store is asked whether something came; a slow one less.",
+    )
     image_lease_s: float = 3600.0
     image_leases: int = Field(default=50, ge=1, description="Images that one annotator may have at a time.")
     volume_mib: int = Field(

@@ -36,6 +36,10 @@ class DatasetSpec(BaseModel):
     import_labels: str = Field(
         default="all", pattern=IMPORT_LABELS, description="Labels found at the source: all, none, or since YYYY-MM-DD."
     )
+    watch: bool = Field(
+        default=False,
+        description="Whether a label that somebody puts into the store later is a notification: it counts.",
+    )
     on_gap: OnGap = Field(
         default="refuse",
         description="A DICOM series with missing or doubled slices or a tilted gantry: leave it out, or interpolate.",
@@ -63,6 +67,7 @@ class LabelSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     import_labels: str | None = Field(default=None, pattern=IMPORT_LABELS)
+    watch: bool | None = None
     labels_to: str | None = Field(default=None, pattern=LABELS_TO)
     annotators_per_image: int | None = Field(default=None, ge=1, le=16)
     train_on: Literal["submitted", "approved"] | None = None

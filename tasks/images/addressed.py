@@ -10,13 +10,14 @@ import requests
 from configs.errors import InvalidRequestError
 from configs.specs.dataset import OnGap
 from infra.adapters.artifacts.fetch import fetch, state_of
-from infra.adapters.images.base import FetchedImage, StoredImage
+from infra.adapters.images.base import ZIPPED, FetchedImage, StoredImage
 from infra.adapters.images.files import hash_file
-from infra.adapters.images.folder import IMAGE_ENDINGS
+from infra.adapters.images.folder_layout import IMAGE_ENDINGS
 
 FETCHED_WITHIN_S = 300.0
 _SCHEMES = ("http://", "https://")
 _DICOM = ".dcm"
+_KNOWN = (*IMAGE_ENDINGS, ZIPPED, _DICOM)
 _OWNER = "addresses"
 
 
@@ -69,7 +70,7 @@ class AddressedImage:
         """
         ending = _ending(urlsplit(self._address).path)
         if not ending:
-            known = ", ".join((*IMAGE_ENDINGS, _DICOM))
+            known = ", ".join(_KNOWN)
             raise InvalidRequestError(f"The address of an image has to end in one of {known}: its format is told by it")
         target = into / "image" / f"{key}{ending}"
         target.parent.mkdir(parents=True)
@@ -79,4 +80,4 @@ class AddressedImage:
 
 
 def _ending(path: str) -> str:
-    return next((ending for ending in (*IMAGE_ENDINGS, _DICOM) if path.lower().endswith(ending)), "")
+    return next((ending for ending in _KNOWN if path.lower().endswith(ending)), "")

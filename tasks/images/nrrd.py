@@ -3,13 +3,13 @@
 The format lets a header name other files as its data: such a header, sent to us, would have us read files of this host.
 """
 
-import math
 from pathlib import Path
 from typing import Any
 
 from configs.errors import InvalidRequestError
 from infra.adapters.images.base import MOST_BYTES
-from tasks.images.bounds import DEFLATED_AT_MOST, UNREADABLE, refuse_too_large
+from tasks.images.bounds import DEFLATED_AT_MOST, UNREADABLE
+from tasks.images.itk import open_itk
 
 MOST_HEADER_BYTES = 2**20
 _TEXT = frozenset({"ascii", "txt", "text", "hex"})
@@ -22,24 +22,10 @@ def open_nrrd(path: Path, most_bytes: int = MOST_BYTES) -> Any:
     Raises:
         InvalidRequestError: If it cannot be read, refers to other files, or is too large.
     """
-    import SimpleITK  # noqa: PLC0415 - 100 MB in every process that never sees one
-
     encoding, offset = _encoding(path)
-    reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO("NrrdImageIO")
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        one = SimpleITK.Image([1, 1], reader.GetPixelID(), reader.GetNumberOfComponents())
-    except (RuntimeError, ValueError, OverflowError):  # their text holds the path
-        raise InvalidRequestError(UNREADABLE) from None
-    size = math.prod(reader.GetSize()) * one.GetSizeOfPixelComponent() * one.GetNumberOfComponentsPerPixel()
     there = path.stat().st_size - offset
     most = there * DEFLATED_AT_MOST if encoding in _PACKED else there * 8 if encoding in _TEXT else there
-    if size > most:
-        raise InvalidRequestError("The file ends before its last voxel: store it again")
-    refuse_too_large(size, most_bytes)
-    return reader
+    return open_itk(path, "NrrdImageIO", most_there=most, most_bytes=most_bytes)
 
 
 def _encoding(path: Path) -> tuple[str, int]:

@@ -7,11 +7,13 @@ colour profiles are not applied. How many channels a network takes is for its bu
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from configs.errors import InvalidRequestError
+from configs.errors import InvalidRequestError, MismatchError
 from tasks.images.geometry import Geometry
 
 MOST_PIXELS = 2**26
@@ -30,6 +32,7 @@ _DAMAGE = (
     zlib.error,
 )
 """What Pillow may raise of bytes that somebody damaged."""
+_INDICES = ("1", "L", "P")
 _DEEP = ("I;16", "I;16L", "I;16B", "I")
 _PHONE = "MPO"
 """A JPEG with a preview or a second view beside it: the first is the picture."""
@@ -63,6 +66,34 @@ def picture_geometry(path: Path) -> Geometry:
             return Geometry((*picture.size, 1), np.eye(4))
     except _DAMAGE:
         raise InvalidRequestError(_UNREADABLE) from None
+
+
+def picture_values(path: Path, shape: tuple[int, int, int]) -> NDArray[Any]:
+    """Return a mask's values, axes (i, j, k): a grey PNG's greys, or the numbers of a palette's colours.
+
+    Args:
+        path: The mask.
+        shape: The grid that it is of, one slice; its size is compared before a pixel is unpacked.
+
+    Raises:
+        InvalidRequestError: If it cannot be read.
+        MismatchError: If it has another size, or colours, which are no indices.
+    """
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            if (*picture.size, 1) != shape:
+                found, wanted = (" x ".join(map(str, size)) for size in (picture.size, shape))
+                raise MismatchError(
+                    f"The label is a picture of {found} pixels, its image has {wanted}: draw on the image"
+                )
+            if picture.mode not in (*_INDICES, *_DEEP):
+                raise MismatchError("The label is a picture in colours, which are no indices: save grey, or a palette")
+            values = np.asarray(picture)
+    except Image.DecompressionBombError:
+        raise InvalidRequestError(_too_large("more")) from None
+    except _DAMAGE:
+        raise InvalidRequestError(_UNREADABLE) from None
+    return values.T[..., None]
 
 
 def _refuse(picture: Image.Image) -> None:

@@ -15,13 +15,14 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from configs.errors import ConflictError, InvalidRequestError
 from configs.specs.dataset import OnGap
 from infra.adapters.cache.disk import Cache
-from infra.adapters.images.base import MOST_BYTES, PICTURES, ImageSource
+from infra.adapters.images.base import MOST_BYTES, PICTURES, ZIPPED, ImageSource
 from tasks.images.channels import CHANNELS, add_channels
 from tasks.images.dicom import volume_from
 from tasks.images.geometry import Geometry
 from tasks.images.nifti import NIFTI, nifti_bytes
 from tasks.images.slices import HEADERS, frame_of_reference, instance_files, read_instances
 from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
+from tasks.images.zipped import unzip_series
 
 FORMAT = "nii-4"
 """Part of the cache's key: changes when what is written here does."""
@@ -47,6 +48,11 @@ class LocalImage(BaseModel):
     def files(self) -> list[Path]:
         """What a bundle host reads: a file for each channel."""
         return [self.path, *self.others]
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is a 2-D picture, which bundle hosts read with two axes."""
+        return self.path.name == PICTURE
 
     def geometry(self) -> Geometry:
         """Return its grid, and what its coordinates refer to.
@@ -100,7 +106,7 @@ def local_image(
         if on_fetch is not None:
             on_fetch()
         (folder / "sha256").write_text(fetched.sha256)
-        path, *others = fetched.paths
+        path, *others = [_unpacked(each, most_bytes) for each in fetched.paths]
         if path.is_dir():
             _convert_series(path, folder, store.on_gap, most_bytes)
         elif path.suffix in PICTURES:
@@ -162,6 +168,16 @@ def _header_of(path: Path, instance: Dataset) -> bytes:
     with BytesIO() as buffer:
         instance.save_as(buffer, enforce_file_format=True)
         return buffer.getvalue()
+
+
+def _unpacked(source: Path, most_bytes: int) -> Path:
+    """Return the folder of a series that came zipped; anything else as it came."""
+    if source.suffix != ZIPPED:
+        return source
+    folder = source.with_suffix("")
+    folder.mkdir()
+    unzip_series(source, folder, most_bytes)
+    return folder
 
 
 def _convert(source: Path, target: Path, most_bytes: int) -> None:

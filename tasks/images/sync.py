@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
+from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Dataset, Image
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.images.base import ImageStore, StoredImage
@@ -77,11 +78,15 @@ def _sync(parts: Parts, dataset_id: str, within_s: float, store: ImageStore) -> 
     for batch in _batches(store.images()):
         if time.monotonic() > until:
             return SyncReport(images=len(seen), added=added, changed=changed, gone=0, complete=False)
-        # Between units: headers are asked for over the network.
-        examined = examine(store, _unknown(parts, dataset_id, batch))
-        with parts.catalog.write() as session:
-            new, different = _take_in(parts, session, org, dataset_id, batch, examined)
         seen.update(image.key for image in batch)
+        news, unknown = _news(parts, dataset_id, batch)
+        if not news:
+            continue  # as a rule: a store is listed again for a few images of many
+        # Between units: headers are asked for over the network.
+        examined = examine(store, unknown)
+        with parts.catalog.write() as session:
+            session.scalar(lock(session, select(Dataset.id).where(Dataset.id == dataset_id)))  # one listing at a time
+            new, different = _take_in(parts, session, org, dataset_id, news, examined)
         if new and not added:  # not before: a pass that spent its time on what is known would never end
             until = time.monotonic() + within_s
         added, changed = added + new, changed + different
@@ -92,13 +97,15 @@ def _sync(parts: Parts, dataset_id: str, within_s: float, store: ImageStore) -> 
     return SyncReport(images=len(seen), added=added, changed=changed, gone=gone)
 
 
-def _unknown(parts: Parts, dataset_id: str, batch: list[StoredImage]) -> list[StoredImage]:
-    """Return the images that are new or have changed: only they cost a look at their headers."""
+def _news(parts: Parts, dataset_id: str, batch: list[StoredImage]) -> tuple[list[StoredImage], list[StoredImage]]:
+    """Return the images that are new, have changed or are back; and of them those that cost a look at their headers."""
     keys = [image.key for image in batch]
-    query = select(Image.key, Image.fingerprint).where(Image.dataset_id == dataset_id, Image.key.in_(keys))
+    columns = select(Image.key, Image.fingerprint, Image.skipped_reason)
+    query = columns.where(Image.dataset_id == dataset_id, Image.key.in_(keys))
     with parts.catalog.read() as session:
-        known = {row.key: row.fingerprint for row in session.execute(query)}
-    return [image for image in batch if known.get(image.key) != image.fingerprint]
+        known = {key: (fingerprint, reason == GONE) for key, fingerprint, reason in session.execute(query)}
+    news = [image for image in batch if known.get(image.key) != (image.fingerprint, False)]
+    return news, [image for image in news if known.get(image.key, ("", False))[0] != image.fingerprint]
 
 
 def _take_in(

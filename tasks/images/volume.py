@@ -14,10 +14,12 @@ from infra.adapters.images.base import MOST_BYTES
 from tasks.images.bounds import UNREADABLE
 from tasks.images.dicom import read_series
 from tasks.images.geometry import RAS_FROM_LPS, Affine, Geometry
+from tasks.images.itk import open_metaimage
 from tasks.images.nifti import DAMAGE, open_nifti
 from tasks.images.nrrd import open_nrrd
 
 NRRD = (".nrrd",)
+METAIMAGE = (".mha",)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Volume:
 
 
 def read_volume(path: Path, most_bytes: int = MOST_BYTES) -> Volume:
-    """Read a NIfTI or NRRD file, or a folder with the instances of one DICOM series.
+    """Read a NIfTI, NRRD or MetaImage file, or a folder with the instances of one DICOM series.
 
     Args:
         path: The file or folder.
@@ -57,8 +59,8 @@ def read_volume(path: Path, most_bytes: int = MOST_BYTES) -> Volume:
     """
     if path.is_dir():
         return Volume(*read_series(path, most_bytes=most_bytes))
-    if path.name.endswith(NRRD):
-        return _read_nrrd(path, most_bytes)
+    if path.name.endswith(NRRD + METAIMAGE):
+        return _read_itk(path, most_bytes)
     image = open_nifti(path, most_bytes)
     try:
         array = np.asanyarray(image.dataobj)
@@ -68,7 +70,7 @@ def read_volume(path: Path, most_bytes: int = MOST_BYTES) -> Volume:
 
 
 def read_geometry(path: Path, most_bytes: int = MOST_BYTES, channels: bool = False) -> Geometry:
-    """Read the grid of a NIfTI or NRRD file from its header alone; with *channels* a NIfTI file may have a fourth axis.
+    """Read the grid of a file from its header alone; with *channels* a NIfTI file may have a fourth axis.
 
     Raises:
         InvalidRequestError: If it cannot be read, or announces more voxels than are there or allowed.
@@ -78,11 +80,11 @@ def read_geometry(path: Path, most_bytes: int = MOST_BYTES, channels: bool = Fal
         from tasks.images.picture import picture_geometry  # noqa: PLC0415 - only data sets of pictures need Pillow
 
         return picture_geometry(path)
-    if not path.name.endswith(NRRD):
+    if not path.name.endswith(NRRD + METAIMAGE):
         image = open_nifti(path, most_bytes)
         return Geometry(_shape(image.shape[:3] if channels else image.shape), _lps(image))
 
-    reader = open_nrrd(path, most_bytes)
+    reader = _open_itk(path, most_bytes)
     _refuse_components(reader.GetNumberOfComponents())
     return Geometry(_shape(reader.GetSize()), _itk_affine(reader))
 
@@ -123,10 +125,14 @@ def _refuse_components(count: int) -> None:
         )
 
 
-def _read_nrrd(path: Path, most_bytes: int) -> Volume:
+def _open_itk(path: Path, most_bytes: int) -> Any:
+    return open_nrrd(path, most_bytes) if path.name.endswith(NRRD) else open_metaimage(path, most_bytes)
+
+
+def _read_itk(path: Path, most_bytes: int) -> Volume:
     import SimpleITK  # noqa: PLC0415 - 100 MB in every process that never sees one
 
-    reader = open_nrrd(path, most_bytes)
+    reader = _open_itk(path, most_bytes)
     _refuse_components(reader.GetNumberOfComponents())
     try:
         image = reader.Execute()

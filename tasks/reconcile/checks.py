@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from infra.wiring import Parts
 from tasks.devices.hold import free_dead
-from tasks.reconcile import attempts, clock, files, records, rounds, slots, stores, sweep
+from tasks.reconcile import attempts, clock, files, records, rounds, slots, stores, sweep, watch
 
 Check = Callable[[Parts], int]
 
@@ -52,3 +52,8 @@ def upkeep() -> list[Named]:
         Named("tracking: aliases", records.aliases_moved),
         Named("outbox: MLflow is back", records.Back().check),
     ]
+
+
+def watching() -> list[Named]:
+    """Return what looks for news in image stores, in a loop of its own: listing one takes seconds."""
+    return [Named("data sets: news", watch.Watches().check)]

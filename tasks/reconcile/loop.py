@@ -16,7 +16,7 @@ from infra.adapters.catalog.outbox import OutboxKind
 from infra.adapters.catalog.tables.base import new_id
 from infra.wiring import Parts
 from tasks.delivery.dispatch import FLOWS, HOOKS, LABELS, LISTINGS, RECORDS, RESULTS, deliver_due
-from tasks.reconcile.checks import Named, checks, upkeep
+from tasks.reconcile.checks import Named, checks, upkeep, watching
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _LANES = (
     ("results", RESULTS),
     ("listings", LISTINGS),
 )
-LEASE, UPKEEP = "reconciler", "upkeep"
+LEASE, UPKEEP, WATCH = "reconciler", "upkeep", "watch"
 LEASE_S = 15.0
 SLEPT_S = 5.0
 
@@ -52,7 +52,10 @@ def run(parts: Parts, stop: threading.Event) -> None:
             threading.Thread(target=_deliver, args=(parts, stop, name, kinds), name=f"deliver-{name}", daemon=True)
             for name, kinds in _LANES
         ),
-        threading.Thread(target=_keep_up, args=(parts, stop), name="upkeep", daemon=True),
+        *(
+            threading.Thread(target=_keep_up, args=(parts, stop, name), name=name, daemon=True)
+            for name in (UPKEEP, WATCH)
+        ),
     ]
     for lane in lanes:
         lane.start()
@@ -145,12 +148,13 @@ def _deliver(parts: Parts, stop: threading.Event, name: str, kinds: Collection[O
         stop.wait(RECORDS_IDLE_S)
 
 
-def _keep_up(parts: Parts, stop: threading.Event) -> None:
+def _keep_up(parts: Parts, stop: threading.Event, name: str) -> None:
     """Do what takes its time: a store that does not answer must not hold up what mends the rest."""
-    keeper = Reconciler(parts, upkeep(), UPKEEP)
+    named, every_s = (watching(), parts.settings.watch_s) if name == WATCH else (upkeep(), parts.settings.reconcile_s)
+    keeper = Reconciler(parts, named, name)
     while not stop.is_set():
         keeper.step()
-        stop.wait(parts.settings.reconcile_s)
+        stop.wait(every_s)
     keeper.close()
 
 

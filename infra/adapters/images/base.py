@@ -4,7 +4,7 @@ A store is the user's: images are only read, labels are only added. Keys come fr
 before it touches anything. Messages of `StoreError` name no patient, path or UID: they may reach a log.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -17,8 +17,17 @@ from configs.specs.dataset import OnGap
 MOST_BYTES = 4 * 2**30
 """What one image or label may take, in memory and on its way here, where nobody says otherwise."""
 
+Keep = Callable[[str, Callable[[Path], None]], Path]
+"""This host's cache for what a store is read from: the key's folder, filled by the function if it is not there."""
+
+NOT_IMAGES = frozenset({"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "DOC"})
+"""Modalities of DICOM series that are no images."""
+
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """How files of 2-D pictures end, in lower case."""
+
+ZIPPED = ".zip"
+"""How a DICOM series in one file ends, in lower case: an object, or what an address leads to."""
 
 
 class Credentials(BaseModel):
@@ -56,6 +65,8 @@ class StoredLabel(BaseModel):
     automatic: bool = Field(description="Whether a program made all of it: not a label to learn from.")
     ours: bool = Field(default=False, description="Whether this system wrote it.")
     mark: str = Field(default="", description="Tells a later listing that this content was seen; cheap.")
+    tag: str = Field(default="final", description="The name under which its owner keeps it.")
+    author: str = Field(default="", description="Who made it, by the label's own word; never logged.")
     changed: datetime | None = Field(default=None, description="When it was written, in UTC, where the store knows.")
     settled: bool = Field(default=True, description="Whether it outlives a power cut; else it has to be put again.")
 
@@ -65,7 +76,7 @@ class FetchedImage(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    paths: list[Path] = Field(description="A volume file, or a folder of `.dcm` files, for each channel.")
+    paths: list[Path] = Field(description="A volume file, or a zip or folder of DICOM files, for each channel.")
     sha256: str = Field(description="Hash of the content: of the file, or of the instances whatever their order.")
     meta: dict[str, str]
 
@@ -79,7 +90,7 @@ class LabelToStore(BaseModel):
         pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{0,63}$",
         description="The catalog's id: storing it twice makes one object.",
     )
-    path: Path = Field(description="A SEG for DICOMweb; for a folder NIfTI, NRRD, SEG or `.json`.")
+    path: Path = Field(description="A SEG for DICOMweb; for a folder NIfTI, NRRD, SEG, `.png` or `.json`.")
     sha256: str = Field(default="", description="Of the file, in hex, where it is known: it is not read again then.")
     settle: bool = Field(default=True, description="Whether to wait until it outlives a power cut.")
 
@@ -113,8 +124,22 @@ class ImageSource(Protocol):
         """
 
 
+class Watch(Protocol):
+    """Remembers what it saw of a store."""
+
+    def changed(self) -> bool:
+        """Say, by a question that costs little, whether images or labels may have come or gone; True the first time.
+
+        Raises:
+            StoreError: If the store cannot be read.
+        """
+
+
 class ImageStore(ImageSource, Protocol):
     """A user's image store."""
+
+    def watch(self) -> Watch:
+        """Return what tells when the store is to be listed again."""
 
     def images(self) -> Iterator[StoredImage]:
         """List the images, in no promised order; also what stands among them and is none, as `skipped`.

@@ -18,52 +18,30 @@ from pydicom.dataset import Dataset
 
 from configs.errors import ConflictError, DamagedImageError, InvalidRequestError, NotFoundError, StoreError
 from configs.specs.dataset import Channel, OnGap
-from infra.adapters.images.base import MOST_BYTES, Credentials, FetchedImage, LabelToStore, StoredImage, StoredLabel
+from infra.adapters.images.base import (
+    MOST_BYTES,
+    NOT_IMAGES,
+    Credentials,
+    FetchedImage,
+    LabelToStore,
+    StoredImage,
+    StoredLabel,
+)
 from infra.adapters.images.channels import check_channels, chosen_series
+from infra.adapters.images.dicom_fields import FIELDS, HEADERS
 from infra.adapters.images.files import write_hashed
 from infra.adapters.images.part10 import read_dicom
+from infra.adapters.images.patient import dicom_patient
 from infra.adapters.images.seg import OUR_SERIES, describe_seg, hash_lines, newest, read_seg, referenced_series
+from infra.adapters.images.series_watch import SeriesWatch
 from infra.adapters.images.web import CONNECT_S, READ_S, Web, session_for, silence
 from infra.adapters.images.web_errors import translated
 
-NOT_IMAGES = frozenset({"SEG", "SR", "PR", "KO", "RTSTRUCT", "RTPLAN", "RTDOSE", "DOC"})
 PAGE = 500
 UNKNOWN = "UNK"
 _UID, _UID_LENGTH = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+"), 64
 _DICOM = 'multipart/related; type="application/dicom"'
 _UNKNOWN_SYNTAX = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE})
-_HEADERS = frozenset(
-    {
-        "00080008",  # ImageType
-        "00080016",  # SOPClassUID
-        "00080060",  # Modality
-        "00180050",  # SliceThickness
-        "00200013",  # InstanceNumber
-        "00200032",  # ImagePositionPatient
-        "00200037",  # ImageOrientationPatient
-        "00200100",  # TemporalPositionIdentifier
-        "00280002",  # SamplesPerPixel
-        "00280004",  # PhotometricInterpretation
-        "00280008",  # NumberOfFrames
-        "00280010",  # Rows
-        "00280011",  # Columns
-        "00280030",  # PixelSpacing
-        "52009229",  # SharedFunctionalGroupsSequence
-        "52009230",  # PerFrameFunctionalGroupsSequence
-    }
-)
-_FIELDS = (
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "Modality",
-    "Manufacturer",
-    "PatientID",
-    "IssuerOfPatientID",
-    "StudyDate",
-    "StudyTime",
-    "SeriesDescription",
-    "NumberOfSeriesRelatedInstances",
-)
 
 
 class DicomWebStore:
@@ -118,6 +96,10 @@ class DicomWebStore:
         channels = [f"\n{channel.SeriesDescription}" for channel in self._channels]
         return hashlib.sha256(f"dicomweb:{self._root}{''.join(channels)}".encode()).hexdigest()
 
+    def watch(self) -> SeriesWatch:
+        """Return what tells when series came or went, SEGs among them."""
+        return SeriesWatch(self._uids, [self._filters, self._seg_filters()])
+
     def images(self) -> Iterator[StoredImage]:
         """List the series page by page; those that are no images say so, and SEGs of ours are left out.
 
@@ -141,7 +123,7 @@ class DicomWebStore:
         series = self._image_series(key)
         with translated(one_image=True):
             found = self._web.listed(f"{_place(series)}/metadata")
-            told = [{tag: value for tag, value in instance.items() if tag in _HEADERS} for instance in found]
+            told = [{tag: value for tag, value in instance.items() if tag in HEADERS} for instance in found]
             return [Dataset.from_json(instance, bulk_data_uri_handler=lambda *_: b"") for instance in told]
 
     def labels(self, seen: Collection[str] = ()) -> Iterator[StoredLabel]:
@@ -289,14 +271,22 @@ class DicomWebStore:
 
     def _segs(self) -> Iterator[Dataset]:
         """Search the SEG series of what is listed, whichever modality the images are asked for by."""
-        narrowed = {key: value for key, value in self._filters.items() if key not in {"Modality", "00080060"}}
-        return self._series({**narrowed, "Modality": "SEG"})
+        return self._series(self._seg_filters())
 
-    def _search(self, filters: dict[str, str], offset: int) -> list[Dataset]:
+    def _seg_filters(self) -> dict[str, str]:
+        narrowed = {key: value for key, value in self._filters.items() if key not in {"Modality", "00080060"}}
+        return {**narrowed, "Modality": "SEG"}
+
+    def _uids(self, filters: dict[str, str], offset: int, limit: int) -> list[str]:
+        return [str(found.get("SeriesInstanceUID", "")) for found in self._search(filters, offset, limit, fields=())]
+
+    def _search(
+        self, filters: dict[str, str], offset: int, limit: int = 0, *, fields: Sequence[str] = FIELDS
+    ) -> list[Dataset]:
         asked = [
             *filters.items(),
-            *(("includefield", name) for name in _FIELDS),
-            ("limit", self._page),
+            *(("includefield", name) for name in fields),
+            ("limit", limit or self._page),
             ("offset", offset),
         ]
         # Not by the client: it writes the wildcard as %2A, which Orthanc does not decode.
@@ -338,11 +328,9 @@ class DicomWebStore:
 
     def _describe(self, series: Dataset) -> StoredImage:
         modality = str(series.get("Modality", "") or "")
-        issuer = str(series.get("IssuerOfPatientID", "") or "")
-        patient = str(series.get("PatientID", "") or "")
         return StoredImage(
             key=series.SeriesInstanceUID,
-            patient=f"{issuer}^{patient}" if patient and issuer else patient or None,
+            patient=dicom_patient(series),
             study=series.StudyInstanceUID,
             name=str(series.get("SeriesDescription", "") or "") or str(series.get("Modality", UNKNOWN)),
             meta=self._meta(series),

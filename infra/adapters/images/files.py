@@ -22,15 +22,16 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def copy_hashed(source: Path, target: Path) -> str:
-    """Copy a file that somebody may be writing; return the sha256 of what was copied.
+def copy_hashed(source: Path, target: Path, *, head: bytes = b"") -> str:
+    """Copy a file that somebody may be writing; return the sha256 of what was written, which begins with *head*.
 
     Raises:
         StoreError: If the source changed meanwhile.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(head)
     target.parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as reading, target.open("xb") as writing:
+        writing.write(head)
         # Of the open file, not of its name: the name may lead to another file by now.
         before = os.fstat(reading.fileno())
         while chunk := reading.read(_CHUNK_BYTES):

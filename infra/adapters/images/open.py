@@ -6,12 +6,12 @@ import requests
 
 from configs.errors import InvalidRequestError
 from configs.specs.dataset import DatasetSpec
-from infra.adapters.images.base import MOST_BYTES, Credentials, ImageStore
+from infra.adapters.images.base import MOST_BYTES, Credentials, ImageStore, Keep
 from infra.adapters.images.channels import check_channels
 from infra.adapters.images.dicomweb import DicomWebStore
 from infra.adapters.images.folder import FolderStore
 from infra.adapters.images.objects.place import object_place
-from infra.adapters.images.objects.store import Keep, ObjectStore
+from infra.adapters.images.objects.store import ObjectStore
 from infra.adapters.images.objects.stores import ObjectStores
 
 
@@ -32,14 +32,14 @@ def open_store(
         most_bytes: What one image may take on its way here.
         session: What carries requests to a server; `EgressPolicy.session()` wherever a request named the address.
         objects: What opens object stores.
-        keep: This host's cache, for what a manifest says.
+        keep: This host's cache, for what a manifest, or a folder of DICOM files, says.
 
     Raises:
         InvalidRequestError: If the spec contradicts itself, or its address may not be called.
         StoreError: If the folder is not there, or the address's name cannot be resolved.
     """
     if spec.kind == "folder":
-        return FolderStore(Path(spec.url), spec.patient_regex, spec.channels)
+        return FolderStore(Path(spec.url), spec.patient_regex, spec.channels, keep, spec.on_gap)
     if spec.kind == "dicomweb":
         return DicomWebStore(
             spec.url,

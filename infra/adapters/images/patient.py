@@ -1,12 +1,13 @@
-"""Which part of an image's path names its patient: an expression that whoever registers a folder writes.
+"""Which patient an image is of: by its DICOM header, or by an expression that whoever registers a folder writes.
 
-It is read by RE2, in time linear in the path. Python's own reads some short ones in exponential time, and cannot be
+That is read by RE2, in time linear in the path. Python's own reads some short ones in exponential time, and cannot be
 stopped meanwhile.
 """
 
 from typing import Protocol
 
 import re2
+from pydicom.dataset import Dataset
 
 from configs.errors import InvalidRequestError
 
@@ -53,3 +54,10 @@ def patient_pattern(expression: str) -> Pattern:
         raise InvalidRequestError("patient_regex has no group: put the patient's part in parentheses")
     pattern: Pattern = found
     return pattern
+
+
+def dicom_patient(header: Dataset) -> str | None:
+    """Return the patient that a series names, with who gave the name; None if it names none."""
+    issuer = str(header.get("IssuerOfPatientID", "") or "")
+    patient = str(header.get("PatientID", "") or "")
+    return f"{issuer}^{patient}" if patient and issuer else patient or None

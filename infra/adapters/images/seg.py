@@ -67,6 +67,7 @@ def _described(image: str, instances: Sequence[Dataset]) -> StoredLabel:
         fingerprint=hash_lines(sorted(str(instance.SOPInstanceUID) for instance in instances)),
         automatic=types == {"AUTOMATIC"},
         ours=str(latest.get("Manufacturer", "")) == OUR_SERIES,
+        author=str(latest.get("ContentCreatorName", "") or "").replace("^", " ").strip()[:200],
         changed=_changed(latest),
     )
 

@@ -19,22 +19,25 @@ from tasks.labels.forms.seg import read_seg
 _HEAD_BYTES = 352
 _HIGHEST = 2**16 - 1
 _MOST_PER_VOXEL = 2 * 16  # a label may be twice as large as its image, and no value takes more than 16 bytes
+_MAGIC = (
+    (".nii.gz", 0, b"\x1f\x8b"),
+    (".nrrd", 0, b"NRRD000"),
+    (".png", 0, b"\x89PNG"),
+    (".dcm", 128, b"DICM"),
+    (".nii", 344, b"n+1"),
+    (".nii", 4, b"n+2"),
+)
+_METAIMAGE = re.compile(rb"(ObjectType|NDims|Comment) *=")
 _SEGMENT_NAME = re.compile(r"Segment(\d+)_Name")
 
 
 def ending_of(head: bytes) -> str | None:
     """Tell a label's format by its first bytes, whatever its sender called it; None = none that we read."""
-    if head.startswith(b"\x1f\x8b"):
-        return ".nii.gz"
-    if head.startswith(b"NRRD000"):
-        return ".nrrd"
-    if head[128:132] == b"DICM":
-        return ".dcm"
+    if _METAIMAGE.match(head):
+        return ".mha"
     if head.lstrip()[:1] == b"{":
         return ".json"
-    if head[344:347] == b"n+1" or head[4:7] == b"n+2":
-        return ".nii"
-    return None
+    return next((ending for ending, at, magic in _MAGIC if head[at : at + len(magic)] == magic), None)
 
 
 def ending_in(file: Path) -> str | None:
@@ -47,7 +50,7 @@ def read_label(path: Path, image: Geometry) -> LabelMap:
     """Read a label map file or a DICOM SEG onto the image's grid; permuted and flipped axes are put right exactly.
 
     Args:
-        path: `.nii`, `.nii.gz`, `.nrrd` or `.dcm`.
+        path: `.nii`, `.nii.gz`, `.nrrd`, `.mha` or `.dcm`; of an image with a single slice also `.png`.
         image: The grid of the image that it speaks about.
 
     Raises:
@@ -56,6 +59,10 @@ def read_label(path: Path, image: Geometry) -> LabelMap:
     """
     if path.name.endswith(".dcm"):
         return read_seg(path, image)
+    if path.name.endswith(".png"):
+        from tasks.images.picture import picture_values  # noqa: PLC0415 - only data sets of pictures need Pillow
+
+        return LabelMap(_indices(picture_values(path, image.shape)))
     voxels = math.prod(image.shape)
     geometry = read_geometry(path, most_bytes=sys.maxsize)  # too large is a misfit, which is kept
     placement = align(geometry, image)

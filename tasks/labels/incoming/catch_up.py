@@ -6,11 +6,13 @@ Each batch of images and each label is a unit of its own, so whatever ends a pas
 import math
 import time
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from infra.adapters.catalog import outbox
 from infra.adapters.catalog.outbox import CLAIM_S, Entry, OutboxKind
 from infra.adapters.catalog.tables import Dataset
+from infra.adapters.catalog.tables.base import now
 from infra.adapters.images.base import ImageStore
 from infra.wiring import Parts
 from tasks.images.health import LISTING, READY, degraded_by
@@ -72,13 +74,16 @@ def note(parts: Parts, dataset_id: str, *, complete: bool) -> None:
             row.state, row.state_reason = LISTING, _GOES_ON
             if not outbox.undelivered(session, OutboxKind.LISTING, dataset_id):
                 outbox.enqueue(session, OutboxKind.LISTING, dataset_id)
-        elif row.state == LISTING:
+            return
+        if row.state == LISTING:
             row.state, row.state_reason = READY, ""
+        row.caught_up_at = row.caught_up_at or session.scalar(select(now()))
 
-    if not complete or _is_listing(parts, dataset_id):
+    if not complete or _is_to_be_noted(parts, dataset_id):
         parts.catalog.unit(noted)
 
 
-def _is_listing(parts: Parts, dataset_id: str) -> bool:
+def _is_to_be_noted(parts: Parts, dataset_id: str) -> bool:
     with parts.catalog.read() as session:
-        return session.get_one(Dataset, dataset_id).state == LISTING
+        row = session.get_one(Dataset, dataset_id)
+        return row.state == LISTING or row.caught_up_at is None

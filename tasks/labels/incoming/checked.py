@@ -25,6 +25,9 @@ class CheckedNotice(BaseModel):
     blob: str | None = None
     tag: str = "final"
     imported: bool = False
+    claims: bool = Field(
+        default=False, description="Somebody says that they made a label which was only found until now: it counts."
+    )
     unedited: bool = False
     annotated: list[str] | None = None
     names: dict[str, str] = {}

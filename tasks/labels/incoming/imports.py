@@ -1,5 +1,6 @@
 """Labels found at the source are taken in once: they train from the first round and never count towards one.
 
+Where the data set says `watch`, what came to its store after it was first listed is somebody's work of now: it counts.
 What is gone from the source is taken out, and comes in again when it is there again; what a person took out does not.
 """
 
@@ -49,7 +50,9 @@ def taking_in(parts: Parts, dataset_id: str, store: ImageStore | None = None) ->
         StoreError: If the store cannot be read.
     """
     with parts.catalog.read() as session:
-        spec = DatasetSpec.model_validate(session.get_one(Dataset, dataset_id).spec)
+        row = session.get_one(Dataset, dataset_id)
+        spec = DatasetSpec.model_validate(row.spec)
+        counts = spec.watch and row.caught_up_at is not None
     store = store or store_of(parts, dataset_id)
     _take_out_gone(parts, store, dataset_id)
     if spec.import_labels == "none":
@@ -59,7 +62,7 @@ def taking_in(parts: Parts, dataset_id: str, store: ImageStore | None = None) ->
     for stored in store.labels(seen):
         try:
             of_no_use = stored.automatic or stored.ours or not _wanted(spec.import_labels, stored)
-            notice = None if of_no_use else _checked(parts, store, dataset_id, stored)
+            notice = None if of_no_use else _checked(parts, store, dataset_id, stored, counts=counts)
         except NotFoundError:
             continue  # its image may yet come
         yield parts.catalog.unit(partial(_note_seen, dataset_id, stored.mark, notice))
@@ -97,7 +100,9 @@ def _wanted(said: str, stored: StoredLabel) -> bool:
     return stored.changed is not None and stored.changed >= datetime(since.year, since.month, since.day, tzinfo=UTC)
 
 
-def _checked(parts: Parts, store: ImageStore, dataset_id: str, stored: StoredLabel) -> CheckedNotice | None:
+def _checked(
+    parts: Parts, store: ImageStore, dataset_id: str, stored: StoredLabel, *, counts: bool
+) -> CheckedNotice | None:
     """Return what is to be counted; None if it is known or cannot be learnt from. Raises NotFoundError: no image."""
     with parts.catalog.read() as session:
         image = images.by_key(session, dataset_id, stored.image)
@@ -122,7 +127,10 @@ def _checked(parts: Parts, store: ImageStore, dataset_id: str, stored: StoredLab
         blob=blob,
         names={str(value): name for value, name in checked.names.items()},
         place="store",
-        imported=True,
+        tag=stored.tag,
+        imported=not counts,
+        person=stored.author if counts else "",
+        author_name=stored.author,
     )
 
 
@@ -141,7 +149,7 @@ def _take_out_gone(parts: Parts, store: ImageStore, dataset_id: str) -> None:
     unsettled = exists().where(mine)
     with parts.catalog.read() as session:
         query = (
-            select(Label, Image.key)
+            select(Label.id, Label.image_id, Label.store_key, Image.key)
             .join(Image, Image.id == Label.image_id)
             .where(
                 Label.dataset_id == dataset_id,
@@ -154,10 +162,10 @@ def _take_out_gone(parts: Parts, store: ImageStore, dataset_id: str) -> None:
         )
         rows = session.execute(query).all()
     held = store.label_keys() if rows else set()
-    for label, key in rows:
-        if label.store_key in held or _is_there(store, key, label.store_key):
+    for label_id, image_id, store_key, key in rows:
+        if store_key in held or _is_there(store, key, store_key):
             continue
-        gone = CheckedNotice(kind="removed", image_id=label.image_id, store_key=label.store_key, label_id=label.id)
+        gone = CheckedNotice(kind="removed", image_id=image_id, store_key=store_key, label_id=label_id)
         parts.catalog.unit(partial(_note_gone, dataset_id, gone))
 
 

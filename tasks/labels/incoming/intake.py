@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import bindparam, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from configs.specs.dataset import DatasetSpec
 from configs.states import LabelState
-from infra.adapters.catalog import labels
+from infra.adapters.catalog import direct, labels
 from infra.adapters.catalog.tables import Dataset, Label, LabelEvent, LabelTag
 from infra.adapters.catalog.tables.base import new_id, now
 from tasks.labels.choosing.choose import SOURCE_LAYER, layer_of, people_s, spoken_of
 from tasks.labels.incoming.checked import CheckedNotice
+
+_NUMBER = update(Dataset).where(Dataset.id == bindparam("dataset")).values(label_seq=bindparam("number"))
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ def take_in(session: Session, dataset: Dataset, notice: CheckedNotice, actor: st
             point_tag(session, known, notice.tag)
         return None
     before = known.state if known is not None else None
+    claimed = known is not None and notice.claims
     rules = DatasetSpec.model_validate(dataset.spec)
     label = known or Label(id=new_id(), dataset_id=dataset.id, image_id=notice.image_id, version=version + 1)
     _write(label, notice, actor)
@@ -53,7 +58,7 @@ def take_in(session: Session, dataset: Dataset, notice: CheckedNotice, actor: st
         said = activate(session, dataset, label, "restored" if back else notice.kind, actor, is_first=not version)
     point_tag(session, label, notice.tag, is_first=not version)
     new = before in {None, LabelState.SENT_BACK, LabelState.QUARANTINED, LabelState.PENDING_UPLOAD}
-    counts = new and label.state == LabelState.ACTIVE and not label.imported
+    counts = (new or claimed) and label.state == LabelState.ACTIVE and not label.imported
     return TakenIn(label, counts, said)
 
 
@@ -101,8 +106,9 @@ def take_out(session: Session, dataset: Dataset, label: Label, actor: str) -> bo
 def append_event(session: Session, dataset: Dataset, label: Label, kind: str, actor: str) -> None:
     """Number what happened; the label has the number of what happened to it last."""
     # The data set's row is held, so these numbers are the order of commits: a round takes all up to one of them.
-    dataset.label_seq += 1
-    label.seq = dataset.label_seq
+    label.seq = dataset.label_seq + 1
+    direct.run(session, _NUMBER, {"dataset": dataset.id, "number": label.seq})
+    set_committed_value(dataset, "label_seq", label.seq)
     named = {"label": label, "label_id": label.id}  # who reads the event before it is written goes by the id
     session.add(LabelEvent(dataset_id=dataset.id, seq=dataset.label_seq, kind=kind, actor=actor, **named))
 
@@ -127,6 +133,8 @@ def _comes_back(known: Label, notice: CheckedNotice) -> bool:
     What was put back after its removal is; so is what was replaced, sent back, unfit or unchecked and is now saved
     again. A late copy of a notification is not.
     """
+    if notice.claims and known.imported and known.state == LabelState.ACTIVE:
+        return True
     if known.state == LabelState.REMOVED:
         return not (notice.imported and known.deleted_at is not None)
     if not notice.saved:

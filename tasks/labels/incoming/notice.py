@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from configs.errors import InvalidRequestError, NotFoundError
 from infra.adapters.catalog import images, labels
-from infra.adapters.catalog.tables import Image, Label
+from infra.adapters.catalog.tables import Dataset, Image, Label
 from infra.adapters.images.base import ImageStore
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
@@ -71,6 +71,9 @@ def _check(parts: Parts, store: ImageStore, dataset_id: str, notice: Notice) -> 
     with parts.catalog.read() as session:
         image = images.by_key(session, dataset_id, notice.image)
         known = _known(session, image, notice.label)
+        first = session.get_one(Dataset, dataset_id).caught_up_at
+        # A listing may meet what somebody stored before they come to say so.
+        found_later = known is not None and known.imported and first is not None and known.created_at > first
     if notice.kind == "removed":
         if known is None:
             raise NotFoundError("label of this image", notice.label)
@@ -79,7 +82,7 @@ def _check(parts: Parts, store: ImageStore, dataset_id: str, notice: Notice) -> 
         return _again(notice, known)
     stored = store.label(notice.image, known.store_key if known else notice.label)
     if known is not None and known.fingerprint == stored.fingerprint:
-        return _again(notice, known)
+        return _claimed(notice, known) if found_later else _again(notice, known)
     if stored.automatic:
         raise InvalidRequestError("all of it was made by a program: correct or confirm it first")
     with tempfile.TemporaryDirectory(prefix="notice-") as folder:
@@ -118,6 +121,11 @@ def _known(session: Session, image: Image, name: str) -> Label | None:
     unwritten = or_(Label.place != "store", Label.upload_pending)
     rows = session.scalars(select(Label).where(Label.image_id == image.id, unwritten))
     return next((row for row in rows if row.id == stem or series_uid(row.id) == name), None)
+
+
+def _claimed(notice: Notice, known: Label) -> CheckedNotice:
+    """Return a label that was found at the source as its maker's."""
+    return _again(notice, known).model_copy(update={"imported": False, "claims": True, "person": ""})
 
 
 def _again(notice: Notice, known: Label) -> CheckedNotice:

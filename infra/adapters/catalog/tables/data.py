@@ -47,6 +47,7 @@ class Dataset(Base):
     state: Mapped[str] = mapped_column(STATE, default="ready")  # ready | degraded | listing
     state_reason: Mapped[str] = mapped_column(Text, default="")
     synced_at: Mapped[float | None]
+    caught_up_at: Mapped[float | None]  # when all that its store held at first had been taken in
     created_by: Mapped[str] = mapped_column(ID, default="")
     created_at: Mapped[float] = mapped_column(default=now())
     modified_at: Mapped[float] = mapped_column(default=now(), onupdate=now())

@@ -24,6 +24,7 @@ FORMAT = "manifest-1"
 """Part of the cache's key: changes when the table does."""
 TABLE = "manifest.db"
 _CHUNK_BYTES = 2**20
+_NOTHING: tuple[object, ...] = (None, "", [], {})
 _PLAIN = frozenset({"image", "patient", "cohort"})
 # Whoever is killed while it is written leaves nothing behind: the folder is then no entry of the cache.
 _SCHEMA = """
@@ -143,22 +144,24 @@ def _labels(image: str, said: Mapping[str, Any], keys: list[str], within: "_With
             if stored.path[0]:
                 path = within.path(stored.path[0])
                 yield Label(stored.id or path, path=path)
-        elif value is not None and key not in _PLAIN:
+        elif value not in _NOTHING and key not in _PLAIN:
             plain[key] = value
-    content = _structured(plain)
-    if content is not None:
-        yield Label(f"manifest:{image}", content=json.dumps(content, sort_keys=True))
+    if plain:
+        yield Label(f"manifest:{image}", content=json.dumps(_structured(plain), sort_keys=True))
 
 
-def _structured(plain: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return a class, or boxes with their classes, in the form that labels have here; 0 is a class."""
+def _structured(plain: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a class, or boxes with their classes, in the form that labels have here; 0 is a class.
+
+    What is neither comes as it stands: whoever takes labels in says that it cannot be read.
+    """
     boxes = next((value for value in plain.values() if _is_boxes(value)), None)
     others = [value for value in plain.values() if value is not boxes]
     if boxes is not None:
         classes = next((value for value in others if isinstance(value, list)), [0] * len(boxes))
         return {"boxes": boxes, "classes": classes}
     one = next((value[0] if isinstance(value, list) and len(value) == 1 else value for value in others), None)
-    return {"class": one} if isinstance(one, int) and not isinstance(one, bool) else None
+    return {"class": one} if isinstance(one, int) and not isinstance(one, bool) else plain
 
 
 def _is_boxes(value: object) -> bool:

@@ -8,7 +8,7 @@ An image's key is its `image.id`, a label's is its `label.id`; one of ours is kn
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -16,19 +16,18 @@ from urllib.parse import quote, unquote
 
 from configs.errors import AccessError, ConflictError, DamagedImageError, InvalidRequestError, NotFoundError, StoreError
 from configs.specs.dataset import OnGap
-from infra.adapters.images.base import MOST_BYTES, FetchedImage, LabelToStore, StoredImage, StoredLabel
+from infra.adapters.images.base import MOST_BYTES, ZIPPED, FetchedImage, Keep, LabelToStore, StoredImage, StoredLabel
 from infra.adapters.images.files import hash_file
-from infra.adapters.images.folder import IMAGE_ENDINGS, LABEL_ENDINGS
+from infra.adapters.images.folder_layout import IMAGE_ENDINGS, LABEL_ENDINGS
 from infra.adapters.images.objects.check import look_at, look_at_all
 from infra.adapters.images.objects.faults import NotThereError
 from infra.adapters.images.objects.files import Found, ObjectFiles
 from infra.adapters.images.objects.manifest import FORMAT, TABLE, index_manifest
 from infra.adapters.images.objects.place import Endpoints, ObjectPlace
 from infra.adapters.images.objects.written import write_manifest
+from infra.adapters.images.watch import MarkWatch
 
 MISSING = "missing"
-Keep = Callable[[str, Callable[[Path], None]], Path]
-"""Returns the folder of this host's cache that has a key; calls the function to fill it if there is none."""
 _OURS = "teachback/labels"
 _LONGEST = 1024  # bytes of an object's name, in all of these stores
 _IMAGES = """SELECT image.id, patient, cohort,
@@ -77,6 +76,10 @@ class ObjectStore:
         # With what is called: an Azure address may leave the account to the credentials.
         text = f"{self._place.root.kind}:{self._files.address}:{self._place.manifest_path}"
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def watch(self) -> MarkWatch:
+        """Return what tells when the manifest is another one."""
+        return MarkWatch(lambda: self._manifest().mark)
 
     @contextmanager
     def one_listing(self) -> Iterator[None]:
@@ -142,7 +145,10 @@ class ObjectStore:
             paths = self._paths(table, key)
         folder = into / "image"
         folder.mkdir(parents=True)
-        targets = [folder / f"{number:06d}{_ending(path, IMAGE_ENDINGS, '.dcm')}" for number, path in enumerate(paths)]
+        targets = [
+            folder / f"{number:06d}{_ending(path, (*IMAGE_ENDINGS, ZIPPED), '.dcm')}"
+            for number, path in enumerate(paths)
+        ]
         for path, target in zip(paths, targets, strict=True):
             try:
                 self._files.get(path, target, self._most_bytes)
@@ -216,9 +222,8 @@ class ObjectStore:
     @contextmanager
     def _table(self) -> Iterator[sqlite3.Connection]:
         """Open the table of the manifest as it is now."""
-        path = self._place.manifest_path
         try:
-            mark = self._files.info(path).mark
+            mark = self._manifest().mark
             folder = self._keep(f"{FORMAT}\n{self.identity}\n{self._endpoints}\n{mark}", self._fill)
         except NotThereError as error:
             raise StoreError(self._not_there(error)) from None
@@ -236,6 +241,12 @@ class ObjectStore:
         with self._table() as table:
             look_at_all(table, self._files)
             yield table
+
+    def _manifest(self) -> Found:
+        try:
+            return self._files.info(self._place.manifest_path)
+        except NotThereError as error:
+            raise StoreError(self._not_there(error)) from None
 
     def _fill(self, folder: Path) -> None:
         source = folder / "manifest.json"

@@ -41,6 +41,7 @@ def _dataset() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("state_reason", sa.Text(), nullable=False),
         sa.Column("synced_at", sa.Double()),
+        sa.Column("caught_up_at", sa.Double()),
         sa.Column("created_by", sa.String(length=36), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("modified_at", sa.Double(), nullable=False),
