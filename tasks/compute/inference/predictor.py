@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,15 @@ from tasks.compute.inference.arrangement import Arrangement, agree, decisions
 from tasks.compute.inference.classes import class_answer
 from tasks.compute.inference.decide import label_map
 from tasks.compute.inference.grid import Grid, Labels, resample_labels
-from tasks.compute.inference.slabs import MOST_VALUES, decide_in_slabs, needs_slabs, require_finite
+from tasks.compute.inference.slabs import (
+    MOST_VALUES,
+    Tell,
+    as_it_is,
+    decide_in_slabs,
+    halves,
+    needs_slabs,
+    require_finite,
+)
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import INFERER, POSTPROCESSING, PREPROCESSING, Bundle, Config, device
 from tasks.compute.loader.inputs import check_channels
@@ -41,11 +48,6 @@ _TRIALS = 4
 """Calls of the network, at most, in which half precision is compared with float32: until there is something to see."""
 PREDICTION = "pred"
 _EVERYTHING = InferSpec()
-Tell = Callable[[Tensor], Tensor]
-
-
-def _as_it_is(logits: Tensor) -> Tensor:
-    return logits
 
 
 class Predictor:
@@ -167,16 +169,13 @@ class Predictor:
         if (question and question.clicks) or not needs_slabs(self._inferer, given, channels, self._most):
             logits = self.answer(network, image, between=between, question=question)
             return label_map(logits, channels), logits
-        look: Callable[..., object] = network
-        tell: Tell = _as_it_is
-        if isinstance(network, Prompted):
-            look, tell = network.look, partial(network.tell, classes=question.classes if question else None)
+        look, tell = halves(network, question.classes if question else None)
         with torch.inference_mode():
             window = self._window(look, between, tell)
             return decide_in_slabs(self._inferer, given, window, tell, channels, most=self._most), None
 
     def _window(
-        self, network: Callable[..., object], between: Callable[[], None] | None, tell: Tell = _as_it_is
+        self, network: Callable[..., object], between: Callable[[], None] | None, tell: Tell = as_it_is
     ) -> Callable[..., Tensor]:
         """Return what predicts one window, once live requests or whoever else asked have been let through."""
 
@@ -271,11 +270,11 @@ class Predictor:
         if self._after is not None and not channels.nested:
             logits = self.answer(network, prepared, between=between, question=question)
             score = self._entropy(logits, label_map(logits, channels), channels) if scored else None
-            labels = self._by_bundle(image, logits)
+            labels = _as_volume(self._by_bundle(image, logits))
         else:
             decided, held = self.decide(network, prepared, between=between, question=question)
             score = self._entropy(held, decided, channels) if scored and held is not None else None
-            labels = resample_labels(decided.cpu().numpy(), affine, grid)
+            labels = resample_labels(_as_volume(decided.cpu().numpy()), affine, grid)
         if asked.label_prompt:
             labels[~np.isin(labels, asked.label_prompt)] = 0
         return labels, grid, score
@@ -305,8 +304,13 @@ def _one(image: Tensor) -> Tensor:
     return plain[None].to(device())
 
 
+def _as_volume(labels: Labels) -> Labels:
+    """Return a picture's labels as those of a volume of one slice."""
+    return labels.reshape((*labels.shape, 1)[:3])
+
+
 def own_grid(prepared: Tensor) -> Grid:
-    """Return the grid that the image had in its file.
+    """Return the grid that the image had in its file; a picture is a volume of one slice.
 
     Raises:
         BundleFaultError: If the bundle's transforms do not keep track of it.
@@ -314,4 +318,4 @@ def own_grid(prepared: Tensor) -> Grid:
     if not isinstance(prepared, MetaTensor) or "original_affine" not in prepared.meta:
         raise BundleFaultError("The bundle's preprocessing loses the image's geometry (no MetaTensor)")
     shape = tuple(int(extent) for extent in prepared.meta["spatial_shape"])
-    return Grid(shape, np.asarray(prepared.meta["original_affine"], dtype=np.float64))
+    return Grid((*shape, 1)[:3], np.asarray(prepared.meta["original_affine"], dtype=np.float64))

@@ -1,11 +1,10 @@
-"""Dice similarity of label maps, as tensors."""
+"""Dice similarity of label maps."""
 
-import torch
-from torch import Tensor
+from tasks.compute.metrics.counts import Counts
 
 
-def dice(reference: Tensor, predicted: Tensor) -> float | None:
-    r"""Return the Dice similarity of two masks of one shape.
+def dice(counts: Counts) -> float | None:
+    r"""Return the Dice similarity of two masks.
 
     $$D = \frac{2\,|R \cap P|}{|R| + |P|}$$
 
@@ -16,10 +15,8 @@ def dice(reference: Tensor, predicted: Tensor) -> float | None:
         Dice, "Measures of the Amount of Ecologic Association Between Species", Ecology 26(3), 1945,
         doi:10.2307/1932409.
     """
-    total = int(reference.count_nonzero()) + int(predicted.count_nonzero())
-    if total == 0:
-        return None
-    return 2 * int(torch.logical_and(reference, predicted).count_nonzero()) / total
+    total = counts.reference + counts.predicted
+    return 2 * counts.both / total if total else None
 
 
 def mean(values: list[float | None]) -> float | None:

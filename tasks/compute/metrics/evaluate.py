@@ -22,6 +22,7 @@ from tasks.compute.loader.config import Bundle, Config
 from tasks.compute.loader.network import build_network, load_state
 from tasks.compute.loader.pipeline import LABEL, Pipeline, boxes_in, class_in
 from tasks.compute.loader.tier import tier_of
+from tasks.compute.metrics.counts import Counts
 from tasks.compute.metrics.dice import mean
 from tasks.compute.metrics.key_metric import KeyMetric, key_metric_of
 
@@ -99,7 +100,8 @@ def judge(
         )
     predicted = predicted.masked_fill(reference == UNLABELLED, 0)
     parts = {name: within.get(index, (index,)) for index, name in drawn.items()}
-    per_label = {name: metric.overlap(_of(reference, own), _of(predicted, own)) for name, own in parts.items()}
+    counts = {name: Counts.of(_of(reference, own), _of(predicted, own)) for name, own in parts.items()}
+    per_label = {name: metric.overlap(counted) for name, counted in counts.items()}
     indices = torch.tensor(list(drawn), dtype=reference.dtype)
     empty = bool(torch.isin(reference, indices).any()) and not bool(torch.isin(predicted, indices).any())
     return CaseResult(
@@ -188,7 +190,7 @@ def _on_images(predictor: Predictor, channels: Channels) -> Comparison:
             labels, _, _ = predictor.segment(network, case.image)
         with preparing():
             reference = torch.as_tensor(read(case.label)).to(torch.uint8)
-        return torch.from_numpy(labels), reference
+        return torch.from_numpy(labels), reference.reshape(labels.shape)  # of a picture two axes
 
     return compare
 

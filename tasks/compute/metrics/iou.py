@@ -1,11 +1,10 @@
-"""Intersection over union of label maps, as tensors."""
+"""Intersection over union of label maps."""
 
-import torch
-from torch import Tensor
+from tasks.compute.metrics.counts import Counts
 
 
-def iou(reference: Tensor, predicted: Tensor) -> float | None:
-    r"""Return the intersection over union of two masks of one shape.
+def iou(counts: Counts) -> float | None:
+    r"""Return the intersection over union of two masks.
 
     $$J = \frac{|R \cap P|}{|R \cup P|}$$
 
@@ -16,7 +15,5 @@ def iou(reference: Tensor, predicted: Tensor) -> float | None:
         Jaccard, "The Distribution of the Flora in the Alpine Zone", New Phytologist 11(2), 1912,
         doi:10.1111/j.1469-8137.1912.tb05611.x.
     """
-    union = int(torch.logical_or(reference, predicted).count_nonzero())
-    if union == 0:
-        return None
-    return int(torch.logical_and(reference, predicted).count_nonzero()) / union
+    union = counts.reference + counts.predicted - counts.both
+    return counts.both / union if union else None

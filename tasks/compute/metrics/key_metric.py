@@ -3,23 +3,22 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
 from configs.kinds import LabelKind
 from tasks.compute.loader.config import Config
 from tasks.compute.metrics.accuracy import hit
+from tasks.compute.metrics.counts import Counts
 from tasks.compute.metrics.dice import dice
 from tasks.compute.metrics.iou import iou
 
 FALLBACK = "mean_dice"
-Overlap = Callable[[Tensor, Tensor], float | None]
+Overlap = Callable[[Counts], float | None]
 # MONAI's handlers whose value is a mean over classes of something from 0 to 1 that is better when larger.
 _OVERLAPS: dict[str, Overlap] = {"MeanDice": dice, "MeanIoUHandler": iou}
 _OF_CLASSES: dict[str, Overlap] = {"Accuracy": hit}
 
 
 class KeyMetric(NamedTuple):
-    """What the bundle calls it, and its value for one label: of reference and predicted mask, or truth value."""
+    """What the bundle calls it, and its value for one label."""
 
     name: str
     overlap: Overlap

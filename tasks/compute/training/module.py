@@ -1,6 +1,6 @@
 """The one Lightning module: any network, any loss; it builds none."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -22,9 +22,11 @@ from tasks.compute.failures import (
     is_memory,
 )
 from tasks.compute.inference.decide import masks, spread, target_mask
+from tasks.compute.inference.slabs import MOST_VALUES, Part, halves, in_slabs, needs_slabs
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.network import first_tensor
 from tasks.compute.loader.pipeline import CASE, DRAWN, LABEL
+from tasks.compute.metrics.counts import Counts
 from tasks.compute.metrics.dice import mean
 from tasks.compute.metrics.key_metric import fallback_of
 from tasks.compute.training.batches import Batch, alone, pieces, size_of
@@ -50,7 +52,12 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
         cases: Ids of the training cases.
         seed: Of the training.
         team: The processes that train.
+
+    Attributes:
+        most_values: Logits of a validation case that are held at once; larger answers are counted in slabs.
     """
+
+    most_values = MOST_VALUES
 
     def __init__(
         self,
@@ -193,24 +200,20 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
         """
         if not batch:
             return
+        image, label = _plain(batch[self.image_key]), _plain(batch[LABEL])
         try:
-            with answering():
-                logits = first_tensor(self._infer(_plain(batch[self.image_key])))[0]
+            counted = self._counted(image, label[(0, 0) if self.channels.kind == "mask" else 0], batch[DRAWN][0])
         except UnreadableError:
             self.left_out.append(self.judged[index])
             return
-        label = _plain(batch[LABEL])[(0, 0) if self.channels.kind == "mask" else 0]
-        drawn, looked = batch[DRAWN][0], label != UNLABELLED
-        for channel, mask in masks(logits, self.channels).items():
-            if bool(drawn[channel]):
-                reference = target_mask(label, channel, self.channels)
-                self._values[self.channels.names[channel]].append(self.overlap(reference, mask & looked))
+        for channel, counts in counted.items():
+            self._values[self.channels.names[channel]].append(self.overlap(counts))
 
-    def _infer(self, image: Tensor) -> Any:
-        """Run the network over an image; where memory does not suffice, fewer windows at a time from now on."""
+    def _counted(self, image: Tensor, label: Tensor, drawn: Tensor) -> dict[int, Counts]:
+        """Count what was drawn of a case; where memory does not suffice, fewer windows at a time from now on."""
         while True:
             try:
-                return self.validate_inferer(image, self.network)
+                return self._count(image, label, drawn)
             except (RuntimeError, MemoryError) as error:
                 windows = getattr(self.validate_inferer, "sw_batch_size", 1)
                 if not is_memory(error):
@@ -218,6 +221,34 @@ class Segmenter(LightningModule):  # type: ignore[misc]  # Lightning's types are
                 if windows <= 1:
                     raise OutOfMemoryError(_too_large("Validation", self.device, image, 1)) from None
             self.validate_inferer.sw_batch_size = windows // 2
+
+    def _count(self, image: Tensor, label: Tensor, drawn: Tensor) -> dict[int, Counts]:
+        """Return the voxels of each channel that was drawn, in the label and in the answer.
+
+        Args:
+            image: Shape (1, channel, i, j, k).
+            label: What the answer has to be, shape (i, j, k); of an image's class a single number.
+            drawn: Truth value per channel.
+        """
+        counted = {channel: Counts() for channel in self.channels.foreground if bool(drawn[channel])}
+        for part in self._answers(image):
+            truth = part.of(label)
+            looked = truth != UNLABELLED
+            for channel, mask in masks(part.logits, self.channels).items():
+                if channel in counted:
+                    reference = target_mask(truth, channel, self.channels)
+                    counted[channel] += Counts.of(reference, mask & looked)
+        return counted
+
+    def _answers(self, image: Tensor) -> Iterator[Part]:
+        """Yield the network's answer to an image, in slabs where all of it would be too large to be held."""
+        inferer = self.validate_inferer
+        with answering():
+            if needs_slabs(inferer, image, self.channels, self.most_values):
+                look, tell = halves(self.network)
+                yield from in_slabs(inferer, image, look, tell, self.channels, most=self.most_values)
+            else:
+                yield Part(first_tensor(inferer(image, self.network))[0])
 
     def on_validation_epoch_end(self) -> None:
         """Average over cases, then over labels; a case has one class, so that the mean over all is the accuracy."""

@@ -11,6 +11,7 @@ from tasks.compute.inference.answers import Structured
 from tasks.compute.inference.classes import class_answer
 from tasks.compute.loader.channels import match
 from tasks.compute.metrics.accuracy import hit
+from tasks.compute.metrics.counts import Counts
 from tasks.compute.scoring.entropy import class_entropy
 
 OWN = {0: "background", 1: "polyp", 2: "ulcer"}
@@ -44,7 +45,8 @@ def test_a_score_is_the_entropy_of_the_classes_and_largest_where_all_are_alike()
 
 def test_the_mean_over_images_of_what_was_told_is_the_accuracy() -> None:
     told = [(0, 0), (0, 1), (1, 1), (1, 1)]
-    values = [hit(torch.tensor(truth == one), torch.tensor(said == one)) for truth, said in told for one in (0, 1)]
+    answers = [(torch.tensor(truth == one), torch.tensor(said == one)) for truth, said in told for one in (0, 1)]
+    values = [hit(Counts.of(*answer)) for answer in answers]
     found = [value for value in values if value is not None]
     assert len(found) == len(told)
     assert sum(found) / len(found) == 3 / 4

@@ -1,4 +1,4 @@
-"""What is too large to be held as logits is decided in slabs, to the same end and in bounded memory."""
+"""What is too large to be held as logits is decided, and judged, in slabs: to the same end and in bounded memory."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from monai.inferers import Inferer, SlidingWindowInferer
-from torch import Tensor
+from torch import Tensor, nn
 
 from tasks.compute.failures import NotFiniteError
 from tasks.compute.inference.arrangement import Arrangement
@@ -21,7 +21,9 @@ from tasks.compute.inference.slabs import MOST_VALUES, decide_in_slabs, needs_sl
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import Bundle
 from tasks.compute.loader.network import build_network
+from tasks.compute.loader.pipeline import DRAWN, LABEL
 from tasks.compute.prompts.network import Prompted
+from tasks.compute.training.module import Segmenter
 from tests.bundles import narrow
 
 ROOT = Path(__file__).parents[5]
@@ -31,13 +33,14 @@ def masks(count: int) -> Channels:
     return Channels(tuple(map(str, range(count))), tuple(range(1, count + 1)), exclusive=False, rebuilt=False)
 
 
-class Windows:
+class Windows(nn.Module):
     """A network whose answer to a voxel depends on where in its window it lies, so that means matter."""
 
     def __init__(self, features: int) -> None:
+        super().__init__()
         self.weight = torch.randn(features, 1, 3, 3, 3, generator=torch.Generator().manual_seed(0))
 
-    def __call__(self, patch: Tensor) -> Tensor:
+    def forward(self, patch: Tensor) -> Tensor:
         return torch.nn.functional.conv3d(patch, self.weight, padding=1)
 
 
@@ -56,6 +59,33 @@ def test_slabs_decide_as_the_whole_answer_does(shape: tuple[int, int, int], over
     decided = decide_in_slabs(inferer, image, look, tell, masks(5), most=12 * 12 * 3 * 5 * 5)
     assert int(decided.max()) > 3
     assert torch.equal(decided, label_map(whole[0], masks(5)))
+
+
+def validated(network: nn.Module, channels: Channels, batch: dict[str, Tensor], most: int) -> dict[str, float | None]:
+    """Return each label's Dice on a case, with so many logits held at once."""
+    inferer = SlidingWindowInferer(roi_size=(8, 8, 8), overlap=0.3)
+    module = Segmenter(network, channels, loss=nn.MSELoss(), inferers=(inferer, inferer), image_key="image")
+    module.most_values = most
+    module.on_validation_epoch_start()
+    with torch.inference_mode():
+        module.validation_step(batch, 0)
+    module.on_validation_epoch_end()
+    return module.last_per_label
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_validation_in_slabs_measures_what_it_does_at_once(exclusive: bool) -> None:
+    chance = torch.Generator().manual_seed(1)
+    channels = Channels(tuple("abcde"), (0, 1, 2, 3, 4) if exclusive else (1, 2, 3, 4, 5), exclusive, rebuilt=False)
+    label = torch.randint(0, 6, (1, 1, 9, 41, 12), generator=chance).float()
+    label[..., :3, :] = 255
+    batch = {"image": torch.randn(label.shape, generator=chance), LABEL: label}
+    batch[DRAWN] = torch.tensor([[True, True, True, False, True]])
+    whole, cut = (validated(Windows(5), channels, batch, most) for most in (MOST_VALUES, 12 * 12 * 3 * 5 * 5))
+
+    assert whole == pytest.approx(cut)
+    assert whole["d"] is None
+    assert min(value for value in whole.values() if value is not None) > 0.1
 
 
 def test_only_what_is_large_is_cut_and_only_where_windows_count_alike() -> None:
@@ -112,6 +142,10 @@ import json, resource, sys, torch
 from monai.inferers import SlidingWindowInferer
 from tasks.compute.inference.slabs import decide_in_slabs
 from tasks.compute.loader.channels import Channels
+from tasks.compute.training.module import Segmenter
+class Answers(torch.nn.Module):
+    def forward(self, patch):
+        return patch.expand(-1, 16, -1, -1, -1).clone()
 length, labels = int(sys.argv[1]), int(sys.argv[2])
 torch.set_num_threads(1)
 image = torch.zeros(1, 1, 64, 64, length)
@@ -119,10 +153,16 @@ channels = Channels(("x",) * labels, (1,) * labels, exclusive=False, rebuilt=Fal
 mix = torch.ones(labels, 8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 with torch.inference_mode():
+    inferer = SlidingWindowInferer(roi_size=32, overlap=0.3)
     decide_in_slabs(
-        SlidingWindowInferer(roi_size=32, overlap=0.3), image, lambda patch: patch.expand(-1, 8, -1, -1, -1).clone(),
+        inferer, image, lambda patch: patch.expand(-1, 8, -1, -1, -1).clone(),
         lambda features: torch.einsum("cf,bfijk->bcijk", mix, features), channels, most=50_000_000,
     )
+    few = Channels(("x",) * 16, (1,) * 16, exclusive=False, rebuilt=False)
+    learner = Segmenter(Answers(), few, loss=None, inferers=(inferer, inferer), image_key="image")
+    learner.most_values = 5_000_000
+    learner.on_validation_epoch_start()
+    learner.validation_step({"image": image, "label": image, "drawn": torch.ones(1, 16)}, 0)
 print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
 """
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tasks.compute.loader.config import Config
+from tasks.compute.metrics.counts import Counts
 from tasks.compute.metrics.dice import dice
 from tasks.compute.metrics.iou import iou
 from tasks.compute.metrics.key_metric import key_metric_of
@@ -42,5 +43,5 @@ def test_anything_else_is_replaced_by_the_mean_foreground_dice(tmp_path: Path, w
 
 def test_the_intersection_over_union_of_half_overlapping_masks_is_a_third() -> None:
     reference, predicted = torch.tensor([1, 1, 0, 0]), torch.tensor([0, 1, 1, 0])
-    assert iou(reference, predicted) == pytest.approx(1 / 3)
-    assert iou(torch.zeros(3), torch.zeros(3)) is None
+    assert iou(Counts.of(reference, predicted)) == pytest.approx(1 / 3)
+    assert iou(Counts.of(torch.zeros(3), torch.zeros(3))) is None

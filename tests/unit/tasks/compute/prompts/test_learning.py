@@ -18,6 +18,7 @@ from tasks.compute.inference.arrangement import Arrangement
 from tasks.compute.inference.predictor import Predictor
 from tasks.compute.loader.config import Bundle
 from tasks.compute.loader.network import build_network
+from tasks.compute.metrics.counts import Counts
 from tasks.compute.metrics.dice import dice as overlap
 from tasks.compute.prompts.network import Prompted
 from tasks.compute.training.run import train
@@ -73,7 +74,7 @@ def truth(case: SampleCase) -> Labels:
 
 
 def dice(reference: Labels, said: Labels, label: int) -> float:
-    return overlap(torch.from_numpy(reference == label), torch.from_numpy(said == label)) or 0.0
+    return overlap(Counts.of(torch.from_numpy(reference == label), torch.from_numpy(said == label))) or 0.0
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tasks.compute.inference.decide import label_map
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.pipeline import DRAWN, LABEL
+from tasks.compute.metrics.counts import Counts
 from tasks.compute.metrics.dice import dice
 from tasks.compute.training.module import Segmenter
 
@@ -59,7 +60,8 @@ def learn(whole: list[Body], spleen_only: list[Body], *, masked: bool = True) ->
     unseen = [body(seed) for seed in range(100, 104)]
     network.eval()
     with torch.inference_mode():
-        found = [dice(one.truth[0, 0] == LIVER, label_map(network(one.image)[0], CHANNELS) == LIVER) for one in unseen]
+        told = [(one.truth[0, 0] == LIVER, label_map(network(one.image)[0], CHANNELS) == LIVER) for one in unseen]
+    found = [dice(Counts.of(*pair)) for pair in told]
     return sum(value or 0.0 for value in found) / len(found)
 
 
