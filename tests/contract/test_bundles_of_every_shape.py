@@ -12,7 +12,9 @@ from configs.wire.answers import ClassAnswer
 from configs.wire.host import Load, Loaded, Predict, Prediction, ServeRequest
 from infra.adapters.compute.process import ProcessHosts
 from tasks.bundles.examine import examine
-from tests.bundles_of_every_shape import REFUSED, SERVES, needs_more, tells_a_class
+from tests.shapes.answering import tells_a_class
+from tests.shapes.every import REFUSED, SERVES
+from tests.shapes.own_code import needs_more
 
 SHAPE = (18, 17, 16)
 _NUMBERED = "The bundle does not name its labels: they are numbered"

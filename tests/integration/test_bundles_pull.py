@@ -14,7 +14,7 @@ from configs.errors import InvalidRequestError
 from infra.doors.cli.bundles import download, with_weights
 from tasks.bundles.waiting import waits
 from tests.bundles import VISTA3D
-from tests.bundles_of_every_shape import plain
+from tests.shapes.shape import plain
 
 COMMIT = "1" * 40
 

@@ -16,9 +16,9 @@ from configs.wire.host import CheckResult, HostMessage, HostRequest
 from infra.adapters.compute.base import CageLevel
 from infra.services.callers import Role
 from infra.wiring import Parts
-from tests.bundles_of_every_shape import plain
 from tests.hosts_in_memory import HostInMemory, HostsInMemory
 from tests.integration.api.conftest import Api
+from tests.shapes.shape import plain
 
 OURS = "/api/teachback/v1/bundles"
 FOUND = CheckResult(

@@ -28,7 +28,7 @@ from configs.wire.host import (
 )
 from infra.adapters.compute.process import ProcessHosts
 from tasks.bundles.examine import examine
-from tests.bundles_of_every_shape import finds_boxes, finds_boxes_in_voxels
+from tests.shapes.answering import finds_boxes, finds_boxes_in_voxels
 
 LABELS = {3: "nodule"}
 SHAPE = (24, 22, 20)

@@ -25,8 +25,9 @@ from tasks.compute.loader.network import build_network
 from tasks.results.archive import tar_gz
 from tasks.results.bundle import CannotExportError, monai_bundle
 from tests.bundles import narrow
-from tests.bundles_of_every_shape import odd_ids, plain
 from tests.integration.compute.conftest import SAMPLE
+from tests.shapes.configured import odd_ids
+from tests.shapes.shape import plain
 
 LABELS = {1: "left kidney", 4: "right kidney"}
 ROOT = "sample_v1.0"

@@ -22,7 +22,8 @@ from configs.wire.host import (
     TrainResult,
 )
 from infra.adapters.compute.process import ProcessHosts
-from tests.bundles_of_every_shape import no_training, own_iteration, own_trainer
+from tests.shapes.configured import no_training
+from tests.shapes.own_code import own_iteration, own_trainer
 
 LABELS = {1: "organ"}
 SHAPE = (20, 18, 16)

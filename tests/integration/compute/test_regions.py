@@ -25,7 +25,7 @@ from configs.wire.host import (
     TrainResult,
 )
 from infra.adapters.compute.process import ProcessHosts
-from tests.bundles_of_every_shape import regions
+from tests.shapes.answering import regions
 
 # As BraTS numbers them in its files: what of the tumour is core and does not enhance, what is no core, what enhances.
 LABELS = {1: "tumour core", 2: "whole tumour", 4: "enhancing tumour"}

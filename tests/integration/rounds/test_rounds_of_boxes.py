@@ -23,9 +23,9 @@ from tasks.labels.incoming.save import LabelParams, save_label
 from tasks.publishing.first import publish_first
 from tasks.rounds.jobs.start import start_train
 from tests.builders import BUNDLE, ORG
-from tests.bundles_of_every_shape import finds_boxes
 from tests.rounds_in_memory import Ward
 from tests.runs_in_memory import RunsInMemory
+from tests.shapes.answering import finds_boxes
 from tests.training_in_memory import TrainingInMemory
 
 SHAPE = (24, 22, 20)

@@ -7,7 +7,8 @@ import pytest
 
 from tasks.compute.failures import BadInputError
 from tasks.compute.loader.config import Bundle
-from tests.bundles_of_every_shape import in_yaml, plain
+from tests.shapes.configured import in_yaml
+from tests.shapes.shape import plain
 
 ONE_AND_OTHER = ["configs/train.json", "configs/shorter.json"]
 
