@@ -1,39 +1,21 @@
 """Unpack a bundle: every member checked, nothing run, named by the hash of its content."""
 
-import errno
 import hashlib
-import lzma
 import stat
-import struct
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from configs.errors import InvalidRequestError
+from tasks.archives import readable_archive
 
 MAX_BYTES = 20 * 2**30
 MAX_FILES = 20_000
 MAX_RATIO = 200
 _BLOCK = 2**20
-_DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    ArithmeticError,
-    EOFError,
-    FileExistsError,
-    LookupError,
-    RuntimeError,
-    ValueError,
-)
-_IMPOSSIBLE = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ})
 _MARK = PurePosixPath("configs/metadata.json")
 # Version control and caches are no part of a bundle, and differ from one copy to the next.
 _SKIPPED = frozenset({".git", ".cache", "__pycache__", ".DS_Store", "__MACOSX"})
@@ -65,7 +47,7 @@ def unpack(source: Path, bundles_dir: Path) -> tuple[str, Path]:
     with tempfile.TemporaryDirectory(dir=bundles_dir, prefix=".unpack-") as scratch:
         top = Path(scratch) / "content"
         top.mkdir()
-        with _readable(source):
+        with readable_archive(repr(source.name)):
             _write_all(_root_of_folder(source) if source.is_dir() else source, top)
         root = _root(top)
         identity = content_hash(root)
@@ -167,19 +149,6 @@ def _tar_members(source: Path) -> Iterator[Member]:
                 raise InvalidRequestError(f"{info.name!r} is no plain file; a bundle holds plain files only")
             with content:
                 yield Member(info.name, info.size, 0, content)
-
-
-@contextmanager
-def _readable(source: Path) -> Iterator[None]:
-    """Tell of a damaged archive in our words."""
-    try:
-        yield
-    except _DAMAGE as error:
-        raise InvalidRequestError(f"{source.name!r} is damaged, encrypted, or names a file twice") from error
-    except OSError as error:
-        if error.errno not in _IMPOSSIBLE:
-            raise
-        raise InvalidRequestError(f"{source.name!r} has a member whose name or place is none") from error
 
 
 def _checked(name: str) -> PurePosixPath:

@@ -1,7 +1,9 @@
 """Pictures (PNG) in a bundle's pipeline: read with as many channels as its network takes."""
 
 from functools import partial
+from typing import Any
 
+import numpy as np
 from monai.data import PILReader
 from monai.transforms import Compose, LoadImage, LoadImaged
 from PIL import Image
@@ -25,7 +27,15 @@ def read_pictures(transforms: Compose, channels: int) -> None:
     for transform in transforms.flatten().transforms:
         loader = transform._loader if isinstance(transform, LoadImaged) else transform  # noqa: SLF001 - it has no other way in
         if isinstance(loader, LoadImage):
-            loader.register(PILReader(converter=partial(_converted, mode)))  # the last one is asked first
+            loader.register(_Reader(converter=partial(_converted, mode)))  # the last one is asked first
+
+
+class _Reader(PILReader):  # type: ignore[misc]  # MONAI's types are not read
+    """MONAI's own, which says where the pixels lie, too: where labels of pictures do, one millimetre apart in LPS."""
+
+    def _get_meta_dict(self, img: Image.Image) -> dict[str, Any]:
+        affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+        return {**super()._get_meta_dict(img), "affine": affine, "original_affine": affine.copy()}
 
 
 def _converted(mode: str, picture: Image.Image) -> Image.Image:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from configs.errors import MismatchError
 from infra.adapters.images.base import MOST_BYTES
 from tasks.images.geometry import Geometry
-from tasks.images.volume import Volume, read_volume, write_nifti
+from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
 from tasks.labels.forms.label_map import map_label
 from tasks.labels.forms.read import read_label
 from tasks.labels.forms.seg import segment_names
@@ -42,7 +42,10 @@ def check_readable(path: Path, most_bytes: int = MOST_BYTES) -> CheckedLabel:
     try:
         if path.name.endswith(".dcm"):
             return CheckedLabel(names=dict(segment_names(path)))
-        read_volume(path, most_bytes)
+        if path.name.endswith(".png"):
+            read_geometry(path)
+        else:
+            read_volume(path, most_bytes)
     except MismatchError as error:
         return CheckedLabel(warnings=[str(error)])
     return CheckedLabel()
@@ -56,6 +59,7 @@ def check_label(
     names: Mapping[int, str] | None = None,
     annotated: Sequence[str] | None = None,
     write_to: Path | None = None,
+    flat: bool = False,
 ) -> CheckedLabel:
     """Read a label and say what it holds; what does not fit its image or the experiment is told, not raised.
 
@@ -68,6 +72,7 @@ def check_label(
         annotated: Names that the label speaks about; default: those it names, else all.
         write_to: Where to write it for a bundle host: NIfTI on the image's grid, in the experiment's indices.
             Nothing is written for a label in quarantine.
+        flat: Whether it is written with two axes, as pictures are read there.
 
     Raises:
         InvalidRequestError: If the bytes cannot be read at all.
@@ -78,7 +83,7 @@ def check_label(
     except MismatchError as error:
         return CheckedLabel(quarantine=str(error), warnings=[str(error)])
     if write_to is not None:
-        write_nifti(Volume(mapped.array, image.affine), write_to)
+        write_nifti(Volume(mapped.array[..., 0] if flat else mapped.array, image.affine), write_to)
     return CheckedLabel(
         values=list(mapped.values),
         annotated=list(mapped.annotated),

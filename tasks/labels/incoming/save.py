@@ -96,7 +96,8 @@ def save_label(
         parts: The adapters.
         dataset_id: The data set.
         image_key: The image's id in it.
-        source: The label's bytes, in a file or as they come: NIfTI, NRRD, DICOM SEG, or JSON of a class or boxes.
+        source: The label's bytes, in a file or as they come: NIfTI, NRRD, DICOM SEG, of a picture PNG, or JSON of a
+            class or boxes.
         params: What the client says of it.
         actor: Who saves.
 
@@ -164,7 +165,7 @@ def linked(source: Path, folder: Path) -> Path:
     """
     ending = ending_in(source)
     if ending is None:
-        raise InvalidRequestError("The label's bytes are no NIfTI, NRRD, DICOM SEG or JSON: send one of those.")
+        raise InvalidRequestError("The label's bytes are no NIfTI, NRRD, DICOM SEG, PNG or JSON: send one of those.")
     target = folder / f"label{ending}"
     target.symlink_to(source)
     return target

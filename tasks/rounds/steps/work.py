@@ -31,7 +31,7 @@ from tasks.bundles.catalog import bundle_folder
 from tasks.devices.claims import Claimant
 from tasks.devices.here import born
 from tasks.images import poison
-from tasks.images.geometry import Geometry
+from tasks.images.prepare import LocalImage
 from tasks.images.stores import image_of, store_of
 from tasks.labels.forms.structured import check_structured
 from tasks.labels.incoming.check import CheckedLabel, check_label
@@ -249,7 +249,7 @@ def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> lis
             log.warning("image %s is left out: %s", row.image, type(error).__name__)
             continue
         target = folder / f"{row.label_sha256}-{row.image}{'.nii' if work.learns == 'mask' else '.json'}"
-        found = _in_our_words(parts, work, row, local.geometry(), target)
+        found = _in_our_words(parts, work, row, local, target)
         if found.quarantine is not None:
             # It fitted when it was saved, for another experiment's names perhaps; here it cannot be learnt from.
             log.warning("label %s is left out: %s", row.label, found.quarantine)
@@ -286,7 +286,7 @@ def _changed(image: int) -> str:
     return f"Image {image} is no longer what the snapshot says: it was replaced or removed in its store since then"
 
 
-def _in_our_words(parts: Parts, work: Work, row: SnapshotRow, grid: Geometry, target: Path) -> CheckedLabel:
+def _in_our_words(parts: Parts, work: Work, row: SnapshotRow, local: LocalImage, target: Path) -> CheckedLabel:
     """Write a label in the experiment's indices, once per attempt, and say which of its names it speaks about."""
     noted = target.with_suffix(".checked")
     if noted.exists():
@@ -295,8 +295,8 @@ def _in_our_words(parts: Parts, work: Work, row: SnapshotRow, grid: Geometry, ta
     if not source.exists():
         source.symlink_to(parts.blobs.path(row.label_sha256))
     names = {int(value): name for value, name in row.names.items()}
-    check = check_label if work.learns == "mask" else check_structured
+    check = partial(check_label, flat=local.is_picture) if work.learns == "mask" else check_structured
     here = Names(work.labels)
-    found = check(grid, source, here, names=names or None, annotated=row.annotated, write_to=target)
+    found = check(local.geometry(), source, here, names=names or None, annotated=row.annotated, write_to=target)
     noted.write_text(found.model_dump_json())
     return found
