@@ -13,6 +13,7 @@ from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, Image, J
 from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
 from tasks.rounds.jobs.adopt import experiment_named
+from tasks.rounds.jobs.after import comes_after
 
 ACTION = "batchinfer"
 _ASKED_AT_ONCE = 500
@@ -26,8 +27,11 @@ def start_batch(
     actor: str,
     name: str = "",
     request: dict[str, Any] | None = None,
+    after: str | None = None,
 ) -> Job:
     """Ask for predictions; which version makes them is fixed now, so that all of them are of one.
+
+    Where they come *after* another job that is still to make that version, it is fixed once that is Done.
 
     Raises:
         InvalidRequestError: If the experiment has no model yet, or no data set to predict on.
@@ -37,8 +41,8 @@ def start_batch(
         raise InvalidRequestError("A base experiment cannot run jobs: create an experiment that names it as its base.")
     dataset = _dataset(session, experiment, spec.dataset_id)
     _check_images(session, dataset, spec.images)
-    # Names and `published` mean something else tomorrow: an attempt that goes on must go on with the same.
-    fixed = spec.model_copy(update={"dataset_id": dataset.id, "version_id": _version(session, experiment, spec)})
+    # Names mean something else tomorrow: an attempt that goes on must go on with the same.
+    fixed = spec.model_copy(update={"dataset_id": dataset.id})
     job = Job(
         org=experiment.org,
         experiment_id=experiment.id,
@@ -51,11 +55,24 @@ def start_batch(
         due_at=session.scalar(select(now())),
         created_by=actor,
     )
+    if not comes_after(session, job, after):
+        fix_version(session, job)
     session.add(job)
     session.flush()
     session.add(Attempt(job_id=job.id, n=1))
     outbox.enqueue(session, outbox.OutboxKind.START_FLOW, job.id, {"attempt": 1})
     return job
+
+
+def fix_version(session: Session, job: Job) -> None:
+    """Fix which version predicts: `published` means something else tomorrow.
+
+    Raises:
+        InvalidRequestError: If the experiment has no model yet, or the training that is named is not Done.
+        NotFoundError: If there is no such version.
+    """
+    version = _version(session, session.get_one(Experiment, job.experiment_id), BatchSpec.model_validate(job.spec))
+    job.spec = {**job.spec, "version_id": version}
 
 
 def adopt_batch(parts: Parts, flow_run_id: str, experiment: str, dataset: str, spec: BatchSpec, reason: str) -> str:

@@ -1,7 +1,7 @@
 """Starting and cancelling flow runs. Each may run twice: the orchestrator knows the key, and claims are fenced."""
 
 from pydantic import BaseModel
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from configs.failpoints import fail_point
 from configs.states import TERMINAL, AttemptState
@@ -9,6 +9,7 @@ from infra.adapters.catalog import jobs, slots
 from infra.adapters.catalog.outbox import Entry
 from infra.adapters.catalog.tables import Attempt, Job, Slot
 from infra.wiring import Parts
+from tasks.rounds.jobs.after import waits_for_another
 from tasks.rounds.jobs.turns import others_turn
 
 ROUND = "continual-learning-round/default"
@@ -53,9 +54,9 @@ def _start_attempt(parts: Parts, job_id: str, n: int) -> None:
     with parts.catalog.read() as session:
         job = session.get(Job, job_id)
         attempt = jobs.attempt(session, job_id, n)
-        waits = session.scalar(select(others_turn()).where(Job.id == job_id).select_from(Job))
+        waits = session.scalar(select(or_(others_turn(), waits_for_another())).where(Job.id == job_id).select_from(Job))
     if waits:
-        return  # whoever has the turn passes it on
+        return  # whoever has the turn passes it on; the reconciler lets go what waited for another
     if job is None or attempt is None or job.status in TERMINAL:
         return
     if job.current_attempt != n or attempt.state != AttemptState.QUEUED or attempt.flow_run_id is not None:

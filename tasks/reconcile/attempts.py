@@ -15,6 +15,7 @@ from infra.adapters.catalog.tables.base import now
 from infra.adapters.orchestration.base import FlowRun, RunState
 from infra.wiring import Parts
 from tasks.reconcile import orphans
+from tasks.rounds.jobs.after import waits_for_another
 from tasks.rounds.jobs.attempts import end_asked, lose
 from tasks.rounds.jobs.cancel import cancel
 from tasks.rounds.jobs.turns import others_turn
@@ -41,7 +42,8 @@ def unstarted(parts: Parts) -> int:
     """Queue the start of an attempt that nobody has been asked to start: a safety net, expected never to find any."""
     asked = exists().where(Outbox.kind == OutboxKind.START_FLOW, Outbox.ref == Attempt.job_id, Outbox.done_at.is_(None))
     old = Attempt.created_at < now() - ENDING_S
-    query = _open_attempts(AttemptState.QUEUED).where(Attempt.flow_run_id.is_(None), old, ~asked, ~others_turn())
+    free = and_(~others_turn(), ~waits_for_another())
+    query = _open_attempts(AttemptState.QUEUED).where(Attempt.flow_run_id.is_(None), old, ~asked, free)
     with parts.catalog.read() as session:
         found = session.scalars(query).all()
     for attempt in found:

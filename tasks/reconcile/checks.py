@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from infra.wiring import Parts
 from tasks.devices.hold import free_dead
-from tasks.reconcile import attempts, clock, files, records, rounds, slots, stores, sweep, watch
+from tasks.reconcile import attempts, clock, files, followers, records, rounds, slots, stores, sweep, watch
 
 Check = Callable[[Parts], int]
 
@@ -25,6 +25,7 @@ def checks() -> list[Named]:
     """Return the checks whose faults are to be mended within seconds, in the order in which they run."""
     return [
         Named("times: clock was set back", clock.set_back),
+        Named("jobs: what they waited for has ended", followers.let_go),
         Named("attempts: never started", attempts.unstarted),
         Named("attempts: flow run ended", attempts.ended_runs),
         Named("attempts: lease over", attempts.leases_over, by_lease=True),

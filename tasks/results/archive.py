@@ -2,8 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from tarfile import BLOCKSIZE, PAX_FORMAT, TarInfo
 from typing import BinaryIO, NamedTuple
 
@@ -15,10 +14,10 @@ _LIGHT = 1  # weights hardly shrink, however long one tries
 
 
 class Packed(NamedTuple):
-    """A file of the archive: its path there, and where it is, or the file opened already."""
+    """A file of the archive: its path there, and what opens it, once its turn has come."""
 
     name: str
-    source: Path | BinaryIO
+    open: Callable[[], BinaryIO]
 
 
 def tar_gz(files: Iterable[Packed], at: float) -> Iterator[bytes]:
@@ -35,8 +34,8 @@ def tar_gz(files: Iterable[Packed], at: float) -> Iterator[bytes]:
 
 
 def _tar(files: Iterable[Packed], at: int) -> Iterator[bytes]:
-    for name, source in files:
-        with source.open("rb") if isinstance(source, Path) else source as file:
+    for name, opened in files:
+        with opened() as file:
             about = TarInfo(name)
             about.size, about.mtime = os.fstat(file.fileno()).st_size, at
             yield about.tobuf(PAX_FORMAT)

@@ -1,6 +1,6 @@
 """A model version as a bundle that MONAI itself runs: the registered one, with what a bundle host changes in it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
@@ -38,7 +38,11 @@ def monai_bundle(parts: Parts, bundle: Bundle, version: ModelVersion, labels: Ma
     made = _made(parts, folder, version, weights, labels)
     kept = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_weights(path, folder)]
     files: dict[str, Path | BinaryIO] = {path.relative_to(folder).as_posix(): path for path in kept} | made
-    return [Packed(f"{bundle.name}_v{bundle.version}/{name}", files[name]) for name in sorted(files)]
+    return [Packed(f"{bundle.name}_v{bundle.version}/{name}", _opener(files[name])) for name in sorted(files)]
+
+
+def _opener(file: Path | BinaryIO) -> Callable[[], BinaryIO]:
+    return lambda: file.open("rb") if isinstance(file, Path) else file
 
 
 def _made(

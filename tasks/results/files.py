@@ -8,7 +8,7 @@ batchinfer   <job>.jsonl         its list, and the files that it names
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -28,6 +28,10 @@ class JobFile(NamedTuple):
 
     name: str
     path: Path
+
+    def open(self) -> BinaryIO:
+        """Return it open."""
+        return self.path.open("rb")
 
 
 def files_of(parts: Parts, job: Job) -> list[JobFile]:

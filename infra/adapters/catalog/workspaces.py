@@ -49,7 +49,7 @@ def users_of(session: Session, workspace_id: str) -> list[str]:
     return users
 
 
-def of_job(session: Session, job: Job) -> str | None:
+def _of_job(session: Session, job: Job) -> str | None:
     """Return the workspace that a job's results go to: its experiment's, else its data set's."""
     experiment = session.get_one(Experiment, job.experiment_id)
     dataset = session.get(Dataset, job.dataset_id) if job.dataset_id else None
@@ -57,7 +57,7 @@ def of_job(session: Session, job: Job) -> str | None:
 
 
 def queue_results(session: Session, job: Job) -> None:
-    """Have the files of a job that is done written to its workspace, if it has one."""
-    workspace_id = of_job(session, job)
-    if workspace_id is not None:
-        outbox.enqueue(session, OutboxKind.RESULTS, workspace_id, {"job": job.id})
+    """Have the files of a job that is done written to its workspace, if it has one; the job notes which it was."""
+    job.workspace_id = _of_job(session, job)
+    if job.workspace_id is not None:
+        outbox.enqueue(session, OutboxKind.RESULTS, job.workspace_id, {"job": job.id})

@@ -139,12 +139,6 @@ ROLES: dict[str, Role | None] = {
     "native.scores.list_scores": Role.ANNOTATOR,
     "native.tracking.rebuild": Role.ENGINEER,
 }
-# These pages know a person by the login page's cookie, too; our API takes none.
-BY_COOKIE = frozenset(
-    {"browser.prefect.ui_settings", "browser.prefect.settings", "browser.prefect.api", "browser.prefect.page"}
-    | {"browser.mlflow.run_of_job", "browser.mlflow.page", "browser.jobs.page"}
-    | {"browser.jobs.train_now"}
-)
 # What is served beside the functions: files of Swagger UI, and the description of the routes.
 OPEN_PATHS = frozenset({"/docs/static", "/openapi.json"})
 
@@ -184,6 +178,6 @@ def admit(request: Request, shown: Shown = None) -> Caller | None:
 
 
 def _cookie(request: Request) -> str:
-    if name_of(request.scope["endpoint"]) not in BY_COOKIE:
-        return ""
-    return str(request.cookies.get(SESSION_COOKIE, ""))
+    """Return what the login page's cookie holds: the browser's pages know a person by it, too; our API takes none."""
+    in_browser = name_of(request.scope["endpoint"]).startswith("browser.")
+    return str(request.cookies.get(SESSION_COOKIE, "")) if in_browser else ""

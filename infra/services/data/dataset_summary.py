@@ -8,7 +8,7 @@ from sqlalchemy import func, literal_column, select
 from sqlalchemy.orm import Session
 
 from infra.adapters.catalog import datasets as catalog
-from infra.adapters.catalog.tables import Dataset, Image
+from infra.adapters.catalog.tables import Dataset, Image, SeenLabel
 from infra.services.callers import Caller, Right, allow
 from infra.wiring import Parts
 from tasks.selection.skip import SYSTEM
@@ -18,12 +18,16 @@ BY_A_PERSON = "by a person"
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """One data set. `waiting` images are free to be given; `skipped` counts the others that are not labelled either."""
+    """One data set. `waiting` images are free to be given; `skipped` counts the others that are not labelled either.
+
+    `labels_left_out` counts labels found at its source that nothing learns from, by why.
+    """
 
     dataset: Dataset
     images: int = 0
     waiting: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
+    labels_left_out: dict[str, int] = field(default_factory=dict)
 
 
 def summaries(parts: Parts, caller: Caller) -> Sequence[DatasetSummary]:
@@ -47,7 +51,16 @@ def _summary(session: Session, row: Dataset) -> DatasetSummary:
     for skipped_by, reason, count in session.execute(out).tuples():
         skipped[_kind(skipped_by, reason)] += count
     closed = session.scalar(select(func.count()).where(Image.dataset_id == row.id, Image.open.is_(False))) or 0
-    return DatasetSummary(row, row.images - skipped.total(), row.images - closed, dict(skipped.most_common()))
+    free, given = row.images - skipped.total(), row.images - closed
+    return DatasetSummary(row, free, given, dict(skipped.most_common()), _left_out(session, row.id))
+
+
+def _left_out(session: Session, dataset_id: str) -> dict[str, int]:
+    count = func.count()
+    found = select(SeenLabel.left_out, count).where(
+        SeenLabel.dataset_id == dataset_id, SeenLabel.left_out != literal_column("''")
+    )
+    return dict(session.execute(found.group_by(SeenLabel.left_out).order_by(count.desc())).tuples().all())
 
 
 def summary(parts: Parts, caller: Caller, name: str) -> DatasetSummary:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError
 from configs.specs.annotation import AnnotationSpec
 from configs.specs.batch import BatchSpec
-from configs.specs.round import RoundSpec
+from configs.specs.round import RoundSpec, SpecChange
 from configs.states import TERMINAL
 from infra.adapters.catalog import audit
 from infra.adapters.catalog import experiments as catalog
@@ -36,11 +36,13 @@ LOG_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Asked:
-    """What a caller says besides the spec: shown again."""
+    """What a caller says besides the spec: shown again. `after`: a job that has to be Done first."""
 
     name: str = ""
     description: str = ""
     specs: Mapping[str, Any] = field(default_factory=dict)
+    after: str | None = None
+    platform: str = ""
 
 
 def annotate(parts: Parts, caller: Caller, experiment_id: str, spec: AnnotationSpec, asked: Asked) -> str:
@@ -81,7 +83,8 @@ def train(parts: Parts, caller: Caller, experiment_id: str, spec: RoundSpec, ask
         """Make the training's row, with its secrets in the vault, or find the one that waits."""
         kept = Sealer(parts, session, caller.org)
         safe, request = kept.spec(spec), kept.values(asked.specs)
-        return start_train(session, experiment, safe, actor=caller.subject, name=asked.name, request=request)
+        actor, name = caller.subject, asked.name
+        return start_train(session, experiment, safe, actor=actor, name=name, request=request, after=asked.after)
 
     return _start(parts, caller, experiment_id, "train", asked, start)
 
@@ -99,7 +102,8 @@ def batch_infer(parts: Parts, caller: Caller, experiment_id: str, spec: BatchSpe
     def start(session: Session, experiment: Experiment) -> Job:
         """Make the batch's row."""
         request = Sealer(parts, session, caller.org).values(asked.specs)
-        return start_batch(session, experiment, spec, actor=caller.subject, name=asked.name, request=request)
+        actor, name = caller.subject, asked.name
+        return start_batch(session, experiment, spec, actor=actor, name=name, request=request, after=asked.after)
 
     return _start(parts, caller, experiment_id, "batchinfer", asked, start)
 
@@ -168,27 +172,30 @@ def resume(
     job_id: str,
     *,
     round_now: bool = False,
-    spec: RoundSpec | None = None,
+    change: SpecChange | None = None,
+    specs: Mapping[str, Any] | None = None,
 ) -> str:
     """Go on with a paused job; return what came of it as a sentence.
 
     `round_now` opens a round with the labels that wait, also of a running loop; labels that cancelled rounds had taken
-    wait, too. `spec` replaces that of a training for which nothing was gathered yet.
+    wait, too. `change` is what a training does otherwise from its last checkpoint on, `specs` how its caller said so.
 
     Raises:
         NotFoundError: If the experiment has none of this id.
         InvalidRequestError: If it is not paused, or cannot take what is asked.
     """
-    if spec is not None:
-        tracked.check(parts, spec.train)
+    if change is not None:
+        tracked.check(parts, change.train)
     said: list[str] = []
 
-    def change(session: Session, job: Job) -> None:
+    def resumed(session: Session, job: Job) -> None:
         """Let it go on, and keep what it says of itself."""
-        other = None if spec is None else Sealer(parts, session, caller.org).spec(spec).model_dump(mode="json")
-        said.append(pausing.resume(session, job.id, round_now=round_now, spec=other))
+        kept = Sealer(parts, session, caller.org)
+        other = None if change is None else kept.spec(change)
+        said.append(pausing.resume(session, job.id, round_now=round_now, change=other))
+        job.request = {**job.request, **kept.values(specs or {})}
 
-    _change(parts, caller, experiment_id, job_id, "resume", change)
+    _change(parts, caller, experiment_id, job_id, "resume", resumed)
     return said[-1]
 
 
@@ -269,8 +276,11 @@ def _start(
             raise InvalidRequestError(
                 f"Action {action!r} is not offered by this experiment: its bundle only infers. {why}"
             )
+        if asked.after is not None and job_catalog.get(session, asked.after).org != caller.org:
+            raise NotFoundError("job", asked.after)
         job = start(session, experiment)
         job.description = asked.description or job.description
+        job.platform = asked.platform or job.platform
         audit.record(session, caller.org, caller.subject, f"job.{action}", job.id, experiment=experiment_id)
         return job.id, True
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 from sqlalchemy.orm import Session
 
@@ -14,7 +16,8 @@ from infra.services.learning import jobs
 from infra.wiring import Parts
 from tasks.results.archive import Packed, tar_gz
 from tasks.results.bundle import CannotExportError, monai_bundle
-from tasks.results.files import MODEL, JobFile, files_of, version_of
+from tasks.results.files import MODEL, JobFile, version_of
+from tasks.results.kept import KeptFile, bring_back, found_files
 
 
 @dataclass(frozen=True)
@@ -22,24 +25,30 @@ class Results:
     """Some of a job's files, or all."""
 
     job: Job
-    files: Sequence[JobFile]
+    files: Sequence[JobFile | KeptFile]
+
+    def single(self) -> tuple[str, Path | BinaryIO]:
+        """Return the name of the only file, and where it is here, or the file itself, open."""
+        [file] = self.files
+        return file.name.rpartition("/")[2], file.path if isinstance(file, JobFile) else file.open()
 
     def packed(self) -> Iterator[bytes]:
         """Return them as a tar.gz, below a folder named as the job."""
-        files = [Packed(f"{self.job.id}/{file.name}", file.path) for file in self.files]
+        files = [Packed(f"{self.job.id}/{file.name}", file.open) for file in self.files]
         return tar_gz(files, self.job.modified_at)
 
 
 def listed(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> Results:
-    """Return what a job has made so far.
+    """Return what a job has made so far; what this machine has lost is looked for in the job's workspace.
 
     Raises:
         ForbiddenError: If the caller may not.
-        NotFoundError: If the experiment has no such job.
+        NotFoundError: If the experiment has no such job, or a file of it is nowhere.
+        StoreError: If its workspace is asked and cannot be read now.
     """
     allow(caller, Right.RUN_JOBS)
     job = jobs.get(parts, caller, experiment_id, job_id)
-    return Results(job, files_of(parts, job))
+    return Results(job, found_files(parts, job))
 
 
 def everything(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> Results:
@@ -87,6 +96,7 @@ def as_bundle(parts: Parts, caller: Caller, experiment_id: str, job_id: str) -> 
         bundle = catalog.bundle(session, experiment.bundle_id)
     if version is None:
         raise CannotExportError(f"The {job.action} job has made no model: it is {job.status}")
+    bring_back(parts, job, version.weights)
     labels = {int(index): name for index, name in experiment.labels.items()}
     made = monai_bundle(parts, bundle, version, labels)
     _note(parts, caller, job_id)

@@ -94,7 +94,8 @@ def _train(
     trainer = config.build("train#trainer")
     if not isinstance(trainer, Engine):
         raise BundleFaultError(f"Its train#trainer is a {type(trainer).__name__} and no ignite engine: it only infers")
-    state = _resumed(request, learner)
+    # An epoch begun is begun again.
+    state = checkpoint.take_up(request.resume, network, learner.optimizer, learner.scheduler)
     bounds = _bounds(request, config)
     pace = Pace(control, commands, folder=Path(request.out) / "checkpoints", state=state, bounds=bounds)
     validator = config.build(_VALIDATOR) if items["validate"] else None
@@ -186,18 +187,6 @@ def _bounds(request: TrainRequest, config: Config) -> Bounds:
     spec = request.spec
     epochs = spec.epochs or int(config.build("train#trainer#max_epochs", "epochs") or _DEFAULT_EPOCHS)
     return Bounds(epochs, spec.max_steps, spec.max_minutes * 60, spec.patience)
-
-
-def _resumed(request: TrainRequest, learner: Learner) -> TrainingState:
-    """Return where training stands, with network, optimizer and scheduler put there; an epoch begun is begun again."""
-    if request.resume is None:
-        return TrainingState(epoch=0, steps=0, seconds=0.0, network={}, optimizer={})
-    state = checkpoint.load(Path(request.resume))
-    try:
-        learner.restore(state)
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise BadInputError("The checkpoint belongs to another network or optimizer") from error
-    return state
 
 
 def _result(state: TrainingState, out: Path, *, rebuilt: bool) -> TrainResult:

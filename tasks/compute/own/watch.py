@@ -17,7 +17,7 @@ from tasks.compute.training.pace import EnoughError, Pace
 
 @dataclass(frozen=True)
 class Learner:
-    """What a trainer changes: put into checkpoints, and taken out of them."""
+    """What a trainer changes: put into checkpoints."""
 
     network: nn.Module
     optimizer: Optimizer | None
@@ -28,14 +28,6 @@ class Learner:
         state.network = snapshot(self.network)
         state.optimizer = self.optimizer.state_dict() if self.optimizer else {}
         state.scheduler = self.scheduler.state_dict() if self.scheduler else None
-
-    def restore(self, state: TrainingState) -> None:
-        """Put them where the state stands."""
-        self.network.load_state_dict(state.network)
-        if self.optimizer and state.optimizer:
-            self.optimizer.load_state_dict(state.optimizer)
-        if self.scheduler and state.scheduler:
-            self.scheduler.load_state_dict(state.scheduler)
 
 
 class Watch:

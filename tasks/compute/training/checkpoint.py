@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from tasks.compute.failures import BadInputError, NotFiniteError
 
@@ -35,6 +36,7 @@ class TrainingState:
         at_once: Items that went through the network at a time, once memory did not suffice for a batch.
         idle: Validations since the best one.
         left_out: Ids of cases that could not be read or prepared.
+        rates: Learning rates that were asked for, of each group of parameters, before any schedule.
     """
 
     epoch: int
@@ -50,6 +52,36 @@ class TrainingState:
     at_once: int | None = None
     idle: int = 0
     left_out: list[str] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+
+
+def take_up(path: str | None, network: nn.Module, optimizer: Optimizer | None, scheduler: Any) -> TrainingState:
+    """Return where training stands, with network, optimizer and scheduler put there; without a path its beginning.
+
+    Where another learning rate is asked for than when the checkpoint was written, what a schedule has made of that one
+    by now is kept in proportion.
+
+    Raises:
+        BadInputError: If it is no checkpoint of ours, or of another network or optimizer.
+    """
+    asked = [_asked_rate(group) for group in optimizer.param_groups] if optimizer is not None else []
+    if path is None:
+        return TrainingState(epoch=0, steps=0, seconds=0.0, network={}, optimizer={}, rates=asked)
+    state = load(Path(path))
+    try:
+        network.load_state_dict(state.network)
+        if optimizer is not None and state.optimizer:
+            optimizer.load_state_dict(state.optimizer)
+        if scheduler is not None and state.scheduler:
+            scheduler.load_state_dict(state.scheduler)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise BadInputError("The checkpoint belongs to another network or optimizer") from error
+    if optimizer is not None and state.rates and asked != state.rates:
+        _scale_rates(
+            optimizer, scheduler, [new / old if old else 1.0 for new, old in zip(asked, state.rates, strict=True)]
+        )
+    state.rates = asked
+    return state
 
 
 def save(state: TrainingState, folder: Path) -> Path:
@@ -66,6 +98,22 @@ def save(state: TrainingState, folder: Path) -> Path:
     for _, found in older:
         found.unlink(missing_ok=True)
     return path
+
+
+def _asked_rate(group: dict[str, Any]) -> float:
+    """Return a group's rate before any schedule: a schedule's warm-up has changed the current one already."""
+    return float(group.get("initial_lr", group["lr"]))
+
+
+def _scale_rates(optimizer: Optimizer, scheduler: Any, factors: list[float]) -> None:
+    """Multiply the rates of an optimizer's groups, and those that its schedule counts from."""
+    for group, factor in zip(optimizer.param_groups, factors, strict=True):
+        for name in ("lr", "initial_lr"):
+            if name in group:
+                group[name] *= factor
+    for part in (scheduler, *getattr(scheduler, "_schedulers", ())):  # SequentialLR and ChainedScheduler have several
+        if hasattr(part, "base_lrs"):
+            part.base_lrs = [rate * factor for rate, factor in zip(part.base_lrs, factors, strict=True)]
 
 
 def load(path: Path) -> TrainingState:

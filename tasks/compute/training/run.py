@@ -189,19 +189,9 @@ class Training:
 
     def _resume(self) -> TrainingState:
         """Return where training stands, with network, optimizer and scheduler put there."""
-        if self._request.resume is None:
-            return TrainingState(epoch=0, steps=0, seconds=0.0, network={}, optimizer={})
-        state = checkpoint.load(Path(self._request.resume))
-        self._module.at_once = state.at_once
-        optimizer = self._module.optimizer
-        try:
-            self._module.network.load_state_dict(state.network)
-            if optimizer is not None:
-                optimizer.load_state_dict(state.optimizer)
-            if self._module.scheduler is not None and state.scheduler is not None:
-                self._module.scheduler.load_state_dict(state.scheduler)
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise BadInputError("The checkpoint belongs to another network or optimizer") from error
+        module = self._module
+        state = checkpoint.take_up(self._request.resume, module.network, module.optimizer, module.scheduler)
+        module.at_once = state.at_once
         return state
 
     def _bounds(self) -> Bounds:

@@ -42,9 +42,9 @@ def import_labels(parts: Parts, dataset_id: str) -> int:
 def taking_in(parts: Parts, dataset_id: str, store: ImageStore | None = None) -> Iterator[int]:
     """Take in the labels that the data set's store holds and we do not know, one at a time; yield how many came in.
 
-    A label that cannot be read or does not fit its image is left where it is. Each is looked at once, until its
-    content changes: what a pass costs does not grow with what earlier ones saw. Labels of the store that it does not
-    hold any more are taken out.
+    A label that cannot be read or does not fit its image is left where it is, and counted by why. Each is looked at
+    once, until its content changes: what a pass costs does not grow with what earlier ones saw. Labels of the store
+    that it does not hold any more are taken out.
 
     Raises:
         StoreError: If the store cannot be read.
@@ -62,15 +62,16 @@ def taking_in(parts: Parts, dataset_id: str, store: ImageStore | None = None) ->
     for stored in store.labels(seen):
         try:
             of_no_use = stored.automatic or stored.ours or not _wanted(spec.import_labels, stored)
-            notice = None if of_no_use else _checked(parts, store, dataset_id, stored, counts=counts)
+            found = "" if of_no_use else _checked(parts, store, dataset_id, stored, counts=counts)
         except NotFoundError:
             continue  # its image may yet come
-        yield parts.catalog.unit(partial(_note_seen, dataset_id, stored.mark, notice))
+        yield parts.catalog.unit(partial(_note_seen, dataset_id, stored.mark, found))
 
 
-def _note_seen(dataset_id: str, mark: str, notice: CheckedNotice | None, session: Session) -> int:
-    session.merge(SeenLabel(dataset_id=dataset_id, mark=mark))
-    return 0 if notice is None else notify(session, dataset_id, [notice], ACTOR)
+def _note_seen(dataset_id: str, mark: str, found: CheckedNotice | str, session: Session) -> int:
+    left_out = found if isinstance(found, str) else ""
+    session.merge(SeenLabel(dataset_id=dataset_id, mark=mark, left_out=left_out))
+    return 0 if isinstance(found, str) else notify(session, dataset_id, [found], ACTOR)
 
 
 def look_anew(session: Session, dataset_id: str) -> None:
@@ -102,22 +103,24 @@ def _wanted(said: str, stored: StoredLabel) -> bool:
 
 def _checked(
     parts: Parts, store: ImageStore, dataset_id: str, stored: StoredLabel, *, counts: bool
-) -> CheckedNotice | None:
-    """Return what is to be counted; None if it is known or cannot be learnt from. Raises NotFoundError: no image."""
+) -> CheckedNotice | str:
+    """Return what is to be counted, or why it is left out; empty = it is known. Raises NotFoundError: no image."""
     with parts.catalog.read() as session:
         image = images.by_key(session, dataset_id, stored.image)
         known = labels.find(session, dataset_id, image.id, stored.key, stored.fingerprint)
         if known is not None and not _was_gone(session, known):
-            return None
+            return ""
     try:
         with tempfile.TemporaryDirectory(prefix="import-") as folder:
             path = store.fetch_label(stored.key, Path(folder))
             checked = check_saved(path, image_of(parts, store, image).geometry(), Names(), LabelParams())
             if checked.quarantine is not None:
-                return None
+                return "does not fit its image"
             blob, kind = parts.blobs.put_file(path), kind_in(path)
-    except (InvalidRequestError, DamagedImageError):
-        return None
+    except DamagedImageError:
+        return "its image cannot be read"
+    except InvalidRequestError:
+        return "neither mask, class nor boxes"
     return CheckedNotice(
         kind="added",
         image_id=image.id,

@@ -1,11 +1,12 @@
 """Pausing and taking up jobs: a loop stops opening rounds, a training keeps a checkpoint and leaves its device."""
 
-from typing import Any
+from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
 from configs.errors import InvalidRequestError
-from configs.specs.round import RoundSpec
+from configs.specs.round import RoundSpec, SpecChange
+from configs.specs.train import TrainSpec
 from configs.states import TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.tables import Attempt, Experiment, Job
@@ -13,8 +14,12 @@ from tasks.rounds.count import open_round_if_due, say_if_out
 from tasks.rounds.jobs import turns
 from tasks.rounds.jobs.attempts import PAUSED
 from tasks.rounds.jobs.start import check_spec, count_again
+from tasks.rounds.steps.train import STEP as FINE_TUNE
 
 _ASKED = (JobStatus.PAUSING, JobStatus.PAUSED)
+# The weights it starts from, the order of its cases, its network and how it is made: a checkpoint is of all of them.
+_FROM_THE_START = ("start_from", "seed", "config_file", "overrides")
+_ABSENT = object()
 
 
 def pause(session: Session, job_id: str) -> Job:
@@ -44,37 +49,67 @@ def pause(session: Session, job_id: str) -> Job:
     return job
 
 
-def resume(session: Session, job_id: str, *, round_now: bool = False, spec: dict[str, Any] | None = None) -> str:
+def resume(session: Session, job_id: str, *, round_now: bool = False, change: SpecChange | None = None) -> str:
     """Go on with a paused job, and return what came of it as a sentence.
 
     Args:
         session: A unit.
         job_id: The job.
         round_now: Open a round of a loop with whatever labels wait; the loop may also be running.
-        spec: What a training is to do instead (a RoundSpec as JSON), while nothing was gathered for it.
+        change: What a training is to do otherwise from its last checkpoint on.
 
     Raises:
-        InvalidRequestError: If it is not paused; if a training is asked for a round; if it has begun and is given
-            another spec.
+        InvalidRequestError: If it is not paused; if a training is asked for a round; if something is to change that
+            is settled by now, or that only a training has.
     """
     job = jobs.locked_with_loop(session, job_id)
+    if change is not None and job.action != "train":
+        raise InvalidRequestError(
+            f"New specs are for a train job, and this is one of {job.action}, which keeps its own: leave specs out, or"
+            " cancel it and start another"
+        )
     if job.action == "annotation":
         return _resume_loop(session, job, round_now=round_now)
     if round_now:
-        raise InvalidRequestError("round_now asks an annotation job for a round; this is a train job")
+        raise InvalidRequestError(f"round_now asks an annotation job for a round; this is a {job.action} job")
     if job.status != JobStatus.PAUSED:
         raise InvalidRequestError(f"The job is {job.status}; only one that is Paused can be asked to resume")
-    if spec is not None and spec != job.spec:
-        if job.to_seq is not None:
-            raise InvalidRequestError("The training has begun and keeps its specs: cancel it and start another")
-        check_spec(session, session.get_one(Experiment, job.experiment_id), RoundSpec.model_validate(spec).train)
-        job.spec = spec
+    if change is not None:
+        job.spec = _changed(session, job, change).model_dump(mode="json")
     job.status = JobStatus.RESUMING
     # A new attempt: what still runs of the one before finds itself fenced off.
     job.current_attempt += 1
     session.add(Attempt(job_id=job.id, n=job.current_attempt))
     outbox.enqueue(session, outbox.OutboxKind.START_FLOW, job.id, {"attempt": job.current_attempt})
     return f"Job {job.id} is {job.status}"
+
+
+def _changed(session: Session, job: Job, change: SpecChange) -> RoundSpec:
+    """Return a training's spec with the change, if nothing of it is settled by now."""
+    known = RoundSpec.model_validate(job.spec)
+    wanted = change.over(known)
+    settled, why = _settled(session, job, known)
+    before, after = known.train, wanted.train
+    late = [name for name in settled if getattr(before, name) != getattr(after, name)]
+    if "overrides" in late:
+        late.remove("overrides")
+        late += [key for key, value in after.overrides.items() if before.overrides.get(key, _ABSENT) != value]
+    if late:
+        raise InvalidRequestError(f"{why} and keeps {', '.join(late)}: leave that out, or cancel it and start another")
+    check_spec(session, session.get_one(Experiment, job.experiment_id), after)
+    return wanted
+
+
+def _settled(session: Session, job: Job, spec: RoundSpec) -> tuple[Sequence[str], str]:
+    """Return what of a training can no longer change, and why."""
+    every = tuple(TrainSpec.model_fields)
+    if spec.rerun_of is not None:
+        return every, "The training does another one again"
+    if jobs.step_output(session, job.id, FINE_TUNE) is not None:
+        return every, "The training has made its model"
+    if job.to_seq is not None:
+        return _FROM_THE_START, "The training has begun"
+    return (), ""
 
 
 def _resume_loop(session: Session, loop: Job, *, round_now: bool) -> str:

@@ -36,8 +36,8 @@ class Sealer:
         self._known: dict[str, str] = {}
 
     def spec(self, spec: _Spec) -> _Spec:
-        """Return a spec without secrets."""
-        return type(spec).model_validate(self.values(spec.model_dump(mode="json")))
+        """Return a spec without secrets; what was not set stays so."""
+        return type(spec).model_validate(self.values(spec.model_dump(mode="json", exclude_unset=True)))
 
     def values(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return a JSON object without secrets."""

@@ -28,6 +28,7 @@ from infra.adapters.catalog.tables.base import now
 from tasks.devices import ask as devices
 from tasks.labels.choosing.choose import about, images_to_learn
 from tasks.rounds.count import add_all_pending, open_round_if_due
+from tasks.rounds.jobs.after import comes_after
 from tasks.rounds.jobs.secrets import secret_in
 
 
@@ -76,6 +77,7 @@ def start_train(
     actor: str,
     name: str = "",
     request: dict[str, Any] | None = None,
+    after: str | None = None,
 ) -> Job:
     """Start one training on all labels so far, or join one of the experiment that waits to train the same way.
 
@@ -89,18 +91,20 @@ def start_train(
         actor: Who asks.
         name: Shown in lists.
         request: What the caller sent, as echoed.
+        after: The job that it waits for.
 
     Raises:
         InvalidRequestError: If the experiment does not have exactly one training data set.
     """
     check_spec(session, experiment, spec.train)
     dataset = hold_training_data(session, experiment)
-    waiting = _same_that_waits(session, experiment, spec)
+    waiting = _same_that_waits(session, experiment, spec, after)
     if waiting is not None:
         return waiting
     job = _job(experiment, dataset, "train", JobStatus.PENDING, actor=actor, name=name, request=request)
     job.spec = spec.model_dump(mode="json")
     job.due_at = session.scalar(select(now()))
+    comes_after(session, job, after)
     session.add(job)
     session.flush()
     session.add(Attempt(job_id=job.id, n=1))
@@ -168,7 +172,7 @@ def require_alive(session: Session, experiment_id: str) -> None:
         raise NotFoundError("experiment", experiment_id)
 
 
-def _same_that_waits(session: Session, experiment: Experiment, spec: RoundSpec) -> Job | None:
+def _same_that_waits(session: Session, experiment: Experiment, spec: RoundSpec, after: str | None) -> Job | None:
     """Return a training that waits and does what *spec* says; one of the two may have had nothing to publish."""
     waiting = session.scalars(
         select(Job.id)
@@ -177,6 +181,7 @@ def _same_that_waits(session: Session, experiment: Experiment, spec: RoundSpec) 
             Job.action == "train",
             Job.status == JobStatus.PENDING,
             Job.parent_id.is_(None),
+            Job.after_id == after,
         )
         .order_by(Job.id)
     ).all()

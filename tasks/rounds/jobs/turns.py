@@ -10,6 +10,7 @@ from configs.states import TRAINING, AttemptState, JobStatus
 from infra.adapters.catalog import outbox
 from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Attempt, Experiment, Job
+from tasks.rounds.jobs.after import waits_for_another
 
 WAITED = "another training of the experiment had its turn"
 _WAITING = (JobStatus.PENDING, JobStatus.RESUMING)
@@ -55,6 +56,7 @@ def pass_on(session: Session, experiment_id: str) -> None:
             # One with a flow run was asked to start already, and claims its turn by itself.
             Attempt.flow_run_id.is_(None),
             ~others_turn(),
+            ~waits_for_another(),
         )
         .order_by(Job.created_at, Job.id)
         .limit(1)

@@ -55,6 +55,8 @@ def start_rerun(session: Session, original: Job, snapshot: Snapshot, *, actor: s
             f"Job {original.id} was trained with other labels or another bundle than the experiment has now:"
             " make an experiment like that one"
         )
+    if RoundSpec.model_validate(original.spec).train != snapshot.spec.train:
+        raise ConflictError(f"Job {original.id} was given other specs while it was paused: no one training is like it")
     spec = snapshot.spec.model_copy(update={"publish": "none", "rerun_of": original.id})
     job = Job(
         org=original.org,

@@ -1,5 +1,6 @@
 """A paused training leaves with what it has and comes back; a paused loop starts no round and goes on counting."""
 
+from collections.abc import Mapping
 from threading import Event
 
 import pytest
@@ -7,10 +8,12 @@ from sqlalchemy import select, update
 
 from configs.errors import InvalidRequestError, SupersededError
 from configs.settings import Settings
-from configs.specs.round import RoundSpec
+from configs.specs.annotation import PublishPolicy
+from configs.specs.round import RoundSpec, SpecChange
+from configs.specs.train import TrainSpec
 from configs.states import AttemptState, JobStatus
 from infra.adapters.catalog import jobs
-from infra.adapters.catalog.tables import Attempt, Experiment, Job, Outbox
+from infra.adapters.catalog.tables import Attempt, Bundle, Experiment, Job, Outbox, StepMark
 from infra.adapters.orchestration.base import RunState
 from infra.wiring import Parts
 from tasks.delivery.dispatch import deliver_due
@@ -191,18 +194,58 @@ def test_what_has_ended_stays_as_it_is_and_what_is_not_paused_is_not_resumed(par
     assert _pause(parts, training) == JobStatus.DONE
 
 
-def test_a_training_takes_other_specs_until_it_has_gathered(parts: Parts, training: str) -> None:
-    _pause(parts, training)
-    other = RoundSpec(publish="auto").model_dump(mode="json")
+def _change(train: Mapping[str, object], publish: PublishPolicy | None = None) -> SpecChange:
+    return SpecChange(train=TrainSpec.from_request(train), publish=publish)
+
+
+def _resumed_with(parts: Parts, job_id: str, change: SpecChange) -> RoundSpec:
     with parts.catalog.write() as session:
-        resume(session, training, spec=other)
-    assert job(parts.catalog, training).spec == other
+        resume(session, job_id, change=change)
+    return RoundSpec.model_validate(job(parts.catalog, job_id).spec)
+
+
+def test_a_training_that_has_not_begun_changes_what_is_said_and_nothing_else(parts: Parts, training: str) -> None:
+    _pause(parts, training)
+    first = _resumed_with(parts, training, _change({"epochs": 7, "seed": 3, "start_from": "base"}, "auto"))
+    assert first == RoundSpec(publish="auto", train=TrainSpec(epochs=7, seed=3, start_from="base"))
 
     _pause(parts, training)
+    second = _resumed_with(parts, training, _change({"learning_rate": 0.5}))
+    assert second.train == TrainSpec(epochs=7, seed=3, start_from="base", learning_rate=0.5)
+    assert second.publish == "auto"
+
+
+def test_a_training_that_has_begun_keeps_what_its_checkpoint_depends_on_by_name(
+    parts: Parts, world: World, training: str
+) -> None:
     with parts.catalog.write() as session:
+        bundle = session.get_one(Experiment, world.experiment).bundle_id
+        session.get_one(Bundle, bundle).check = {"training_keys": ["loss#weight"]}
         session.get_one(Job, training).to_seq = 3
-        with pytest.raises(InvalidRequestError, match="keeps its specs"):
-            resume(session, training, spec=RoundSpec().model_dump(mode="json"))
+    _pause(parts, training)
+
+    with pytest.raises(InvalidRequestError, match=r"has begun and keeps seed, loss#weight: leave"):
+        _resumed_with(parts, training, _change({"seed": 1, "epochs": 9, "loss#weight": 2}))
+    assert job(parts.catalog, training).status == JobStatus.PAUSED
+    fits = {"seed": 0, "epochs": 9, "batch_size": 2, "max_minutes": 5, "learning_rate": 0.1}
+    changed = _resumed_with(parts, training, _change(fits))
+    assert (changed.train.epochs, changed.train.batch_size, changed.train.learning_rate) == (9, 2, 0.1)
+
+
+def test_a_training_that_has_made_its_model_may_only_be_published_otherwise(parts: Parts, training: str) -> None:
+    with parts.catalog.write() as session:
+        session.add(StepMark(job_id=training, step="fine_tune", output="0" * 64, attempt=1))
+    _pause(parts, training)
+
+    with pytest.raises(InvalidRequestError, match="has made its model and keeps epochs"):
+        _resumed_with(parts, training, _change({"epochs": 9}))
+    assert _resumed_with(parts, training, _change({}, "review")).publish == "review"
+
+
+def test_what_is_no_training_takes_no_other_specs(parts: Parts, world: World) -> None:
+    loop = start_loop(parts.catalog, world, round_size=2)
+    with pytest.raises(InvalidRequestError, match="this is one of annotation"):
+        _resumed_with(parts, loop, _change({"epochs": 9}))
 
 
 def _label(parts: Parts, world: World, *images: int) -> None:

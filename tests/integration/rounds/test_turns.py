@@ -9,17 +9,20 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from configs.errors import NotFoundError
 from configs.specs.annotation import PublishPolicy
+from configs.specs.batch import BatchSpec
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
 from configs.states import JobStatus
 from infra.adapters.catalog import experiments
 from infra.adapters.catalog.session import Catalog
-from infra.adapters.catalog.tables import Experiment, Job, Outbox
+from infra.adapters.catalog.tables import Experiment, Job, ModelVersion, Outbox
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.orchestration.base import RunState
 from infra.wiring import Parts
+from tasks.batch.start import start_batch
 from tasks.delivery.dispatch import deliver_due
 from tasks.reconcile.attempts import ended_runs, unstarted
+from tasks.reconcile.followers import let_go
 from tasks.rounds.count import notify
 from tasks.rounds.jobs import attempts
 from tasks.rounds.jobs.cancel import cancel
@@ -181,3 +184,86 @@ def test_an_experiment_is_not_deleted_while_a_job_of_it_starts(postgresql_url: s
         with pytest.raises(OperationalError, match="lock timeout"):
             delete()
     catalog.close()
+
+
+def _after(parts: Parts, world: World, before: str) -> str:
+    with parts.catalog.write() as session:
+        experiment = session.get_one(Experiment, world.experiment)
+        return start_train(session, experiment, RoundSpec(publish="none"), actor="ann", after=before).id
+
+
+def _ends(parts: Parts, job_id: str, status: JobStatus) -> None:
+    with parts.catalog.write() as session:
+        session.get_one(Job, job_id).status = status
+        attempts.end_asked(session, job_id, 1)
+
+
+def test_a_job_that_comes_after_another_starts_once_that_is_done(
+    parts: Parts, runs: RunsInMemory, world: World
+) -> None:
+    before = _train(parts, world, epochs=2)
+    follower = _after(parts, world, before)
+    assert follower != _train(parts, world), "what waits for nothing joins none that waits for another"
+    assert job(parts.catalog, follower).message == f"Waits until job {before} is Done"
+
+    _deliver_all(parts)
+    assert (let_go(parts), _started(runs, follower)) == (0, [])
+
+    _ends(parts, before, JobStatus.RUNNING)
+    _ends(parts, before, JobStatus.DONE)
+    assert (let_go(parts), let_go(parts)) == (1, 0)
+    _deliver_all(parts)
+    assert (_started(runs, follower), job(parts.catalog, follower).message) == ([1], "")
+
+
+def test_a_job_fails_with_the_one_that_it_comes_after(parts: Parts, runs: RunsInMemory, world: World) -> None:
+    before = _train(parts, world, epochs=2)
+    follower = _after(parts, world, before)
+    last = _after(parts, world, follower)
+    _deliver_all(parts)
+    with parts.catalog.write() as session:
+        cancel(session, before, "ann")
+
+    assert let_go(parts) + let_go(parts) == 2
+    _deliver_all(parts)
+
+    assert (job(parts.catalog, follower).status, job(parts.catalog, last).status) == (JobStatus.ERROR, JobStatus.ERROR)
+    assert job(parts.catalog, last).message == f"Job {follower}, which it comes after, is Error"
+    assert _started(runs, follower) == []
+
+
+def test_a_follower_that_was_paused_waits_on_when_it_is_resumed(parts: Parts, runs: RunsInMemory, world: World) -> None:
+    before = _train(parts, world, epochs=2)
+    follower = _after(parts, world, before)
+    with parts.catalog.write() as session:
+        pause(session, follower)
+        resume(session, follower)
+    _deliver_all(parts)
+    assert _started(runs, follower) == []
+
+    _ends(parts, before, JobStatus.RUNNING)
+    _ends(parts, before, JobStatus.DONE)
+    let_go(parts)
+    _deliver_all(parts)
+    assert _started(runs, follower) == [2]
+
+
+def test_a_batch_that_comes_after_a_training_is_of_the_version_that_is_published_then(
+    parts: Parts, world: World
+) -> None:
+    before = _train(parts, world, epochs=2)
+    with parts.catalog.write() as session:
+        experiment = session.get_one(Experiment, world.experiment)
+        batch = start_batch(session, experiment, BatchSpec(), actor="ann", after=before).id
+        assert session.get_one(Job, batch).spec["version_id"] is None
+        made = ModelVersion(experiment_id=experiment.id, number=9, bundle_id=experiment.bundle_id, created_by="ann")
+        session.add(made)
+        session.flush()
+        version = experiment.published_version = made.id
+    _deliver_all(parts)
+    _ends(parts, before, JobStatus.RUNNING)
+    _ends(parts, before, JobStatus.DONE)
+
+    assert let_go(parts) == 1
+
+    assert job(parts.catalog, batch).spec["version_id"] == version

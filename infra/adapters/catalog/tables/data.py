@@ -9,6 +9,7 @@ from configs.states import LabelState
 from infra.adapters.catalog.tables.base import HASH, ID, NAME, STATE, Base, new_id, now
 
 _SKIPPED = text("skipped_reason != ''")
+_LEFT_OUT = text("left_out != ''")
 _UPLOADS, _UPLOADS_SQLITE = text("upload_pending"), text("upload_pending = 1")  # as questions have it there
 _DELETED = text("deleted_at IS NOT NULL")
 
@@ -121,9 +122,13 @@ class Upload(Base):
 
 
     __tablename__ = "seen_label"
+    __table_args__ = (
+        Index("ix_seen_label_left_out", "dataset_id", "left_out", sqlite_where=_LEFT_OUT, postgresql_where=_LEFT_OUT),
+    )
 
     dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"), primary_key=True)
     mark: Mapped[str] = mapped_column(String(128), primary_key=True)
+    left_out: Mapped[str] = mapped_column(String(64), default="")  # why it was not taken in
     at: Mapped[float] = mapped_column(default=now())
 
 

@@ -39,13 +39,16 @@ class Job(Base):
     org: Mapped[str] = mapped_column(ForeignKey("organisation.id"))
     experiment_id: Mapped[str] = mapped_column(ForeignKey("experiment.id"))
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("dataset.id"))  # the one it trains on
+    workspace_id: Mapped[str | None] = mapped_column(ForeignKey("workspace.id"))  # where its results were also written
     action: Mapped[str] = mapped_column(STATE)  # annotation | train
     status: Mapped[str] = mapped_column(STATE, default=JobStatus.PENDING)
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("job.id"))
+    after_id: Mapped[str | None] = mapped_column(ForeignKey("job.id"))  # it starts once that one is Done
     round_no: Mapped[int | None]
     current_attempt: Mapped[int] = mapped_column(default=1)
     name: Mapped[str] = mapped_column(NAME, default="")
     description: Mapped[str] = mapped_column(Text, default="")
+    platform: Mapped[str] = mapped_column(STATE, default="")  # as the caller said; nothing here reads it
     spec: Mapped[dict[str, Any]] = mapped_column(default=dict)  # AnnotationSpec, or TrainSpec with publish and gate
     request: Mapped[dict[str, Any]] = mapped_column(default=dict)  # `specs` as the caller sent them, secrets replaced
     message: Mapped[str] = mapped_column(Text, default="")

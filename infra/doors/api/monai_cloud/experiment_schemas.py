@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from configs.errors import InvalidRequestError
 from configs.specs.score import Strategy
 from infra.adapters.catalog.tables import Bundle, Job
-from infra.doors.api.monai_cloud.words import Address, Name, PaginationInfo, Text, Version, iso, uuid_of
+from infra.doors.api.monai_cloud.words import Address, JobRef, Name, PaginationInfo, Text, Version, iso, uuid_of
 from infra.doors.api.monai_cloud.workspace_schemas import ResultsIn
 from infra.services.learning.archs import actions_of, reason_of
 from infra.services.learning.experiment_requests import (
@@ -47,7 +47,6 @@ TagList = Annotated[
     list[Annotated[str, StringConstraints(max_length=200)]],
     AfterValidator(lambda tags: list(dict.fromkeys(map(str.lower, tags)))),
 ]
-JobRef = Annotated[str, AfterValidator(uuid_of("Job"))]
 
 
 class ModelParams(BaseModel):
@@ -167,7 +166,7 @@ class JobSummary(BaseModel):
             name=job.name,
             status=job.status,
             action=job.action,
-            parent_id=job.parent_id,
+            parent_id=job.parent_id or job.after_id,
             created_on=iso(job.created_at),
         )
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
@@ -11,16 +11,17 @@ from configs.errors import InvalidRequestError, NotFoundError
 from configs.specs.annotation import AnnotationSpec, GateSpec, PublishPolicy, StopCriteria
 from configs.specs.batch import BatchResult, BatchSpec, Which
 from configs.specs.infer import InferSpec
-from configs.specs.round import RoundSpec
+from configs.specs.round import RoundSpec, SpecChange
 from configs.specs.train import TrainSpec
 from infra.adapters.catalog.tables import Job
 from infra.doors.api.cloud_errors import ClusterSpecError
-from infra.doors.api.monai_cloud.words import PaginationInfo, iso
+from infra.doors.api.monai_cloud.words import JobRef, PaginationInfo, iso
 from infra.services.learning.inference import Inference
 from tasks.rounds.records.result import RoundResult
 
 _NO_METRIC_YET = 0.0
 _OF_INFERENCE = frozenset({"inference", "batch_inference"})  # what guides name, and what is run anyway
+Platform = Literal["t4", "l4", "l40", "a10", "a30", "a40", "a100", "v100"]
 _PROMPTS = ("label_prompt", "points", "point_labels")
 
 
@@ -31,11 +32,11 @@ class JobRequest(BaseModel):
 
     action: str | None = None
     specs: dict[str, Any] = Field(default_factory=dict)
-    parent_job_id: str | None = None
+    parent_job_id: JobRef | None = Field(default=None, description="`train` and `batchinfer` start once it is Done.")
     name: Annotated[str, StringConstraints(max_length=500)] = ""
     description: Annotated[str, StringConstraints(max_length=1000)] = ""
     num_gpu: int | None = None
-    platform: str | None = None
+    platform: Platform | None = Field(default=None, description="Shown again; what computes is this installation's.")
 
     @field_validator("specs", mode="before")
     @classmethod
@@ -97,7 +98,15 @@ class TrainSpecs(BaseModel):
 
     def to_spec(self) -> RoundSpec:
         """Return what the service is asked for."""
-        return RoundSpec(train=TrainSpec.from_request(_checked(self.model_extra or {})), publish=self.publish)
+        return RoundSpec(train=self._train(), publish=self.publish)
+
+    def to_change(self) -> SpecChange:
+        """Return what a paused training is asked to do otherwise: what is said, and nothing else."""
+        publish = self.publish if "publish" in self.model_fields_set else None
+        return SpecChange(train=self._train(), publish=publish)
+
+    def _train(self) -> TrainSpec:
+        return TrainSpec.from_request(_checked(self.model_extra or {}))
 
 
 class BatchSpecs(BaseModel):
@@ -267,7 +276,7 @@ class JobResponse(BaseModel):
     created_on: str
     last_modified: str
     num_gpu: int = 1
-    platform: str | None = None
+    platform: str | None
     sync: bool = False
 
     @classmethod
@@ -275,7 +284,7 @@ class JobResponse(BaseModel):
         """Show one job."""
         return cls(
             id=job.id,
-            parent_id=job.parent_id,
+            parent_id=job.parent_id or job.after_id,
             experiment_id=job.experiment_id,
             action=job.action,
             status=job.status,
@@ -285,6 +294,7 @@ class JobResponse(BaseModel):
             description=job.description,
             created_on=iso(job.created_at),
             last_modified=iso(job.modified_at),
+            platform=job.platform or None,
             num_gpu=int((job.spec.get("train") or job.spec.get("train_spec") or {}).get("num_gpu", 1)),
         )
 

@@ -28,11 +28,12 @@ from infra.services.learning.jobs import Asked
 from infra.wiring import Parts
 
 router = APIRouter(prefix="/experiments/{experiment_id}/jobs", tags=["jobs"])
+_COMES_AFTER = ("train", "batchinfer")
 NOT_OFFERED = frozenset({"auto3dseg", "generate", "evaluate", "export", "prune", "retrain"})
 
 
 class ResumeRequest(BaseModel):
-    """How a job goes on: a loop with a round at once, a training that has not begun with other specs."""
+    """How a job goes on: a loop with a round at once, a training with other specs from its last checkpoint on."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -60,6 +61,8 @@ def create_job(experiment_id: ExperimentId, body: JobRequest, parts: PartsDep, c
         raise InvalidRequestError(f"Action {body.action!r} is not offered here: use one of {', '.join(_ACTIONS)}")
     if run is None:
         raise NotFoundError("action", body.action, known=_ACTIONS)
+    if body.parent_job_id is not None and body.action not in _COMES_AFTER:
+        raise InvalidRequestError(f"parent_job_id makes {' and '.join(_COMES_AFTER)} wait; leave it out")
     return run(parts, caller, experiment_id, body)
 
 
@@ -108,8 +111,9 @@ def resume_job(
 ) -> Message:
     """Go on with a paused job. An annotation job may be asked for a round at once, paused or not."""
     asked = body or ResumeRequest()
-    spec = TrainSpecs.model_validate(asked.specs).to_spec() if asked.specs else None
-    said = jobs.resume(parts, caller, experiment_id, job_id, round_now=asked.round_now, spec=spec)
+    specs = asked.specs or {}
+    change = TrainSpecs.model_validate(specs).to_change() if specs else None
+    said = jobs.resume(parts, caller, experiment_id, job_id, round_now=asked.round_now, change=change, specs=specs)
     return Message(message=said)
 
 
@@ -141,7 +145,13 @@ def _batch(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest) -
 
 
 def _asked(body: JobRequest) -> Asked:
-    return Asked(name=body.name, description=body.description, specs=body.specs)
+    return Asked(
+        name=body.name,
+        description=body.description,
+        specs=body.specs,
+        after=body.parent_job_id,
+        platform=body.platform or "",
+    )
 
 
 _ACTIONS: dict[str, Callable[[Parts, Caller, str, JobRequest], str | Response]] = {

@@ -1,7 +1,10 @@
 """What jobs made, in this dialect: `:list_files`, `:download`, `:download_selective_files`."""
 
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
@@ -17,6 +20,7 @@ _TAR_GZ = "application/gzip"
 _ARCHIVE: dict[int | str, dict[str, Any]] = {
     200: {"content": {_TAR_GZ: {"schema": {"type": "string", "format": "binary"}}}}
 }
+_PIECE = 2**20
 _OWN, _OF_MONAI = "tao", "monai_bundle"
 FileNames = Annotated[list[str], Query(max_length=1000, description="As `:list_files` lists them; may be repeated.")]
 
@@ -65,8 +69,11 @@ def download_selective_files(
     """
     found = results.chosen(parts, caller, experiment_id, job_id, file_lists, model=best_model or latest_model)
     if len(found.files) == 1 and not tar_files:
-        [file] = found.files
-        return FileResponse(file.path, filename=file.name.rpartition("/")[2])
+        name, file = found.single()
+        if isinstance(file, Path):
+            return FileResponse(file, filename=name)
+        named = {"Content-Disposition": f"attachment; filename*=utf-8''{quote(name)}"}
+        return StreamingResponse(iter(partial(file.read, _PIECE), b""), headers=named)
     return _archive(job_id, found.packed())
 
 

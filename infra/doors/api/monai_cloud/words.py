@@ -44,6 +44,7 @@ AnyExperimentId = Annotated[str, Path(), AfterValidator(uuid_of("Experiment", or
 WorkspaceId = Annotated[str, Path(), AfterValidator(uuid_of("Workspace"))]
 WorkspaceRef = Annotated[str, AfterValidator(uuid_of("Workspace"))]
 JobId = Annotated[str, Path(), AfterValidator(uuid_of("Job"))]
+JobRef = Annotated[str, AfterValidator(uuid_of("Job"))]
 
 
 def named_experiment(given: str) -> str | None:

@@ -16,7 +16,10 @@ _MANIFEST: dict[int | str, dict[str, Any]] = {200: {"content": {"application/jso
 
 
 class SummaryResponse(BaseModel):
-    """One data set. `skipped` counts what nobody is asked to label, by what it is; it is not among `images`."""
+    """One data set. `skipped` counts what nobody is asked to label, by what it is; it is not among `images`.
+
+    `labels_left_out` counts labels of its source that nothing learns from, by why.
+    """
 
     id: str
     name: str
@@ -27,6 +30,7 @@ class SummaryResponse(BaseModel):
     images: int
     waiting: int
     skipped: dict[str, int]
+    labels_left_out: dict[str, int]
 
     @classmethod
     def of(cls, found: DatasetSummary) -> "SummaryResponse":
@@ -42,6 +46,7 @@ class SummaryResponse(BaseModel):
             images=found.images,
             waiting=found.waiting,
             skipped=found.skipped,
+            labels_left_out=found.labels_left_out,
         )
 
 

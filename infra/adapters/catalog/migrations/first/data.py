@@ -94,9 +94,18 @@ def _seen_label() -> None:
         "seen_label",
         sa.Column("dataset_id", sa.String(length=36), nullable=False),
         sa.Column("mark", sa.String(length=128), nullable=False),
+        sa.Column("left_out", sa.String(length=64), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name="fk_seen_label_dataset_id_dataset"),
         sa.PrimaryKeyConstraint("dataset_id", "mark", name="pk_seen_label"),
+    )
+    left_out = sa.text("left_out != ''")
+    op.create_index(
+        "ix_seen_label_left_out",
+        "seen_label",
+        ["dataset_id", "left_out"],
+        sqlite_where=left_out,
+        postgresql_where=left_out,
     )
 
 
