@@ -77,8 +77,18 @@ ROLES: dict[str, Role | None] = {
     "monai_label.datastore.save_label": Role.ANNOTATOR,
     "monai_label.datastore.get_label": Role.ANNOTATOR,
     "monai_label.datastore.delete_label": Role.ANNOTATOR,  # somebody else's: engineers
-    "monai_label.datastore.get_image": Role.ANNOTATOR,
-    "monai_label.datastore.put_image_info": Role.ANNOTATOR,  # to clear is for engineers
+    "monai_label.datastore.has_label": Role.ANNOTATOR,
+    "monai_label.images.get_image": Role.ANNOTATOR,
+    "monai_label.images.has_image": Role.ANNOTATOR,
+    "monai_label.images.get_image_info": Role.ANNOTATOR,
+    "monai_label.images.put_image_info": Role.ANNOTATOR,  # to clear is for engineers
+    "monai_label.label_info.get_label_info": Role.ANNOTATOR,
+    "monai_label.label_info.put_label_info": Role.ANNOTATOR,  # somebody else's: reviewers
+    "monai_label.label_info.update_label_info": Role.REVIEWER,
+    "monai_label.auth.enabled": ANYBODY,
+    "monai_label.auth.token": ANYBODY,
+    "monai_label.auth.valid": Role.ANNOTATOR,
+    "monai_label.info.start": ANYBODY,
     "monai_label.train.get_training": Role.ANNOTATOR,
     "monai_label.train.start_training": Role.ENGINEER,
     "monai_label.train.start_trainings": Role.ENGINEER,
@@ -163,14 +173,14 @@ def admit(request: Request, shown: Shown = None) -> Caller | None:
     first = ROLES.get(name_of(request.scope["endpoint"]), Role.ADMIN)
     if first is ANYBODY:
         return None
-    if address and caller.role not in ADDRESSED:
-        raise ForbiddenError(f"An address carries a key of an annotator or reviewer, not of the role {caller.role!s}")
     address = str(request.path_params.get(ANNOTATOR_KEY, ""))
     secret = address or (shown.credentials if shown else _cookie(request))
     if not secret:
         raise UnauthorizedError("No token or key was shown: send Authorization: Bearer <token or API key>")
     parts: Parts = request.app.state.parts
     caller = people.identify(parts, secret)
+    if address and caller.role not in ADDRESSED:
+        raise ForbiddenError(f"An address carries a key of an annotator or reviewer, not of the role {caller.role!s}")
     if _ORDER.index(caller.role) < _ORDER.index(first):
         able = ", ".join(_ORDER[_ORDER.index(first) :])
         raise ForbiddenError(f"A key with the role {caller.role!s} may not do this: use one with the role {able}")

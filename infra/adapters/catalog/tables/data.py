@@ -94,8 +94,6 @@ class Image(Base):
     added_at: Mapped[float] = mapped_column(default=now())
 
 
-class SeenLabel(Base):
-    """A label found at the source that was looked at and needs no second look: taken in, or left for good."""
 class ImageInfo(Base):
     """What clients of the MONAI Label dialect say of an image, kept as they said it; few images have any."""
 
@@ -120,6 +118,8 @@ class Upload(Base):
     used_at: Mapped[float] = mapped_column(default=now())
 
 
+class SeenLabel(Base):
+    """A label found at the source that was looked at and needs no second look: taken in, or left for good."""
 
     __tablename__ = "seen_label"
     __table_args__ = (

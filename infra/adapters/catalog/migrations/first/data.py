@@ -226,16 +226,6 @@ def _vocabulary() -> None:
     )
 
 
-def _unspoken() -> None:
-    op.create_table(
-        "unspoken",
-        sa.Column("vocabulary_id", sa.Integer(), nullable=False),
-        sa.Column("image_id", sa.Integer(), nullable=False),
-        sa.Column("held_out", sa.Boolean(), nullable=False),
-        sa.Column("shuffle", sa.Double(), nullable=False),
-        sa.Column("key", sa.String(length=1024), nullable=False),
-        sa.ForeignKeyConstraint(["vocabulary_id"], ["vocabulary.id"], name="fk_unspoken_vocabulary_id_vocabulary"),
-        sa.ForeignKeyConstraint(["image_id"], ["image.id"], name="fk_unspoken_image_id_image"),
 def _image_info() -> None:
     op.create_table(
         "image_info",
@@ -263,6 +253,16 @@ def _upload() -> None:
     op.create_index("ix_upload_org", "upload", ["org"])
 
 
+def _unspoken() -> None:
+    op.create_table(
+        "unspoken",
+        sa.Column("vocabulary_id", sa.Integer(), nullable=False),
+        sa.Column("image_id", sa.Integer(), nullable=False),
+        sa.Column("held_out", sa.Boolean(), nullable=False),
+        sa.Column("shuffle", sa.Double(), nullable=False),
+        sa.Column("key", sa.String(length=1024), nullable=False),
+        sa.ForeignKeyConstraint(["vocabulary_id"], ["vocabulary.id"], name="fk_unspoken_vocabulary_id_vocabulary"),
+        sa.ForeignKeyConstraint(["image_id"], ["image.id"], name="fk_unspoken_image_id_image"),
         sa.PrimaryKeyConstraint("vocabulary_id", "image_id", name="pk_unspoken"),
     )
     op.create_index("ix_unspoken_eval", "unspoken", ["vocabulary_id", "held_out", "shuffle"])
@@ -275,6 +275,8 @@ TABLES: Creates = {
     "workspace": _workspace,
     "dataset": _dataset,
     "image": _image,
+    "image_info": _image_info,
+    "upload": _upload,
     "seen_label": _seen_label,
     "label": _label,
     "label_tag": _label_tag,
@@ -283,5 +285,3 @@ TABLES: Creates = {
     "vocabulary": _vocabulary,
     "unspoken": _unspoken,
 }
-    "image_info": _image_info,
-    "upload": _upload,
