@@ -17,7 +17,8 @@ from configs.wire.export import Exported, ExportRequest
 from configs.wire.message import Message, Request
 
 Tier = Literal["A", "B", "C"]
-ScoredBy = Literal["", "dropout", "flips"]
+ScoredBy = Literal["", "dropout", "flips", "encoder", "histogram"]
+MOST_FEATURES = 2048
 FailureCode = Literal["out_of_memory", "not_finite", "bundle_error", "bad_input", "unreadable"]
 
 
@@ -117,6 +118,29 @@ class ScoreRequest(Request):
         return [self.cache] if self.cache else []
 
 
+class OrderRequest(Request):
+    """Order images beside each other by what scoring told of each.
+
+    `features`: npz with `features`, float32 (image, feature), and `taken`, bool (image,). `progress`: how far the
+    annotation is. Answered by a file in `out`.
+    """
+
+    kind: Literal["order"] = "order"
+    method: ScoringMethod
+    features: str
+    progress: float = Field(ge=0, le=1)
+    seed: int = Field(ge=0)
+    out: str
+
+    def reads(self) -> list[str]:
+        """Return the features."""
+        return [self.features]
+
+    def writes(self) -> list[str]:
+        """Return the output folder."""
+        return [self.out]
+
+
 class ServeRequest(Request):
     """Stay, and answer commands: load, predict, drop. Files are written to `out`."""
 
@@ -132,7 +156,7 @@ class ServeRequest(Request):
 
 
 HostRequest = Annotated[
-    CheckRequest | ExportRequest | TrainRequest | EvaluateRequest | ScoreRequest | ServeRequest,
+    CheckRequest | ExportRequest | TrainRequest | EvaluateRequest | ScoreRequest | OrderRequest | ServeRequest,
     Field(discriminator="kind"),
 ]
 
@@ -191,12 +215,23 @@ class CaseResult(Message):
 
 
 class ImageScore(Message):
-    """One image's score; larger = label it sooner. `by`: how it was come by, where a method has more than one way."""
+    """One image's score; larger = label it sooner. `by`: how it was come by, where a method has more than one way.
+
+    With `features` it holds until the images are ordered beside each other; None = nothing is known until then.
+    """
 
     kind: Literal["score"] = "score"
     image: str
-    score: float
+    score: float | None
     by: ScoredBy = ""
+    features: list[float] = Field(default=[], max_length=MOST_FEATURES)
+
+
+class Ordered(Message):
+    """A score per image, in `out`: npy, float32 (image,)."""
+
+    kind: Literal["ordered"] = "ordered"
+    path: str
 
 
 class CheckResult(Message):
@@ -294,6 +329,7 @@ HostMessage = Annotated[
     | Checkpoint
     | CaseResult
     | ImageScore
+    | Ordered
     | CheckResult
     | Exported
     | TrainResult

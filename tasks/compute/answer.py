@@ -17,6 +17,7 @@ HANDLERS = {
     "train": "tasks.compute.training.run",
     "evaluate": "tasks.compute.metrics.evaluate",
     "score": "tasks.compute.scoring.run",
+    "order": "tasks.compute.scoring.order",
     "serve": "tasks.compute.inference.serve",
 }
 

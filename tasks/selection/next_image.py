@@ -101,7 +101,7 @@ def _first(
         else:
             image = session.scalar(query.where(~_leased_by(holder), ~_labelled_by(holder)), values)
         found += [image] if image is not None else []
-    return min(found, key=order.rank, default=None)
+    return order.first(found)
 
 
 def _queries(order: Order, values: Asked) -> list[Select[tuple[Image]]]:
@@ -148,7 +148,7 @@ def upcoming(
         another = Image.id.not_in([image.id for image in found])
         for order in orders(session, experiment, served + turn, values):
             firsts = [session.scalar(query.where(another), values) for query in _queries(order, values)]
-            image = min((one for one in firsts if one is not None), key=order.rank, default=None)
+            image = order.first([one for one in firsts if one is not None])
             if image is not None:
                 found.append(image)
                 break

@@ -1,13 +1,13 @@
 """In which order images are given: queries that go down an index, first choice first."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypedDict
 
 from sqlalchemy import Select, bindparam, exists, or_, select
 from sqlalchemy.orm import Session
 
 from configs.specs.annotation import AnnotationSpec, GateSpec
-from configs.specs.score import SCORED, Strategy
+from configs.specs.score import Strategy, reads_scores
 from configs.states import JobStatus, LabelState, Side
 from infra.adapters.catalog import direct
 from infra.adapters.catalog.tables import (
@@ -31,12 +31,17 @@ NEWEST = 200
 class Order(NamedTuple):
     """Queries for the first image that is free for all, and for the first that is labelled in other names.
 
-    Both in the same order; `rank` says which of two images is first in it.
+    Both in the same order: the first of several images is the one whose `rank` is least, or in a descending order most.
     """
 
     open: Select[tuple[Image]]
     unspoken: Select[tuple[Image]] | None = None
     rank: Callable[[Image], Any] = lambda image: image.shuffle
+    descending: bool = False
+
+    def first(self, images: Sequence[Image]) -> Image | None:
+        """Return the first of these images; None of none."""
+        return (max if self.descending else min)(images, key=self.rank, default=None)
 
 
 class Asked(TypedDict):
@@ -65,17 +70,20 @@ _EVALUATES = (Image.held_out.is_(True), ~_TRAINS)
 # Built once: building costs more than asking.
 _RANDOM = Order(_OPEN.order_by(Image.shuffle), _UNSPOKEN.order_by(Unspoken.shuffle))
 _FIRST = Order(_OPEN.order_by(Image.key), _UNSPOKEN.order_by(Unspoken.key), lambda image: image.key)
+_LAST = Order(
+    _OPEN.order_by(Image.key.desc()), _UNSPOKEN.order_by(Unspoken.key.desc()), lambda image: image.key, descending=True
+)
+_BY_NAME = {"first": _FIRST, "last": _LAST}
 _TO_EVALUATE = Order(
     _OPEN.where(*_EVALUATES).order_by(Image.shuffle),
     _UNSPOKEN.where(*_EVALUATES, Unspoken.held_out.is_(True)).order_by(Unspoken.shuffle),
 )
-SCORED_IMAGES = (
+_WITH_SCORES = (
     select(Image)
     .join(Candidate, Candidate.image_id == Image.id)
     .where(
         Candidate.experiment_id == bindparam("experiment"),
         Candidate.dataset_id == bindparam("dataset"),
-        Candidate.method == bindparam("method"),
         or_(
             Image.open.is_(True),
             exists().where(Unspoken.vocabulary_id == bindparam("vocabulary"), Unspoken.image_id == Image.id),
@@ -83,8 +91,11 @@ SCORED_IMAGES = (
     )
     .order_by(Candidate.score.desc(), Candidate.image_id.desc())
 )
+SCORED_IMAGES = _WITH_SCORES.where(Candidate.method == bindparam("method"))
 """An experiment's free images with a score by a method, the highest first; asked with `asked`."""
 _SCORED = Order(SCORED_IMAGES.limit(1))
+# While no model has learnt the labels there are no other scores than these.
+_UNLIKE = Order(_WITH_SCORES.where(Candidate.method == "diversity").limit(1))
 # Of the newest labels alone: no count over all, though most may be in another experiment's names.
 _NEWEST = (
     select(Label.image_id, Label.annotated, Label.names)
@@ -130,10 +141,11 @@ def orders(session: Session, experiment: Experiment | None, turn: int, values: A
     due = turn % EVALUATION_TURN == 0
     if due and experiment is not None and _wants_evaluation(session, experiment, values):
         yield _TO_EVALUATE
-    if values["method"] in SCORED and experiment is not None:
+    if values["method"] in _BY_NAME:
+        yield _BY_NAME[values["method"]]
+    elif reads_scores(values["method"]) and experiment is not None:
         yield _SCORED
-    if values["method"] == "first":
-        yield _FIRST
+        yield _UNLIKE
     yield _RANDOM
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError, UnreadableError
-from configs.specs.score import SCORED, ScoringMethod
+from configs.specs.score import ScoringMethod, reads_scores
 from configs.states import JobStatus
 from configs.wire.host import Case, Failed, ImageScore, ScoreRequest
 from infra.adapters.cache.disk import Pin
@@ -24,11 +24,15 @@ from tasks.devices.needs import batch_need
 from tasks.images import poison
 from tasks.images.stores import image_of, store_of
 from tasks.publishing.usable import is_usable
+from tasks.selection import strided
+from tasks.selection.beside import order_beside
 from tasks.selection.scores import keep_score
 from tasks.selection.skip import skip
 from tasks.selection.unscored import Unscored
 
 CHUNK = 64
+UNTRAINED = frozenset({"diversity", strided.METHOD})
+"""Methods that need no trained model."""
 MOST_LEFT_OUT = 1000
 
 
@@ -59,15 +63,18 @@ def refresh_scores(
 
     It ends early when a round waits, for that needs our place in the work pool and scores anew when it is done; and
     when another version is published, whose own refresh scores everything anew. Images without a score of any version
-    are ordered at random behind the scored ones. A model that has not learnt the experiment's labels scores nothing.
+    are ordered at random behind the scored ones. A model that has not learnt the experiment's labels has nothing to say
+    of them: its images are ordered by `diversity`.
 
     Raises:
         HostError: If the bundle fails.
         StoreError: If the store cannot be read.
     """
     unscored = _unscored(parts, experiment_id, dataset_id, method)
+    if unscored.method == strided.METHOD:
+        return strided.place_strided(parts, experiment_id, dataset_id)
     scored, left_out = 0, set[int]()
-    while unscored is not None and len(left_out) < MOST_LEFT_OUT:
+    while len(left_out) < MOST_LEFT_OUT:
         shard = _next_shard(parts, unscored, left_out, chunk)
         if shard is None:
             break
@@ -76,6 +83,10 @@ def refresh_scores(
         if not go_on:
             break
         left_out.update({image.id for image in shard.images} - done)
+    with parts.catalog.read() as session:
+        waits = _round_waits(session)
+    if not waits:
+        order_beside(parts, experiment_id, dataset_id, unscored.method)
     return scored
 
 
@@ -90,13 +101,14 @@ class _Shard(NamedTuple):
     images: list[Image]
 
 
-def _unscored(parts: Parts, experiment_id: str, dataset_id: str, method: ScoringMethod | None) -> Unscored | None:
-    """Return what is to be scored; None where the model's guesses would say nothing yet."""
+def _unscored(parts: Parts, experiment_id: str, dataset_id: str, method: ScoringMethod | None) -> Unscored:
+    """Return what is to be scored, and how: by a method that needs no trained model where there is none."""
     with parts.catalog.read() as session:
         experiment = session.get_one(Experiment, experiment_id)
-        if not is_usable(session, experiment):
-            return None
-        return Unscored(experiment, dataset_id, method or method_of(experiment))
+        wanted = method or method_of(experiment)
+        if wanted not in UNTRAINED and not is_usable(session, experiment):
+            wanted = "diversity"
+        return Unscored(experiment, dataset_id, wanted)
 
 
 def _next_shard(parts: Parts, unscored: Unscored, left_out: set[int], chunk: int) -> _Shard | None:
@@ -114,7 +126,7 @@ def _next_shard(parts: Parts, unscored: Unscored, left_out: set[int], chunk: int
 
 def method_of(experiment: Experiment) -> ScoringMethod:
     """Return the method whose scores the experiment's strategy reads; entropy where it reads none."""
-    return SCORED.get(experiment.strategy, "entropy")
+    return experiment.strategy if reads_scores(experiment.strategy) else "entropy"
 
 
 def _score(parts: Parts, shard: _Shard) -> tuple[set[int], bool]:
@@ -188,4 +200,5 @@ def _keep(parts: Parts, shard: _Shard, scored: ImageScore) -> bool:
     with parts.catalog.write() as session:
         if _round_waits(session):
             return False
-        return keep_score(session, shard.version.id, int(scored.image), shard.method, scored.score, by=scored.by)
+        image, score = int(scored.image), scored.score
+        return keep_score(session, shard.version.id, image, shard.method, score, by=scored.by, features=scored.features)

@@ -6,8 +6,9 @@ from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from configs.specs.score import ScoringMethod
-from infra.adapters.catalog.tables import Candidate, Experiment, Image, Unspoken
-from tasks.selection.unspoken import vocabulary_of
+from infra.adapters.catalog.tables import Candidate, Experiment, Features, Image, Label, Unspoken
+from tasks.labels.choosing.choose import OCCUPIES
+from tasks.selection.unspoken import is_free_for, vocabulary_of
 
 
 class Unscored:
@@ -26,8 +27,12 @@ class Unscored:
         self.experiment, self.dataset_id, self.method = experiment, dataset_id, method
         self._sources = [self._outdated, self._open, self._unspoken]
         self._restart()
+        if method == "diversity":
+            self._sources = [*self._sources, self._labelled]
 
     def _restart(self) -> None:
+        # Labelled images are looked at in the first pass alone: whatever comes of it, nobody is given them.
+        self._sources = [source for source in self._sources if source != self._labelled]
         self._source, self._found = 0, 0
         self._after: tuple[Any, ...] = ()
 
@@ -50,19 +55,28 @@ class Unscored:
             taken += fresh
         return taken
 
+    def _labelled(self, session: Session) -> Select[Any]:
+        """Labelled images that the version has not seen: others are ordered by their distance from these."""
+        seen = exists().where(
+            Features.experiment_id == self.experiment.id,
+            Features.image_id == Image.id,
+            Features.method == self.method,
+            Features.version_id == self.experiment.published_version,
+        )
+        labelled = exists().where(Label.image_id == Image.id, Label.state.in_(OCCUPIES))
+        taken = and_(Image.open.is_(False), ~is_free_for(session, self.dataset_id, self.experiment))
+        query = select(Image, Image.shuffle).where(Image.dataset_id == self.dataset_id, taken, labelled, ~seen)
+        return self._behind(query, Image.shuffle)
+
     def _outdated(self, session: Session) -> Select[Any]:
         """Free images with a score of another version, the highest first."""
         rank = (Candidate.score, Candidate.image_id)
-        vocabulary = vocabulary_of(session, self.dataset_id, self.experiment)
-        other = exists().where(
-            Unspoken.vocabulary_id == (vocabulary.id if vocabulary is not None else None),
-            Unspoken.image_id == Image.id,
-        )
+        free = is_free_for(session, self.dataset_id, self.experiment)
         query = (
             select(Image, *rank)
             .join(Candidate, Candidate.image_id == Image.id)
             .where(self._mine(), Candidate.dataset_id == self.dataset_id)
-            .where(Candidate.version_id != self.experiment.published_version, or_(Image.open.is_(True), other))
+            .where(Candidate.version_id != self.experiment.published_version, free)
             .order_by(Candidate.score.desc(), Candidate.image_id.desc())
         )
         if not self._after:

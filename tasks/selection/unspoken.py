@@ -9,7 +9,7 @@ again when its image is to be given. Labels from before a vocabulary was first a
 from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
 
-from sqlalchemy import and_, bindparam, delete, select
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, or_, select
 from sqlalchemy.orm import Session
 
 from configs.states import LabelState
@@ -142,6 +142,14 @@ def any_left(session: Session, dataset_id: str, experiment_id: str) -> bool:
         return False
     unspoken = select(Unspoken.image_id).where(Unspoken.vocabulary_id == vocabulary.id).limit(1)
     return vocabulary.examined_to < vocabulary.until or session.scalar(unspoken) is not None
+
+
+def is_free_for(session: Session, dataset_id: str, experiment: Experiment) -> ColumnElement[bool]:
+    """Return whether an image is free for an experiment, to be asked of many images at once."""
+    vocabulary = vocabulary_of(session, dataset_id, experiment)
+    named = vocabulary.id if vocabulary is not None else None
+    other = exists().where(Unspoken.vocabulary_id == named, Unspoken.image_id == Image.id)
+    return or_(Image.open.is_(True), other)
 
 
 def is_unspoken(session: Session, image: Image, experiment: Experiment) -> bool:

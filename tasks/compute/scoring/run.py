@@ -13,7 +13,7 @@ from tasks.compute.inference.arrangement import Arrangement
 from tasks.compute.inference.predictor import Predictor
 from tasks.compute.loader.config import Bundle
 from tasks.compute.loader.network import build_network
-from tasks.compute.scoring.methods import METHODS
+from tasks.compute.scoring.methods import method_named
 from tasks.compute.scoring.subject import Scored, Subject
 
 
@@ -30,7 +30,7 @@ def run(request: ScoreRequest, control: Control) -> None:
     predictor = Predictor(bundle, config, channels, cache=cache, arrangement=Arrangement())
     if channels.kind == "boxes" and request.method != "entropy":
         raise BadInputError(f"What finds boxes is scored by entropy, not by {request.method}: ask for that")
-    answer, method = partial(predictor.answer, network), METHODS[request.method]
+    answer, method = partial(predictor.answer, network), method_named(request.method).score
 
     def scored(files: list[str]) -> Scored:
         """Score one image by whatever the network answers."""
@@ -45,7 +45,7 @@ def run(request: ScoreRequest, control: Control) -> None:
         except (BadInputError, NotFiniteError) as error:
             control.say(failed(error, about=image.id))
             continue
-        control.say(ImageScore(image=image.id, score=found.score, by=found.by))
+        control.say(ImageScore(image=image.id, score=found.score, by=found.by, features=[*found.features]))
 
 
 def _until_gone(control: Control) -> None:

@@ -97,6 +97,8 @@ def _to_score(on: Filled, _: int) -> None:
 ASKED: dict[str, Callable[[Filled, int], None]] = {
     "random": _next(lambda on: on.world, "random"),
     "first": _next(lambda on: on.world, "first"),
+    "last": _next(lambda on: on.world, "last"),
+    "strided, without scores": _next(lambda on: on.world, "strided"),
     "entropy": _next(lambda on: on.world, "entropy"),
     "random, labelled by others": _next(lambda on: on.other, "random"),
     "first, labelled by others": _next(lambda on: on.other, "first"),

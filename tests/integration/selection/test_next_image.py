@@ -17,7 +17,7 @@ from tests.builders import World, add_version, build, notice, start_loop
 
 def _next(catalog: Catalog, world: World, holder: str = "ann", strategy: str | None = None) -> Image:
     with catalog.write() as session:
-        return next_image(session, world.dataset, holder=holder, strategy=strategy)  # type: ignore[arg-type]
+        return next_image(session, world.dataset, holder=holder, strategy=strategy)
 
 
 def test_eight_annotators_at_once_get_eight_images(catalog: Catalog) -> None:

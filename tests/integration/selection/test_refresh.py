@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import select
 
 from configs.errors import BundleError, HostDiedError
-from configs.wire.host import Failed, HostMessage, HostRequest, ImageScore, Ready, ScoreRequest
+from configs.wire.host import Failed, HostMessage, HostRequest, ImageScore, Ordered, OrderRequest, Ready, ScoreRequest
 from infra.adapters.catalog.tables import Candidate, Dataset, Experiment, Image, ModelVersion
 from infra.wiring import Parts
+from tasks.compute.scoring.subject import Beside
 from tasks.images.sync import sync_dataset
 from tasks.rounds.count import notify
 from tasks.selection.leases import reclaim
@@ -34,11 +35,15 @@ class ToldHosts(HostsInMemory):
     def __init__(self, between: Callable[[int], HostMessage | None] = lambda _: None) -> None:
         self.between = between
         self.requests: list[ScoreRequest] = []
+        self.features: dict[int, list[float]] = {}
+        self.orders: list[Beside] = []
+        self.order_fails = False
         self.scored = 0
 
-    def host(self, request: HostRequest, work: Path) -> "ToldHost":
+    def host(self, request: HostRequest, work: Path) -> "ToldHost | OrderingHost":
         """Start one."""
-        del work
+        if isinstance(request, OrderRequest):
+            return OrderingHost(self, request, work)
         assert isinstance(request, ScoreRequest)
         self.requests.append(request)
         return ToldHost(self, request)
@@ -55,7 +60,25 @@ class ToldHost(HostInMemory):
         for case in self._request.images:
             said = self._hosts.between(self._hosts.scored)
             self._hosts.scored += 1
-            yield said or ImageScore(image=case.id, score=1 / self._hosts.scored, by="flips")
+            told = self._hosts.features.get(int(case.id), [])
+            yield said or ImageScore(image=case.id, score=1 / self._hosts.scored, by="flips", features=told)
+
+
+class OrderingHost(HostInMemory):
+    """One that gives images their first feature as their score."""
+
+    def __init__(self, hosts: ToldHosts, request: OrderRequest, work: Path) -> None:
+        self._hosts, self._request, self._work = hosts, request, work
+
+    def messages(self) -> Iterator[HostMessage]:
+        if self._hosts.order_fails:
+            raise HostDiedError("killed")
+        with np.load(self._request.features) as told:
+            beside = Beside(told["features"], told["taken"], self._request.progress, self._request.seed)
+        self._hosts.orders.append(beside)
+        self._work.mkdir()
+        np.save(self._work / "scores.npy", beside.features[:, 0])
+        yield Ordered(path=str(self._work / "scores.npy"))
 
 
 @pytest.fixture
@@ -157,13 +180,62 @@ def test_what_is_no_volume_is_skipped_with_the_reason(parts: Parts, world: World
     assert "NIfTI" in image.skipped_reason
 
 
-def test_a_model_that_has_not_learnt_the_experiments_labels_scores_nothing(parts: Parts, world: World) -> None:
+def test_a_model_that_has_not_learnt_the_experiments_labels_is_asked_only_what_images_are_like(
+    parts: Parts, world: World
+) -> None:
     with parts.catalog.write() as session:
         session.get_one(Experiment, world.experiment).labels = {"1": "spleen"}
     hosts = _hosts(parts)
 
+    assert refresh_experiment(parts, world.experiment) == 5
+    assert {request.method for request in hosts.requests} == {"diversity"}
+
+
+def test_images_are_ordered_beside_each_other_and_beside_what_is_labelled(parts: Parts, world: World) -> None:
+    given = _next(parts, world)
+    with parts.catalog.write() as session:
+        notify(session, world.dataset, [notice(given)], "ann")
+        session.get_one(Experiment, world.experiment).strategy = "diversity"
+    hosts = _hosts(parts)
+    hosts.features = {image: [float(place)] for place, image in enumerate(world.images)}
+
+    refresh_experiment(parts, world.experiment)
+    ordered = hosts.orders[0]
+    assert ordered.taken.tolist() == [image == given for image in sorted(world.images)]
+    assert ordered.features[:, 0].tolist() == [world.images.index(image) for image in sorted(world.images)]
+    # The host's order: the highest feature first.
+    assert [_next(parts, world) for _ in range(4)] == [image for image in world.images[::-1] if image != given]
+
+    refresh_experiment(parts, world.experiment)
+    assert len(hosts.orders) == 1, "nothing new was seen"
+
+
+def test_an_order_that_was_lost_is_made_by_the_next_refresh(parts: Parts, world: World) -> None:
+    with parts.catalog.write() as session:
+        session.get_one(Experiment, world.experiment).strategy = "clasp"
+    hosts = _hosts(parts)
+    hosts.features = {image: [float(place)] for place, image in enumerate(world.images)}
+    hosts.order_fails = True
+    with pytest.raises(HostDiedError):
+        refresh_experiment(parts, world.experiment)
+
+    hosts.order_fails = False
     assert refresh_experiment(parts, world.experiment) == 0
+    assert [_next(parts, world) for _ in range(2)] == [world.images[4], world.images[3]]
+
+
+def test_strided_images_lie_evenly_over_the_ids_without_any_model(parts: Parts, world: World) -> None:
+    with parts.catalog.write() as session:
+        experiment = session.get_one(Experiment, world.experiment)
+        experiment.strategy, experiment.labels = "strided", {"1": "spleen"}
+    hosts = _hosts(parts)
+
+    assert refresh_experiment(parts, world.experiment) == 5
     assert hosts.requests == []
+    with parts.catalog.read() as session:
+        by_key = list(session.scalars(select(Image.id).order_by(Image.key)))
+    # Every fifth image is one to evaluate, whatever the strategy says.
+    assert [_next(parts, world) for _ in range(4)] == [by_key[place] for place in (0, 4, 2, 1)]
 
 
 def test_what_is_labelled_in_other_names_is_scored_too(parts: Parts, world: World) -> None:
@@ -174,10 +246,18 @@ def test_what_is_labelled_in_other_names_is_scored_too(parts: Parts, world: Worl
         reclaim(session, world.dataset, lease_s=-1)
         reclaim(session, world.dataset)
         notify(session, world.dataset, [said], "ann")
-    _hosts(parts)
+    hosts = _hosts(parts)
 
     assert refresh_scores(parts, world.experiment, world.dataset) == 5
-    assert refresh_scores(parts, other.experiment, world.dataset) == 0, "it has not learnt the spleen yet"
+    assert refresh_scores(parts, other.experiment, world.dataset) == 5, "one of them is labelled already"
+    asked = [request.method for request in hosts.requests]
+    assert asked == ["entropy", "diversity"], "the other one has not learnt its label yet"
+
+
+def _next(parts: Parts, world: World) -> int:
+    """Return the image that an annotator is given next."""
+    with parts.catalog.write() as session:
+        return next_image(session, world.dataset, holder="ann", experiment_id=world.experiment).id
 
 
 def _newer(parts: Parts, world: World) -> str:

@@ -125,6 +125,21 @@ class Candidate(Base):
     at: Mapped[float] = mapped_column(default=now())
 
 
+class Features(Base):
+    """What a scoring method told of an image that it orders beside others; those of labelled images are kept, too."""
+
+    __tablename__ = "features"
+    __table_args__ = (Index("ix_features_of", "experiment_id", "dataset_id", "method"),)
+
+    experiment_id: Mapped[str] = mapped_column(ForeignKey("experiment.id"), primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True, index=True)
+    method: Mapped[str] = mapped_column(STATE, primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"))
+    version_id: Mapped[str] = mapped_column(ForeignKey("model_version.id"))
+    vector: Mapped[bytes]  # float16, little endian
+    ordered: Mapped[bool] = mapped_column(default=False)  # among all of its version
+
+
 class CaseScore(Base):
     """How one model version did on one labelled image, known by all that decides it: nobody measures it again."""
 

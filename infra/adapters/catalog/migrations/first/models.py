@@ -151,6 +151,26 @@ def _candidate() -> None:
     op.create_index("ix_candidate_rank", "candidate", ["experiment_id", "dataset_id", "method", "score", "image_id"])
 
 
+def _features() -> None:
+    op.create_table(
+        "features",
+        sa.Column("experiment_id", sa.String(length=36), nullable=False),
+        sa.Column("image_id", sa.Integer(), nullable=False),
+        sa.Column("method", sa.String(length=16), nullable=False),
+        sa.Column("dataset_id", sa.String(length=36), nullable=False),
+        sa.Column("version_id", sa.String(length=36), nullable=False),
+        sa.Column("vector", sa.LargeBinary(), nullable=False),
+        sa.Column("ordered", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name="fk_features_dataset_id_dataset"),
+        sa.ForeignKeyConstraint(["experiment_id"], ["experiment.id"], name="fk_features_experiment_id_experiment"),
+        sa.ForeignKeyConstraint(["image_id"], ["image.id"], name="fk_features_image_id_image"),
+        sa.ForeignKeyConstraint(["version_id"], ["model_version.id"], name="fk_features_version_id_model_version"),
+        sa.PrimaryKeyConstraint("experiment_id", "image_id", "method", name="pk_features"),
+    )
+    op.create_index("ix_features_image_id", "features", ["image_id"])
+    op.create_index("ix_features_of", "features", ["experiment_id", "dataset_id", "method"])
+
+
 def _case_score() -> None:
     op.create_table(
         "case_score",
@@ -168,5 +188,6 @@ TABLES: Creates = {
     "model_version": _model_version,
     "publication": _publication,
     "candidate": _candidate,
+    "features": _features,
     "case_score": _case_score,
 }

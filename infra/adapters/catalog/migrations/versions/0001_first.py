@@ -55,6 +55,7 @@ ORDER = (
     "slot",
     "attempt",
     "candidate",
+    "features",
     "decision",
     "label",
     "lease",

@@ -91,6 +91,7 @@ def test_with_dropout_its_samples_disagree_and_all_is_as_it_was_afterwards() -> 
     network = Dropping(0.5)
     first, again = epistemic(_subject(network)), epistemic(_subject(network))
     assert first.by == "dropout"
+    assert first.score is not None
     assert 0.5 < first.score < 1  # half are dropped; of so few samples a bit less than 1 bit is seen
     assert again == first
     assert not any(module.training for module in network.modules())
