@@ -7,8 +7,9 @@ order of commits, and exactly one caller sees a round become due.
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, delete, exists, func, insert, select
+from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from configs.specs.annotation import AnnotationSpec
 from configs.specs.dataset import DatasetSpec
@@ -50,6 +51,7 @@ _WANTED = [bindparam("loop", type_=_PENDING.c.job_id.type), bindparam("image", t
 _IS_PENDING = exists().where(_PENDING.c.job_id == bindparam("loop"), _PENDING.c.image_id == bindparam("image"))
 _ADD_PENDING = insert(_PENDING).from_select(["job_id", "image_id"], select(*_WANTED).where(~_IS_PENDING))
 _ADD_ONE = _ADD_PENDING.returning(_PENDING.c.image_id)
+_COUNTED = update(Job).where(Job.id == bindparam("loop")).values(pending=bindparam("images"))
 _OUT = "No image is left to label"
 
 
@@ -181,7 +183,9 @@ def open_round_if_due(session: Session, loop: Job, *, at_least: int | None = Non
 def _add_pending(session: Session, loop: Job, image_id: int) -> None:
     """Count an image towards the loop's next round, once."""
     # `pending` counts rows that were really made, so a label that is updated counts its image once.
-    loop.pending += len(direct.run(session, _ADD_ONE, {"loop": loop.id, "image": image_id}).all())
+    if direct.run(session, _ADD_ONE, {"loop": loop.id, "image": image_id}).all():
+        direct.run(session, _COUNTED, {"loop": loop.id, "images": loop.pending + 1})
+        set_committed_value(loop, "pending", loop.pending + 1)
 
 
 def add_all_pending(session: Session, loop: Job, image_ids: Sequence[int]) -> None:
