@@ -17,8 +17,6 @@ from tasks.labels.incoming.checked import CheckedNotice
 
 _NUMBER = update(Dataset).where(Dataset.id == bindparam("dataset")).values(label_seq=bindparam("number"))
 
-_NUMBER = update(Dataset).where(Dataset.id == bindparam("dataset")).values(label_seq=bindparam("number"))
-
 
 @dataclass(frozen=True)
 class TakenIn:
