@@ -1,5 +1,8 @@
 """Bundles with code of their own: networks, transforms, evaluators and trainers."""
 
+import json
+from pathlib import Path
+
 from tests.shapes.shape import NETWORK, Shape
 
 SCRIPTS = '''
@@ -69,6 +72,21 @@ class Invert:
 '''
 
 
+CLASSES = '''
+"""What happens in one iteration of a trainer that learns classes."""
+
+
+class Interaction:
+    def __call__(self, engine, batch):
+        image, label = (batch[key].to(engine.state.device) for key in ("image", "label"))
+        engine.optimizer.zero_grad()
+        loss = engine.loss_function(engine.inferer(image, engine.network), label)
+        loss.backward()
+        engine.optimizer.step()
+        return {"loss": loss.detach()}
+'''
+
+
 def own_scripts() -> Shape:
     """A network, a transform and an evaluator of its own."""
     shape = Shape(files={"scripts/__init__.py": "", "scripts/parts.py": SCRIPTS})
@@ -115,3 +133,15 @@ def needs_more() -> Shape:
     shape = own_scripts()
     shape.inference["preprocessing"]["transforms"].append({"_target_": "scripts.parts.NeedsMore"})
     return shape
+
+
+def teach_classifier(folder: Path) -> Path:
+    """Give a bundle that tells classes an iteration of its own; returns its folder."""
+    (folder / "scripts").mkdir()
+    (folder / "scripts" / "__init__.py").touch()
+    (folder / "scripts" / "classes.py").write_text(CLASSES)
+    file = folder / "configs" / "train.json"
+    written = json.loads(file.read_text())
+    written["train"]["trainer"]["iteration_update"] = {"_target_": "scripts.classes.Interaction"}
+    file.write_text(json.dumps(written))
+    return folder

@@ -13,7 +13,7 @@ from configs.wire.host import Case
 from tasks.compute.boxes.places import BoxKeys
 from tasks.compute.failures import BadInputError, UnreadableError, preparing
 from tasks.compute.loader.channels import Channels
-from tasks.compute.loader.pipeline import LABEL, boxes_in
+from tasks.compute.loader.pipeline import LABEL, boxes_in, class_in
 
 _VALUES = 256
 Items = dict[str, dict[str, Any]]  # by case id
@@ -67,6 +67,8 @@ def items_of(
 
 def _target(case: Case, channels: Channels, folder: Path, boxes: BoxKeys | None) -> dict[str, Any]:
     """Return a label under the keys by which the bundle's transforms know it."""
+    if channels.kind == "class":
+        return {LABEL: channels.channel_of()[class_in(_said(case))]}
     if boxes is None:
         return {LABEL: str(_in_channels(case, channels, folder))}
     said, class_of = boxes_in(case), channels.channel_of()
@@ -81,18 +83,23 @@ def _whole(case: Case, labels: dict[int, str], kind: LabelKind) -> bool:
     return case.annotated is None or wanted <= {plain(name) for name in case.annotated}
 
 
-def _in_channels(case: Case, channels: Channels, folder: Path) -> Path:
-    """Return a label file whose values are the network's channels; the case's own where these are its indices."""
+def _said(case: Case) -> str:
     if case.label is None:
         raise BadInputError(f"Case {case.id} has no label; training needs one")
+    return case.label
+
+
+def _in_channels(case: Case, channels: Channels, folder: Path) -> Path:
+    """Return a label file whose values are the network's channels; the case's own where these are its indices."""
+    label = _said(case)
     target_of = channels.channel_of()
-    if all(label == target for label, target in target_of.items()):
-        return Path(case.label)
+    if all(index == target for index, target in target_of.items()):
+        return Path(label)
     table = np.zeros(_VALUES, dtype=np.uint8)
-    for label, target in target_of.items():
-        table[label] = target
+    for index, target in target_of.items():
+        table[index] = target
     with preparing("The label"):
-        image = nib.load(case.label)
+        image = nib.load(label)
         values = np.asarray(image.dataobj)
     values = values.round().astype(np.int64).clip(0, _VALUES - 1)
     path = folder / f"label-{case.id}.nii"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine
 from monai.engines import Evaluator
+from monai.transforms import Compose
 from monai.utils import set_determinism
 from torch.optim import Optimizer
 
@@ -19,6 +20,7 @@ from tasks.compute.failures import BadInputError, BundleFaultError, ComputeError
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import Bundle, Config
 from tasks.compute.loader.network import build_network, channels_of
+from tasks.compute.loader.pictures import read_pictures
 from tasks.compute.loader.pipeline import no_case_left
 from tasks.compute.loader.tier import DATA
 from tasks.compute.own.blame import Blame
@@ -90,6 +92,7 @@ def _train(
         config.leave_out("ValidationHandler")
     network, channels = build_network(bundle, config, labels=request.labels, weights=start, seed=seed)
     set_determinism(seed)
+    _read_pictures(config, bundle.metadata.image.num_channels or 1)
     learner = Learner(network, _optimizer(config, request.spec.learning_rate), _scheduler(config))
     trainer = config.build("train#trainer")
     if not isinstance(trainer, Engine):
@@ -132,6 +135,13 @@ def _config(bundle: Bundle, request: TrainRequest, overrides: Mapping[str, Any])
     if config is None:  # then it is of tier C, and nobody asks
         raise BundleFaultError("The bundle has no configs/train.json or .yaml")
     return config
+
+
+def _read_pictures(config: Config, inputs: int) -> None:
+    """Have the bundle's transforms, of each of which there is one, read pictures as its network takes them."""
+    for side in ("train", "validate"):
+        if isinstance(transforms := config.build(f"{side}#preprocessing"), Compose):
+            read_pictures(transforms, inputs)
 
 
 def _side(request: TrainRequest, side: str) -> list[Any]:

@@ -1,6 +1,8 @@
 """A trainer that a bundle brings runs as it is: its progress, metrics and weights come back as any training's."""
 
+import json
 from pathlib import Path
+from typing import Literal
 
 import nibabel as nib
 import numpy as np
@@ -22,8 +24,9 @@ from configs.wire.host import (
     TrainResult,
 )
 from infra.adapters.compute.process import ProcessHosts
+from tests.bundles import narrow_classifier, picture
 from tests.shapes.configured import no_training
-from tests.shapes.own_code import own_iteration, own_trainer
+from tests.shapes.own_code import own_iteration, own_trainer, teach_classifier
 
 LABELS = {1: "organ"}
 SHAPE = (20, 18, 16)
@@ -88,6 +91,30 @@ def test_it_trains_validates_and_is_judged_as_any_other(hosts: ProcessHosts, tmp
     assert [message.epoch for message in messages if isinstance(message, Checkpoint)] == [1, 2, 3, 4, 5, 6]
     before, after = _judged(hosts, bundle, tmp_path / "evaluate", cases, result.weights)
     assert after > before + 0.2
+
+
+def test_classes_are_learnt_by_it_too(hosts: ProcessHosts, tmp_path: Path) -> None:
+    bundle = teach_classifier(narrow_classifier(tmp_path / "bundle"))
+    cases = [_picture(tmp_path, number, side) for number, side in enumerate(["train"] * 8 + ["validate"] * 2)]
+    request = _request(bundle, tmp_path / "train", cases, epochs=15, batch_size=4, learning_rate=0.01)
+    request = request.model_copy(update={"labels": {0: "plain", 5: "striped"}})
+
+    result = _result(messages := _train(hosts, request, tmp_path / "train"))
+
+    assert (result.steps, result.left_out) == (30, [])
+    assert {message.name for message in messages if isinstance(message, Metric)} == {"train_loss", "val_accuracy"}
+    asked = EvaluateRequest(bundle=str(bundle), cases=cases, labels=request.labels, versions={"new": result.weights})
+    with hosts.start(asked, work=tmp_path / "judge", bundle=bundle, threads=1) as host:
+        judged = [message for message in host.messages() if isinstance(message, CaseResult)]
+    assert [set(one.per_label.values()) <= {0.0, 1.0, None} for one in judged] == [True] * len(cases)
+    assert sum(one.mean or 0 for one in judged) >= 8
+
+
+def _picture(folder: Path, number: int, side: Literal["train", "validate"]) -> Case:
+    """A grey picture, which this network takes as a coloured one, of a class that the experiment calls 0 or 5."""
+    picture(number, number % 2).convert("L").save(folder / f"{number}.png")
+    (folder / f"{number}.json").write_text(json.dumps({"class": 5 * (number % 2)}))
+    return Case(id=f"p{number}", image=[str(folder / f"{number}.png")], label=str(folder / f"{number}.json"), side=side)
 
 
 def test_what_it_cannot_read_is_left_out_and_named(hosts: ProcessHosts, tmp_path: Path, cases: list[Case]) -> None:
