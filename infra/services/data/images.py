@@ -1,6 +1,8 @@
 """Images of a data set: the next one to label, and their files."""
 
+import hashlib
 import logging
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from tasks.selection import skip as skipping
 from tasks.selection.leases import is_due, touch_lease
 from tasks.selection.next_image import next_image
 
+_CHECKSUMS = ("sha256", "sha512", "md5")
 _log = logging.getLogger(__name__)
 
 
@@ -169,6 +172,37 @@ def fetch(parts: Parts, caller: Caller, dataset_id: str, key: str, *, client_id:
     local = image_of(parts, store_of(parts, dataset_id), image)
     touch(parts, caller, dataset_id, image.id, client_id)
     return ImageFile(path=local.path, name=f"{basename(key)}{local.path.suffix}")
+
+
+def check(parts: Parts, caller: Caller, dataset_id: str, key: str, checksum: str = "") -> None:
+    """Refuse an image that is not there, or whose file in its store has another checksum.
+
+    Args:
+        parts: The adapters.
+        caller: Who asks.
+        dataset_id: The data set.
+        key: The image's id.
+        checksum: `SHA256:hex`, `SHA512:hex`, `MD5:hex`, or the hex of SHA256; empty = any.
+
+    Raises:
+        NotFoundError: If there is no such data set or image, or it has another checksum.
+        InvalidRequestError: If the checksum is of no kind that is computed here, or the image is several files.
+    """
+    get(parts, caller, dataset_id, key)
+    if not checksum:
+        return
+    algorithm, _, wanted = checksum.rpartition(":")
+    name = (algorithm or "SHA256").lower()
+    if name not in _CHECKSUMS:
+        raise InvalidRequestError(f"check_sum is of {algorithm!r}: {', '.join(_CHECKSUMS)} are computed here")
+    with tempfile.TemporaryDirectory(prefix="image-") as folder:
+        paths = store_of(parts, dataset_id).fetch(key, Path(folder)).paths
+        if len(paths) != 1 or not paths[0].is_file():
+            raise InvalidRequestError("This image is several files, which have no checksum together: ask without one")
+        with paths[0].open("rb") as file:
+            found = hashlib.file_digest(file, name).hexdigest()
+    if found != wanted.lower():
+        raise NotFoundError("image with this checksum", key)
 
 
 def touch(parts: Parts, caller: Caller, dataset_id: str, image_id: int, client_id: str = "") -> None:

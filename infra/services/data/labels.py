@@ -1,26 +1,28 @@
 """Labels: saved through us, or notified after being saved elsewhere."""
 
+import math
 import tempfile
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from sqlalchemy.orm import Session
 
-from configs.errors import NotFoundError
-from configs.states import LabelState
+from configs.errors import InvalidRequestError
 from infra.adapters.catalog import audit, datasets
 from infra.adapters.catalog.tables import Label
 from infra.services.callers import Caller, Right, allow
-from infra.services.data import images, label_history
+from infra.services.data import images, label_history, label_info
 from infra.services.data.freshness import look_again
 from infra.services.data.images import ImageFile
 from infra.services.data.label_history import resolve
 from infra.wiring import Parts
 from tasks.images.stores import store_of
+from tasks.labels.forms.raw import of_raw
 from tasks.labels.forms.read import ending_in
 from tasks.labels.incoming.notice import Notice, check_notices
-from tasks.labels.incoming.save import LabelParams, SavedLabel, save_label
+from tasks.labels.incoming.save import LabelParams, SavedLabel, grid_of, save_label
 from tasks.reconcile.loop import wake
 from tasks.rounds.count import notify as count
 
@@ -50,6 +52,20 @@ def save(
     saved = save_label(parts, dataset_id, image_key, source, said, images.holder_of(caller, client_id))
     wake()
     return saved
+
+
+def of_voxels(parts: Parts, caller: Caller, dataset_id: str, image_key: str, source: BinaryIO) -> BinaryIO:
+    """Return a label that came as its voxels alone, on its image's grid, as a file.
+
+    Raises:
+        NotFoundError: If there is no such data set or image.
+        InvalidRequestError: If there are more or fewer voxels than the image has.
+    """
+    image = images.get(parts, caller, dataset_id, image_key)
+    geometry, lost = grid_of(parts, dataset_id, image)
+    if geometry is None:
+        raise InvalidRequestError(lost or "The image's store does not answer now: send a file that says its grid")
+    return BytesIO(of_raw(source.read(math.prod(geometry.shape) + 1), geometry))
 
 
 def notify(parts: Parts, caller: Caller, dataset_id: str, notices: Sequence[Notice]) -> int:
@@ -86,12 +102,7 @@ def fetch(
     Raises:
         NotFoundError: If there is none, or it was deleted.
     """
-    allow(caller, Right.READ)
-    with parts.catalog.read() as session:
-        datasets.get(session, caller.org, dataset_id)
-        row = resolve(session, dataset_id, label, tag)
-    if row is None or row.deleted_at is not None or row.state == LabelState.REMOVED:
-        raise NotFoundError("label", label)
+    row = label_info.find(parts, caller, dataset_id, label, tag)
     images.touch(parts, caller, dataset_id, row.image_id, client_id)
     return file_of(parts, row)
 

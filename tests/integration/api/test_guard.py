@@ -67,7 +67,7 @@ def test_the_access_log_names_the_endpoint_and_no_image(
         reply = annotator.at("GET", f"/label/{dataset}/datastore/image?image=p1/a")
     [line] = [record.getMessage() for record in caplog.records if record.name == "teachback.access"]
     assert reply.headers["X-Request-ID"] in line
-    assert "monai_label.datastore.get_image 200" in line
+    assert "monai_label.images.get_image 200" in line
     assert "p1" not in line
 
 

@@ -1,9 +1,11 @@
 """What clients of MONAI Label send, call by call, and what they take from the answers."""
 
+import hashlib
 import json
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import urlencode
 
 import nibabel as nib
 import numpy as np
@@ -18,7 +20,7 @@ from tasks.images.geometry import RAS_FROM_LPS
 from tasks.images.volume import Volume
 from tasks.labels.forms.write import to_nrrd
 from tests.integration.api.conftest import AFFINE, Api, write_label
-from tests.integration.api.label_client import LabelClient, Segmented
+from tests.integration.api.label_client import LabelClient, Reply, Segmented
 from tests.integration.api.slot_server import SlotServer
 
 NAME = "liver and spleen"
@@ -59,8 +61,9 @@ def answer(slot: SlotServer) -> np.ndarray[Any, Any]:
 
 
 @pytest.fixture
-def slicer(people_of: dict[Role, Api], address: str, parts: Parts) -> LabelClient:
+def slicer(people_of: dict[Role, Api], address: str, parts: Parts, experiment: str) -> LabelClient:
     """Slicer's module, at the server's root; its user may train."""
+    assert experiment
     with parts.catalog.write() as session:
         session.execute(update(Bundle).values(check={"training_keys": []}))
     return LabelClient(address, people_of[Role.ENGINEER].secret)
@@ -168,6 +171,103 @@ def test_what_is_not_there_is_a_4xx_that_says_so(slicer: LabelClient) -> None:
     for path, status, said in MISSING:
         reply = slicer.form("POST", path, {}, {}) if "infer" in path else slicer.post(path, {})
         assert (reply.status, said in json.loads(reply.body)["detail"]) == (status, True), reply.body
+
+
+def test_a_login_as_slicers_module_does_it(people_of: dict[Role, Api], address: str, experiment: str) -> None:
+    client = LabelClient(address)
+    assert client.get("/auth/")["enabled"] is True
+    assert client.call("GET", "/info/").status == 401
+    secret, url_encoded = people_of[Role.ANNOTATOR].secret, "application/x-www-form-urlencoded"
+    body = f"username=ann&password={secret}&grant_type=password".encode()
+    given = client.call("POST", "/auth/token", body, url_encoded).json
+    assert given["token_type"] == "Bearer"
+    known = LabelClient(address, given["access_token"])
+    assert known.get("/auth/token/valid")["roles"] == ["annotator"]
+    assert known.get("/info/")["models"].keys() == {NAME}, experiment
+    assert client.call("GET", "/auth/token/valid").status == 401
+    assert client.call("POST", "/auth/token", body.replace(b"tb_", b"tx_"), url_encoded).status == 401
+    assert LabelClient(f"{address}/label/set/t/{secret}").call("GET", "/auth/").status == 404
+
+
+def test_the_reviewers_calls(slicer: LabelClient, people_of: dict[Role, Api], address: str, tmp_path: Path) -> None:
+    mine = LabelClient(address, people_of[Role.ANNOTATOR].secret)
+    label = write_label(tmp_path / "p1" / "a.nrrd.nii.gz")
+    params = {"label_info": [{"name": "liver", "idx": 1}], "client_id": "ann"}
+    mine.post("/activelearning/first", {"client_id": "ann"})
+    assert mine.form("PUT", "/datastore/label?image=p1%2Fa", {"params": json.dumps(params)}, {"label": label}).json
+
+    reviewer = LabelClient(address, people_of[Role.REVIEWER].secret)
+    assert [LabelClient(f"{address}{path}").call("GET", "/").status for path in ("", "/label/set")] == [200, 200]
+    shown = reviewer.get("/datastore/?output=all")["objects"]["p1/a"]
+    assert (shown["image"]["info"]["name"], shown["image"]["info"]["ts"] > 0) == ("a", True)
+    assert shown["image"]["info"]["strategy"]["first"]["client_id"] == "ann"
+    info = shown["labels"]["final"]["info"]
+    assert (info["label_info"], info["client_id"]) == ([{"name": "liver", "idx": 1}], "ann")
+    assert reviewer.call("GET", "/datastore/label?label=p1%2Fa&tag=final").body == label.read_bytes()
+
+    meta = {"status": "flagged", "level": "hard", "approvedBy": "rev", "comment": "the edge", "editTime": "now"}
+    assert _says(mine, meta).status == 403
+    assert _says(reviewer, meta).json is None
+    told = reviewer.get("/datastore/?output=all")["objects"]["p1/a"]["labels"]["final"]["info"]
+    assert told["segmentationMeta"] == meta
+    assert mine.post("/activelearning/first", {"client_id": "ann"}).json["sent_back"] == "the edge"
+
+    version = "/datastore/label?image=p1%2Fa&tag=version_1"
+    again = {"params": json.dumps({**params, "client_id": "rev"})}
+    assert reviewer.form("PUT", version, again, {"label": write_label(tmp_path / "b.nii.gz", 2)}).status == 200
+    assert _says(reviewer, {**meta, "status": "approved"}, "version_1").json is None
+    tags = reviewer.get("/datastore/?output=all")["objects"]["p1/a"]["labels"]
+    assert tags["version_1"]["info"]["segmentationMeta"]["status"] == "approved"
+    assert reviewer.call("HEAD", version).status == 200
+    assert slicer.call("DELETE", "/datastore/label?id=p1%2Fa&tag=version_1").json == {}
+    assert "version_1" not in reviewer.get("/datastore/?output=all")["objects"]["p1/a"]["labels"]
+
+
+def test_what_is_said_of_images_and_labels_is_kept_and_added_to(
+    slicer: LabelClient, folder: Path, tmp_path: Path
+) -> None:
+    at, url_encoded = "/datastore/image/info?image=p1%2Fa", "application/x-www-form-urlencoded"
+    for said in ({"site": "x", "grade": 1}, {"grade": 2}):
+        body = urlencode({"info": json.dumps(said)}).encode()
+        assert slicer.call("PUT", at, body, url_encoded).json is None
+    info = slicer.get(at)
+    assert (info["site"], info["grade"], info["path"]) == ("x", 2, "p1/a")
+    assert slicer.get("/datastore/image/info?image=nowhere") == {}
+    assert slicer.call("PUT", "/datastore/image/info?image=no", b"info=%7B%22a%22%3A1%7D", url_encoded).status == 404
+    assert slicer.call("PUT", at, b"info=%5B1%5D", url_encoded).status == 400
+
+    label = write_label(tmp_path / "label.nii.gz")
+    slicer.form("PUT", "/datastore/label?image=p1%2Fa", {}, {"label": label})
+    assert slicer.call("PUT", "/datastore/label/info?label=p1%2Fa&tag=final", body, url_encoded).json is None
+    assert slicer.get("/datastore/label/info?label=p1%2Fa&tag=final")["grade"] == 2
+    assert slicer.call("GET", "/datastore/label/info?label=p2%2Fa&tag=final").status == 404
+
+    head, held = "/datastore/image?image=p1%2Fa", (folder / "p1/a.nii.gz").read_bytes()
+    sums = [f"{name}:{hashlib.new(name, held).hexdigest()}" for name in ("SHA256", "SHA512", "MD5")]
+    for one in ("", hashlib.sha256(held).hexdigest(), *sums):
+        assert slicer.call("HEAD", f"{head}&check_sum={one}").status == 200, one
+    assert slicer.call("HEAD", f"{head}&check_sum=SHA256:00").status == 404
+    assert slicer.call("HEAD", f"{head}&check_sum=CRC:00").status == 400
+    assert slicer.call("HEAD", "/datastore/image?image=p9").status == 404
+
+
+def test_a_label_without_a_header_lies_on_its_image(slicer: LabelClient, tmp_path: Path) -> None:
+    voxels = np.zeros(SHAPE, np.uint8)
+    voxels[1, 2, 3] = 2
+    (tmp_path / "label.bin").write_bytes(voxels.tobytes(order="F"))
+    saved = slicer.form("PUT", "/datastore/label?image=p1%2Fa", {"params": "{}"}, {"label": tmp_path / "label.bin"})
+    assert "warnings" not in saved.json
+    found = _read(slicer.call("GET", "/datastore/label?label=p1%2Fa&tag=final").body, tmp_path)
+    _shows(found, voxels)
+    (tmp_path / "label.bin").write_bytes(b"\0" * 5)
+    refused = slicer.form("PUT", "/datastore/label?image=p1%2Fa", {}, {"label": tmp_path / "label.bin"})
+    assert (refused.status, b"6 x 7 x 8 voxels" in refused.body) == (400, True)
+
+
+def _says(client: LabelClient, meta: dict[str, str], tag: str = "final") -> Reply:
+    body = urlencode({"params": json.dumps({"segmentationMeta": meta})}).encode()
+    path = f"/datastore/updatelabelinfo?label=p1%2Fa&tag={tag}"
+    return client.call("PUT", path, body, "application/x-www-form-urlencoded")
 
 
 @pytest.mark.usefixtures("answer")

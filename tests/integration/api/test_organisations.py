@@ -32,7 +32,12 @@ BODIES: dict[str, Any] = {
     "POST /models:rollback": {"experiment": "$experiment"},
     "POST /hooks": {"dataset": "$dataset"},
 }
-FORMS = {"PUT /datastore/image/info": {"info": '{"skip": "mine"}'}, "PUT /datastore/label": {"params": "{}"}}
+FORMS = {
+    "PUT /datastore/image/info": {"info": '{"skip": "mine"}'},
+    "PUT /datastore/label": {"params": "{}"},
+    "PUT /datastore/label/info": {"info": '{"mine": 1}'},
+    "PUT /datastore/updatelabelinfo": {"params": '{"status": "approved"}'},
+}
 ASKED = {"image": IMAGE, "label": "$store_key", "id": "$store_key", "experiment": "$experiment"}
 # Ids that stand in the body of a request whose path is the caller's own, or has none.
 NAMED: list[tuple[str, str, dict[str, Any], int]] = [
@@ -55,6 +60,8 @@ NAMED: list[tuple[str, str, dict[str, Any], int]] = [
 ]
 # Not of an organisation: bundles are everybody's, logs the operator's, and a webhook's sender has no key.
 FREE = {"/hooks/{hook_id}", "/logs/{name}"} | {f"/api/teachback/v1/bundles{rest}" for rest in ("", "/{name}")}
+# Asks nobody who they are, or says who the caller is.
+FREE |= {f"/label/{{dataset}}/auth{rest}" for rest in ("", "/token", "/token/valid")}
 
 
 @pytest.fixture
@@ -174,7 +181,7 @@ def _options(method: str, path: str, asked: list[str]) -> dict[str, Any]:
     options: dict[str, Any] = {"params": {each: ASKED[each] for each in asked if each in ASKED}}
     if name in FORMS:
         options["data"] = FORMS[name]
-        if "label" in name:
+        if name == "PUT /datastore/label":
             options["files"] = {"label": "x"}
     elif method in {"POST", "PUT", "PATCH"}:
         options["json"] = BODIES.get(name, {})

@@ -26,6 +26,10 @@ ANYBODY = {
     "/api/v1/health",
     "/api/v1/health/liveness",
     "/api/v1/health/readiness",
+    "/auth",
+    "/auth/token",
+    "/label/{dataset}/auth",
+    "/label/{dataset}/auth/token",
 }
 # method, path after the organisation or from the root, body, the first role that may
 CLOUD: list[tuple[str, str, dict[str, object] | None, Role]] = [
@@ -108,6 +112,11 @@ OURS: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("DELETE", f"/api/teachback/v1/hooks/{ID}", None, Role.ADMIN),
     ("POST", f"/api/teachback/v1/datasets/{ID}:sync", None, Role.ANNOTATOR),
     ("GET", f"/api/teachback/v1/datasets/{ID}:manifest", None, Role.ENGINEER),
+    ("GET", f"/api/teachback/v1/datasets/{ID}:export", None, Role.ENGINEER),
+    ("POST", f"/api/teachback/v1/datasets/{ID}/labels:import", None, Role.ENGINEER),
+    ("GET", f"/api/teachback/v1/datasets/{ID}/agreement", None, Role.REVIEWER),
+    ("GET", f"/api/teachback/v1/labels/{ID}/as/nifti", None, Role.ANNOTATOR),
+    ("GET", f"/api/teachback/v1/labels/{ID}/as-coco", None, Role.ANNOTATOR),
     ("GET", "/api/teachback/v1/datasets", None, Role.ANNOTATOR),
     ("GET", f"/api/teachback/v1/datasets/{ID}", None, Role.ANNOTATOR),
     ("GET", f"/api/teachback/v1/datasets/{ID}/skipped", None, Role.ANNOTATOR),
@@ -134,6 +143,11 @@ LABEL: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("GET", "/datastore/label?label=x", None, Role.ANNOTATOR),
     ("DELETE", "/datastore/label?id=x", None, Role.ANNOTATOR),
     ("GET", "/datastore/image?image=x", None, Role.ANNOTATOR),
+    ("HEAD", "/datastore/image?image=x", None, Role.ANNOTATOR),
+    ("HEAD", "/datastore/label?image=x", None, Role.ANNOTATOR),
+    ("GET", "/datastore/image/info?image=x", None, Role.ANNOTATOR),
+    ("GET", "/datastore/label/info?label=x", None, Role.ANNOTATOR),
+    ("GET", "/auth/token/valid", None, Role.ANNOTATOR),
     ("GET", "/train", None, Role.ANNOTATOR),
     ("POST", "/train", {}, Role.ENGINEER),
     ("POST", "/train/x", {}, Role.ENGINEER),
@@ -143,7 +157,7 @@ LABEL: list[tuple[str, str, dict[str, object] | None, Role]] = [
 FORMS = {
     ("PUT", f"{scope}{path}")
     for scope in ("", "/label/{dataset}")
-    for path in ("/datastore/label", "/datastore/image/info")
+    for path in ("/datastore/label", "/datastore/image/info", "/datastore/label/info", "/datastore/updatelabelinfo")
 }
 
 

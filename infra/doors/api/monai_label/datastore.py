@@ -1,18 +1,18 @@
-"""`/datastore` of this dialect: images out, labels in and out. Saving a label is its notification."""
+"""Labels in `/datastore` of this dialect, in and out. Saving a label is its notification."""
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Query, UploadFile
+from fastapi import APIRouter, Form, Response, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.formparsers import MultiPartParser
 
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.doors.api.monai_label.scope import DatasetName
-from infra.services.data import datasets, images, labels
+from infra.doors.api.monai_label.scope import DatasetName, ImageId, LabelId
+from infra.services.data import datasets, label_info, labels
 from infra.services.data.images import ImageFile
+from infra.services.data.label_history import FINAL
 from tasks.labels.incoming.save import LabelParams, SavedLabel
-from tasks.selection.skip import MAX_REASON_CHARS
 
 router = APIRouter(prefix="/datastore", tags=["MONAI Label: datastore"])
 BINARY = "application/octet-stream"
@@ -69,43 +69,21 @@ class SavedAnswer(BaseModel):
         return cls(image=saved.image, label=saved.label, warnings=saved.warnings or None)
 
 
-class SentInfo(BaseModel):
-    """What a client says of an image: why nobody is to label it; null or empty = somebody may again."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    skip: Annotated[str, Field(max_length=MAX_REASON_CHARS)] | None
-
-
-@router.put("/image/info")
-def put_image_info(
-    dataset: DatasetName,
-    parts: PartsDep,
-    caller: CallerDep,
-    image: Annotated[str, Query(min_length=1, max_length=1024)],
-    info: Annotated[str, Form()],
-) -> None:
-    """Skip an image with a reason, or clear it; nothing else is kept about images yet."""
-    row, said = datasets.find(parts, caller, dataset), SentInfo.model_validate_json(info)
-    if said.skip:
-        images.skip(parts, caller, row.id, image, said.skip)
-    else:
-        images.clear(parts, caller, row.id, image)
-
-
 @router.put("/label", response_model_exclude_none=True)
 def save_label(
     dataset: DatasetName,
     parts: PartsDep,
     caller: CallerDep,
-    image: Annotated[str, Query(min_length=1, max_length=1024)],
+    image: ImageId,
     label: UploadFile,
     tag: str = "final",
     params: Annotated[str, Form()] = "{}",
 ) -> SavedAnswer:
     """Save a label of an image; what is readable is never refused."""
     row, sent = datasets.find(parts, caller, dataset), SentParams.model_validate_json(params or "{}")
-    saved = labels.save(parts, caller, row.id, image, label.file, sent.to_params(tag), client_id=sent.client_id)
+    raw = (label.filename or "").endswith(".bin")
+    file = labels.of_voxels(parts, caller, row.id, image, label.file) if raw else label.file
+    saved = labels.save(parts, caller, row.id, image, file, sent.to_params(tag), client_id=sent.client_id)
     return SavedAnswer.of(saved)
 
 
@@ -114,13 +92,13 @@ def get_label(
     dataset: DatasetName,
     parts: PartsDep,
     caller: CallerDep,
-    label: Annotated[str, Query(min_length=1, max_length=1024)],
+    label: LabelId,
     tag: str | None = None,
     client_id: str = "",
 ) -> FileResponse:
     """Return a label's file, by the id that saving it gave, or by its image's id and a tag (default `final`)."""
     row = datasets.find(parts, caller, dataset)
-    return _file(labels.fetch(parts, caller, row.id, label, tag, client_id=client_id))
+    return as_file(labels.fetch(parts, caller, row.id, label, tag, client_id=client_id))
 
 
 @router.delete("/label")
@@ -128,7 +106,7 @@ def delete_label(
     dataset: DatasetName,
     parts: PartsDep,
     caller: CallerDep,
-    id: Annotated[str, Query(min_length=1, max_length=1024)],  # noqa: A002 - the dialect's name
+    id: LabelId,  # noqa: A002 - the dialect's name
     tag: str | None = None,
 ) -> dict[str, str]:
     """Hide a label, by its id or by its image's id and a tag; one that is not there is hidden already."""
@@ -137,18 +115,13 @@ def delete_label(
     return {}
 
 
-@router.get("/image", response_class=FileResponse)
-def get_image(
-    dataset: DatasetName,
-    parts: PartsDep,
-    caller: CallerDep,
-    image: Annotated[str, Query(min_length=1, max_length=1024)],
-    client_id: str = "",
-) -> FileResponse:
-    """Return an image as NIfTI, and keep the caller's lease of it alive."""
-    row = datasets.find(parts, caller, dataset)
-    return _file(images.fetch(parts, caller, row.id, image, client_id=client_id))
+@router.head("/label")
+def has_label(dataset: DatasetName, parts: PartsDep, caller: CallerDep, image: ImageId, tag: str = FINAL) -> Response:
+    """Say whether an image has a label under this tag."""
+    label_info.find(parts, caller, datasets.find(parts, caller, dataset).id, image, tag)
+    return Response()
 
 
-def _file(found: ImageFile) -> FileResponse:
+def as_file(found: ImageFile) -> FileResponse:
+    """Send a file under the name that a person saves it as."""
     return FileResponse(found.path, media_type=BINARY, filename=found.name)

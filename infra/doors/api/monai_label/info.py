@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
 from configs.kinds import LabelKind
@@ -12,6 +13,7 @@ from configs.specs.score import methods, strategies
 from configs.states import TERMINAL
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_label.scope import DatasetName
+from infra.doors.api.pages import docs
 from infra.services.data import contents, datasets
 from infra.services.learning import by_dataset, trainings
 from infra.services.learning.by_dataset import Model
@@ -101,6 +103,12 @@ class Info(BaseModel):
     scoring: dict[str, StrategyInfo]
     train_stats: dict[str, TrainStats]
     datastore: DatastoreInfo
+
+
+@router.get("/", include_in_schema=False)
+def start() -> HTMLResponse:
+    """Return the page that describes the API: clients look here whether there is a server."""
+    return docs()
 
 
 @router.get("/info", response_model_exclude_none=True)

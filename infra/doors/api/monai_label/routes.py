@@ -5,7 +5,17 @@ from http import HTTPStatus
 from fastapi import APIRouter, Depends
 
 from infra.doors.api.errors import answers
-from infra.doors.api.monai_label import datastore, datastore_list, infer, info, samples, train
+from infra.doors.api.monai_label import (
+    auth,
+    datastore,
+    datastore_list,
+    images,
+    infer,
+    info,
+    label_info,
+    samples,
+    train,
+)
 from infra.doors.api.monai_label.scope import BY_ADDRESS, BY_NAME, named
 
 _REFUSALS = answers(
@@ -18,7 +28,7 @@ _REFUSALS = answers(
     HTTPStatus.BAD_GATEWAY,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
-_TOPICS = (info, samples, infer, datastore_list, datastore, train)
+_TOPICS = (info, samples, infer, datastore_list, images, label_info, datastore, train)
 
 
 def routers() -> list[APIRouter]:
@@ -29,6 +39,8 @@ def routers() -> list[APIRouter]:
     at_root = APIRouter(responses=_REFUSALS)
     by_name = APIRouter(prefix=BY_NAME, dependencies=[Depends(named)], responses=_REFUSALS)
     by_address = APIRouter(prefix=BY_ADDRESS, include_in_schema=False)
+    for scope in (by_name, at_root):
+        scope.include_router(auth.router)
     for scope in (by_address, by_name, at_root):
         for topic in _TOPICS:
             scope.include_router(topic.router)

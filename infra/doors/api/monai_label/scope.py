@@ -13,7 +13,8 @@ BY_NAME = "/label/{dataset}"
 BY_ADDRESS = BY_NAME + "/t/{" + ANNOTATOR_KEY + "}"
 _ADDRESS = re.compile(r"/label/[^/]+/t/([^/]+)/")
 
-ImageId = Annotated[str, Query(min_length=1, max_length=1024)]
+ImageId = Annotated[str, Query(min_length=1, max_length=1024, description="An image's id in the data set.")]
+LabelId = Annotated[str, Query(min_length=1, max_length=1024, description="A label's id, or its image's.")]
 
 
 async def named(dataset: Annotated[str, Path(max_length=512, description="A data set's id or name.")]) -> None:

@@ -1,0 +1,83 @@
+"""Images in `/datastore` of this dialect: out, looked for, and what is said of them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from infra.doors.api.deps import CallerDep, PartsDep
+from infra.doors.api.monai_label.datastore import as_file
+from infra.doors.api.monai_label.datastore_list import image_info
+from infra.doors.api.monai_label.label_info import FIELDS, Info
+from infra.doors.api.monai_label.scope import DatasetName, ImageId
+from infra.services.data import contents, datasets, images
+from tasks.selection.skip import MAX_REASON_CHARS
+
+router = APIRouter(prefix="/datastore/image", tags=["MONAI Label: datastore"])
+
+
+class ImageInfo(BaseModel):
+    """What is known of an image; nothing of one that is not there."""
+
+    model_config = ConfigDict(extra="allow")
+
+    path: str | None = None
+
+
+class SentInfo(BaseModel):
+    """What of a client's words does something: why nobody is to label it; null or empty = somebody may again."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    skip: Annotated[str, Field(max_length=MAX_REASON_CHARS)] | None = None
+
+
+@router.get("", response_class=FileResponse)
+def get_image(
+    dataset: DatasetName, parts: PartsDep, caller: CallerDep, image: ImageId, client_id: str = ""
+) -> FileResponse:
+    """Return an image as NIfTI, and keep the caller's lease of it alive."""
+    row = datasets.find(parts, caller, dataset)
+    return as_file(images.fetch(parts, caller, row.id, image, client_id=client_id))
+
+
+@router.head("")
+def has_image(
+    dataset: DatasetName,
+    parts: PartsDep,
+    caller: CallerDep,
+    image: ImageId,
+    check_sum: Annotated[str, Query(max_length=200, description="ALGORITHM:hex; hex alone is SHA256.")] = "",
+) -> Response:
+    """Say whether there is such an image, and with a checksum whether its file in the store is that one."""
+    row = datasets.find(parts, caller, dataset)
+    images.check(parts, caller, row.id, image, check_sum)
+    return Response()
+
+
+@router.get("/info", response_model_exclude_none=True)
+def get_image_info(dataset: DatasetName, parts: PartsDep, caller: CallerDep, image: ImageId) -> ImageInfo:
+    """Return what is known of an image; `path` is its id, for what is at a path of the server is the server's."""
+    found = contents.one(parts, caller, datasets.find(parts, caller, dataset).id, image)
+    if found is None:
+        return ImageInfo()
+    return ImageInfo.model_validate({**image_info(found).model_dump(), "path": image})
+
+
+@router.put("/info")
+def put_image_info(dataset: DatasetName, parts: PartsDep, caller: CallerDep, image: ImageId, info: Info) -> None:
+    """Add to what is said of an image; with `skip` nobody is to label it, and without a reason somebody may again."""
+    row, said = datasets.find(parts, caller, dataset), FIELDS.validate_json(info)
+    more = {name: value for name, value in said.items() if name != "skip"}
+    if "skip" in said:
+        _skip(parts, caller, row.id, image, SentInfo.model_validate(said).skip)
+    if more:
+        contents.say(parts, caller, row.id, image, more)
+
+
+def _skip(parts: PartsDep, caller: CallerDep, dataset_id: str, image: str, reason: str | None) -> None:
+    if reason:
+        images.skip(parts, caller, dataset_id, image, reason)
+    else:
+        images.clear(parts, caller, dataset_id, image)
