@@ -1,10 +1,13 @@
 """Jobs of an experiment in the MONAI Cloud dialect."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from httpx import Response
 from sqlalchemy import select, update
 
+from configs.specs.round import RoundSpec
 from configs.states import JobStatus
 from infra.adapters.catalog.tables import Attempt, Bundle, Job
 from infra.wiring import Parts
@@ -223,13 +226,57 @@ def test_what_clients_of_the_original_send_is_understood(engineer: Api, jobs: st
 
 
 def test_a_training_is_paused_and_resumed_and_says_so(engineer: Api, jobs: str) -> None:
-    job = engineer.made(jobs, action="train", specs={"epochs": 1})
+    job = engineer.made(jobs, action="train", specs={"epochs": 1, "seed": 5})
 
     assert engineer.call("POST", f"{jobs}/{job}:pause").json()["message"] == f"Job {job} is Paused"
     resumed = engineer.call("POST", f"{jobs}/{job}:resume", json={"specs": {"epochs": 2}})
     assert resumed.json()["message"] == f"Job {job} is Resuming"
+    assert engineer.call("GET", f"{jobs}/{job}").json()["specs"] == {"epochs": 2, "seed": 5}
     refused = engineer.call("POST", f"{jobs}/{job}:resume")
     assert (refused.status_code, "only one that is Paused" in refused.text) == (400, True)
+
+
+def test_new_specs_of_a_training_that_has_begun_are_taken_or_refused_by_name(
+    engineer: Api, jobs: str, parts: Parts
+) -> None:
+    job = engineer.made(jobs, action="train", specs={"epochs": 1})
+    with parts.catalog.write() as session:
+        session.get_one(Job, job).to_seq = 3
+    engineer.call("POST", f"{jobs}/{job}:pause")
+
+    def resume(**specs: object) -> Response:
+        return engineer.call("POST", f"{jobs}/{job}:resume", json={"specs": specs})
+
+    refused = resume(epochs=9, seed=4, **{"optimizer#lr": 0.5})
+    assert refused.status_code == 400
+    assert "has begun and keeps seed, optimizer#lr" in refused.json()["error_desc"]
+    assert engineer.call("GET", f"{jobs}/{job}").json()["specs"] == {"epochs": 1}
+    assert (resume(num_gpus=2).status_code, resume(epochs="x").status_code, resume(nothing=1).status_code) == (400,) * 3
+    assert resume(epochs=9, learning_rate=0.5).status_code == 200
+    with parts.catalog.read() as session:
+        assert RoundSpec.model_validate(session.get_one(Job, job).spec).train.learning_rate == 0.5
+
+
+def test_a_job_that_comes_after_another_shows_it_and_says_what_it_waits_for(
+    engineer: Api, jobs: str, stranger: Api, folder: Path
+) -> None:
+    first = engineer.made(jobs, action="train", specs={"epochs": 1})
+    next_ = engineer.made(jobs, action="train", parent_job_id=first, platform="a100", description="then")
+
+    shown = engineer.call("GET", f"{jobs}/{next_}").json()
+    assert (shown["parent_id"], shown["platform"], shown["status"]) == (first, "a100", "Pending")
+    assert shown["result"]["detailed_status"]["message"] == f"Waits until job {first} is Done"
+    theirs = make_experiment(stranger, stranger.made("/datasets", client_url=str(folder))["id"])["id"]
+    bodies: list[tuple[Api, str, dict[str, Any], int]] = [
+        (engineer, jobs, {"action": "annotation", "specs": GUIDE, "parent_job_id": first}, 400),
+        (engineer, jobs, {"action": "train", "parent_job_id": UNKNOWN}, 404),
+        (engineer, jobs, {"action": "train", "parent_job_id": "7"}, 400),
+        (engineer, jobs, {"action": "train", "platform": "abacus"}, 400),
+        (stranger, f"/experiments/{theirs}/jobs", {"action": "train", "parent_job_id": first}, 404),
+    ]
+    for who, path, body, status in bodies:
+        assert who.call("POST", path, json=body).status_code == status, body
+    assert len(engineer.call("GET", jobs).json()) == 2
 
 
 def test_a_round_asked_for_with_no_label_waiting_is_answered_so(engineer: Api, jobs: str) -> None:

@@ -125,3 +125,19 @@ def test_an_object_that_goes_later_is_skipped_and_named(engineer: Api, filled: B
         reasons = {image.key: image.skipped_reason for image in session.scalars(select(Image))}
     assert reasons.pop("id of p4/a.nii.gz").startswith("missing: ")
     assert set(reasons.values()) == {""}
+
+
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+def test_labels_of_a_manifest_that_nothing_learns_from_are_counted_by_why(engineer: Api, filled: Bucket) -> None:
+    image = {"path": "p1/a.nii.gz"}
+    said: list[object] = ["polyp", True, [[1, 2]], 3, None, [], {"path": "broken.nii.gz", "id": "l"}]
+    filled.put("set/broken.nii.gz", b"no NIfTI")
+    entries = [{"image": {**image, "id": f"u-{n}"}, "label": each} for n, each in enumerate(said)]
+    filled.manifest(*entries, root_path=f"{filled.url}/set")
+
+    made = engineer.made("/datasets", **_body(filled))
+
+    shown = engineer.at("GET", f"/api/teachback/v1/datasets/{made['id']}").json()
+    assert shown["labels_left_out"] == {"neither mask, class nor boxes": 4}
+    listed = engineer.at("GET", f"/api/teachback/v1/datasets/{made['id']}/labels").json()
+    assert [label["image"] for label in listed] == ["u-3"]

@@ -1,7 +1,10 @@
 """Workspaces on each object store: made, used, changed, deleted; and what a job leaves there."""
 
+import io
 import json
+import shutil
 import socket
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +19,14 @@ from sqlalchemy import select, update
 from configs.settings import Settings
 from configs.states import JobStatus
 from infra.adapters.catalog.outbox import OutboxKind
-from infra.adapters.catalog.tables import Job, Outbox, VaultValue, Workspace
+from infra.adapters.catalog.tables import Job, ModelVersion, Outbox, VaultValue, Workspace
 from infra.adapters.catalog.workspaces import queue_results
 from infra.wiring import Parts
 from tasks.delivery.dispatch import RESULTS, deliver_due
+from tasks.results.kept import bring_back
 from tests.fixtures_objects import AZURE_ACCOUNT, S3_KEY, S3_SECRET, Bucket, connection_string
 from tests.integration.api.conftest import BASE_ID, Api, make_experiment
+from tests.integration.api.ended import MADE, WEIGHTS, trained
 
 NOBODY = "11111111-2222-4333-8444-555555555555"
 CLOUDS = {"s3": "aws", "azure": "azure", "gcs": "gcp"}
@@ -71,6 +76,8 @@ def finished_batch(parts: Parts, experiment: str, dataset: str, predictions: dic
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
         (folder / f"{job.id}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        job.status = JobStatus.RUNNING
+        job.status = JobStatus.DONE
         queue_results(session, job)
         return job.id
 
@@ -159,6 +166,57 @@ def test_results_are_also_written_where_cloud_details_say(
     read = bucket.bare()
     assert read.cat_file(f"{bucket.name}/{bucket.folder}/results/{job}/b.nii.gz") == b"two" * 3_000_000
     assert deliver_due(parts, RESULTS) == 0
+
+
+def test_results_that_this_machine_has_lost_come_from_the_workspace(
+    engineer: Api, bucket: Bucket, dataset: str, parts: Parts
+) -> None:
+    cloud = {key: value for key, value in body(bucket).items() if key != "name"}
+    experiment = make_experiment(engineer, dataset, cloud_details=cloud)["id"]
+    made = {"p1/a.nii.gz": b"one", "b ä.nii.gz": b"two" * 700_000}
+    job = finished_batch(parts, experiment, dataset, made)
+    assert deliver_due(parts, RESULTS) == 1
+    (parts.settings.home / "predictions" / job / "p1" / "a.nii.gz").unlink()
+    path = f"/experiments/{experiment}/jobs/{job}"
+    whole = engineer.call("GET", f"{path}:list_files").json()
+
+    shutil.rmtree(parts.settings.home / "predictions")
+    engineer.call("PATCH", f"/experiments/{experiment}", json={"workspace": None})
+
+    assert whole == engineer.call("GET", f"{path}:list_files").json() == sorted([*made, f"{job}.jsonl"])
+    archive = engineer.call("GET", f"{path}:download")
+    with tarfile.open(fileobj=io.BytesIO(archive.content), mode="r:gz") as opened:
+        found = {member.name: opened.extractfile(member) for member in opened.getmembers()}
+        assert {name: file.read() for name, file in found.items() if file and name.endswith(".gz")} == {
+            f"{job}/{name}": content for name, content in made.items()
+        }
+    one = {"file_lists": "b ä.nii.gz", "tar_files": "false"}
+    assert engineer.call("GET", f"{path}:download_selective_files", params=one).content == made["b ä.nii.gz"]
+    assert [*(parts.settings.home / "work").glob("result-*")] == []
+
+
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+def test_weights_that_this_machine_has_lost_are_brought_back_from_the_workspace(
+    engineer: Api, bucket: Bucket, dataset: str, parts: Parts
+) -> None:
+    cloud = {key: value for key, value in body(bucket).items() if key != "name"}
+    experiment = make_experiment(engineer, dataset, cloud_details=cloud)["id"]
+    job = trained(parts, experiment)
+    with parts.catalog.write() as session:
+        queue_results(session, session.get_one(Job, job))
+    assert deliver_due(parts, RESULTS) == 1
+    with parts.catalog.read() as session:
+        [weights] = session.scalars(select(ModelVersion.weights).where(ModelVersion.job_id == job))
+    assert weights is not None
+    assert parts.blobs.delete(weights)
+    path = f"/experiments/{experiment}/jobs/{job}"
+
+    assert engineer.call("GET", f"{path}:list_files").json() == sorted(MADE)
+    one = {"best_model": "true", "tar_files": "false"}
+    assert engineer.call("GET", f"{path}:download_selective_files", params=one).content == WEIGHTS
+    with parts.catalog.read() as session:
+        bring_back(parts, session.get_one(Job, job), weights)
+    assert parts.blobs.read_bytes(weights) == WEIGHTS
 
 
 @pytest.mark.parametrize("bucket", ["s3"], indirect=True)
