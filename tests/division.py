@@ -34,7 +34,7 @@ _UNITS = (
     ),  # one of each object store
     ("e2e/test_demo.py",),
     ("unit/tasks/compute/prompts/test_learning.py",),
-    ("integration/rounds/test_rounds_of_boxes.py",),
+    ("integration/rounds/test_rounds_of_kinds.py",),
     ("integration/compute/test_boxes.py",),
     ("integration/compute/test_regions.py",),
     ("integration/api/test_openapi.py",),

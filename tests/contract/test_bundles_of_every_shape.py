@@ -12,7 +12,7 @@ from configs.wire.answers import ClassAnswer
 from configs.wire.host import Load, Loaded, Predict, Prediction, ServeRequest
 from infra.adapters.compute.process import ProcessHosts
 from tasks.bundles.examine import examine
-from tests.shapes.answering import tells_a_class
+from tests.shapes.answering import of_pictures, tells_a_class
 from tests.shapes.every import REFUSED, SERVES
 from tests.shapes.own_code import needs_more
 
@@ -92,6 +92,18 @@ def test_one_that_tells_a_class_of_a_picture_answers_with_the_chances_of_each(
     assert set(said.probabilities) == {0, 1}
     assert sum(said.probabilities.values()) == pytest.approx(1)
     assert said.probabilities[said.index] >= 0.5
+
+
+def test_one_that_takes_pictures_answers_with_a_slice_of_their_pixels(hosts: ProcessHosts, tmp_path: Path) -> None:
+    folder = of_pictures().write(tmp_path / "of_pictures")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 40), dtype=np.uint8)).save(tmp_path / "grey.png")
+
+    found = examine(hosts, folder, tmp_path / "check")
+
+    assert (found.tier, found.notes) == ("A", [])
+    answer = nib.load(_answer(hosts, folder, tmp_path / "serve", found.labels, [str(tmp_path / "grey.png")]))
+    assert answer.shape == (40, 24, 1)
+    assert answer.affine.tolist() == np.diag([-1, -1, 1, 1]).tolist()
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -3,7 +3,7 @@
 from copy import deepcopy
 
 from tests.shapes import boxes
-from tests.shapes.shape import BOTH, INVERT, LOAD, SAVE, Shape
+from tests.shapes.shape import BOTH, INVERT, LOAD, SAVE, SIZE, WINDOWS, Shape
 
 
 def regions() -> Shape:
@@ -31,6 +31,21 @@ def regions() -> Shape:
     shape.train["validate"]["preprocessing"]["transforms"] = [BOTH[0], convert, normal]
     shape.train["loss"] = {"_target_": "DiceLoss", "sigmoid": True}
     shape.train["validate"]["postprocessing"]["transforms"] = [sigmoid, threshold]
+    return shape
+
+
+def of_pictures() -> Shape:
+    """A mask of a 2-D picture in colours (endoscopic_tool_segmentation)."""
+    shape = Shape(
+        inputs={"image": {"num_channels": 3, "spatial_shape": ["8*n"] * 2}},
+        outputs={"pred": {"num_channels": 2, "channel_def": {"0": "background", "1": "disc"}}},
+    )
+    for made in shape.both():
+        made["network_def"] |= {"spatial_dims": 2, "in_channels": 3}
+    windows = {**WINDOWS, "roi_size": [SIZE] * 2}
+    shape.inference["inferer"] = windows
+    assert shape.train is not None
+    shape.train["validate"]["inferer"] = windows
     return shape
 
 

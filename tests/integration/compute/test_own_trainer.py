@@ -95,7 +95,7 @@ def test_it_trains_validates_and_is_judged_as_any_other(hosts: ProcessHosts, tmp
 
 def test_classes_are_learnt_by_it_too(hosts: ProcessHosts, tmp_path: Path) -> None:
     bundle = teach_classifier(narrow_classifier(tmp_path / "bundle"))
-    cases = [_picture(tmp_path, number, side) for number, side in enumerate(["train"] * 8 + ["validate"] * 2)]
+    cases = [_picture(tmp_path, number, "train" if number < 8 else "validate") for number in range(10)]
     request = _request(bundle, tmp_path / "train", cases, epochs=15, batch_size=4, learning_rate=0.01)
     request = request.model_copy(update={"labels": {0: "plain", 5: "striped"}})
 

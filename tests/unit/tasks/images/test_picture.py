@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.errors import InvalidRequestError
-from tasks.images.picture import MOST_PIXELS, convert_picture, picture_geometry
+from configs.errors import InvalidRequestError, MismatchError
+from tasks.images.geometry import Geometry
+from tasks.images.picture import MOST_PIXELS, convert_picture, picture_geometry, picture_values
+from tasks.labels.forms.read import read_label
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -94,3 +96,33 @@ def test_several_pages_and_fractions_are_no_picture(tmp_path: Path) -> None:
         converted(saved(Image.new("F", (3, 2)), tmp_path / "b.tiff"))
     with pytest.raises(InvalidRequestError, match="32 bits"):
         converted(saved(Image.fromarray(np.full((2, 3), 70_000, np.int32)), tmp_path / "c.tiff"))
+
+
+def _mask(mode: str, path: Path) -> Path:
+    """Write a mask of 3 x 2 pixels whose values are 0 and 1, in their order of columns 0 1 0 and 1 0 1."""
+    values = np.array([[0, 1, 0], [1, 0, 1]], np.uint16 if mode == "I;16" else np.uint8)
+    picture = Image.fromarray(values.astype(bool) if mode == "1" else values)
+    if mode == "P":
+        picture.putpalette([255, 0, 0, 0, 255, 0])
+    return saved(picture, path)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "I;16"])
+def test_a_mask_s_values_are_its_greys_or_the_numbers_of_its_colours(tmp_path: Path, mode: str) -> None:
+    path = _mask(mode, tmp_path / "mask.png")
+    assert Image.open(path).mode in {mode, "I"}
+    label = read_label(path, Geometry((3, 2, 1), np.eye(4)))
+    assert label.array.dtype == np.uint8
+    assert label.array[..., 0].T.tolist() == [[0, 1, 0], [1, 0, 1]]
+
+
+def test_a_mask_in_colours_or_of_another_size_is_no_label_of_its_picture(tmp_path: Path) -> None:
+    path = saved(Image.new("RGB", (3, 2), RED), tmp_path / "mask.png")
+    with pytest.raises(MismatchError, match="save grey, or a palette"):
+        picture_values(path, (3, 2, 1))
+    for shape in ((2, 3, 1), (3, 2, 2)):
+        with pytest.raises(MismatchError, match="3 x 2 pixels, its image has"):
+            picture_values(path, shape)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(InvalidRequestError):
+        picture_values(path, (3, 2, 1))
