@@ -11,7 +11,7 @@ from monai.inferers import SlidingWindowInferer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tasks.compute.inference.arrangement import fastest
+from tasks.compute.inference.arrangement import Arrangement
 from tasks.compute.loader.config import Bundle
 from tests.bench import unet
 
@@ -31,11 +31,12 @@ class Bare:
     Args:
         bundle: The bench's bundle.
         network: Trained.
+        best: How the slot that it is compared with runs the network; another choice would be compared, too.
     """
 
-    def __init__(self, bundle: Path, network: nn.Module) -> None:
+    def __init__(self, bundle: Path, network: nn.Module, best: Arrangement) -> None:
         self._preprocessing: Any = Bundle(bundle).inference().build("preprocessing")
-        self.best = fastest(network, torch.randn(1, 1, *unet.WINDOW))
+        self.best = best
         self._fitted = self.best.fit(network)
 
     def run(self, image: Path) -> Timed:

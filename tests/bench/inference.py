@@ -30,7 +30,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     """Measure the network alone, then calls to an API with a slot, each in its own process."""
     with serving(bench.folder, IMAGES * bench.repeats) as served, served.client() as client:
         network = unet.loaded(bench.folder / "weights.safetensors")
-        bare = Bare(served.bundle, copy.deepcopy(network))
+        bare = Bare(served.bundle, copy.deepcopy(network), served.arrangement())
         yield from _forward(bench, bare, network)
         served.infer(client, served.unseen())
         yield from _fresh(bench, bare, served, client)
@@ -51,7 +51,7 @@ def _forward(bench: Bench, bare: Bare, network: torch.nn.Module) -> Iterator[Row
         best, best_s = _timed(partial(bare.forward, prepared))
         faster.append(plain_s / best_s)
         change.append(abs(dice(best, truth) - dice(plain, truth)))
-    note = f"best here: {bare.best}, windows together"
+    note = f"as the slot runs it: {bare.best}, windows together"
     yield at_least("network at its best, faster than float32 one window at a time", 5, "x", faster, note)
     yield at_most("Dice change by that", 0.002, "", change)
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +29,7 @@ from infra.adapters.catalog.tables import (
 from infra.services import people
 from infra.services.callers import Role
 from infra.wiring import Parts, open_parts
+from tasks.compute.inference.arrangement import Arrangement
 from tasks.images.sync import sync_dataset
 from tasks.publishing.publish import publish_by_person
 from tasks.serving.slots import want
@@ -96,10 +97,19 @@ class Served:
 
     def predicted(self) -> list[dict[str, object]]:
         """Return what the slot logged of its predictions, oldest first."""
+        return self._logged("predicted")
+
+    def arrangement(self) -> Arrangement:
+        """Return how the slot's host runs the network, as it chose for itself."""
+        said = self._logged("loaded")[-1]["arrangement"]
+        choices = (Arrangement(*chosen) for chosen in product([False, True], repeat=3))
+        return next(each for each in choices if str(each) == said)
+
+    def _logged(self, event: str) -> list[dict[str, object]]:
         if not self.log.exists():
             return []
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
-        return [line for line in lines if line.get("event") == "predicted"]
+        return [line for line in lines if line.get("event") == event]
 
 
 def image_name(number: int) -> str:

@@ -79,8 +79,8 @@ class Engine:
         """
         self._result(_READY, LOAD_TIMEOUT_S)
 
-    def load(self, name: str, weights: Path | None) -> None:
-        """Load a version beside the others and run one forward with it.
+    def load(self, name: str, weights: Path | None) -> str:
+        """Load a version beside the others and run one forward with it; return how it is run, in words.
 
         Args:
             name: What `predict` and `drop` call it; never used twice, so that a version can be loaded again while
@@ -96,7 +96,8 @@ class Engine:
             shutil.copyfile(weights, target)
             copy = str(target)
         try:
-            self._ask(name, Load(version=name, weights=copy), LOAD_TIMEOUT_S)
+            answer = self._ask(name, Load(version=name, weights=copy), LOAD_TIMEOUT_S)
+            return answer.arrangement if isinstance(answer, Loaded) else ""
         except InvalidRequestError as error:  # nobody's request: the version itself does not fit
             raise BundleError(str(error)) from None
         finally:

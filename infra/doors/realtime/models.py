@@ -200,10 +200,11 @@ class Models:
         engine = self._engine(published)
         name = f"{published.version_id}-{next(self._numbers)}"
         try:
-            engine.load(name, weights)
+            arrangement = engine.load(name, weights)
         except (TeachbackError, OSError):
             self._close_unused(engine)
             raise
+        log.info("loaded", extra={"said": {"seq": published.seq, "arrangement": arrangement}})
         return Served(published, engine, name)
 
     def _close_unused(self, engine: Engine) -> None:

@@ -6,6 +6,8 @@ from itertools import product
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tasks.compute.inference.folded import is_chain
+
 _FEW = 4
 _DOUBLING = {
     "kernel_size": (3, 3, 3),
@@ -42,7 +44,8 @@ class Phases(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return shape (batch, out, 2i, 2j, 2k) for (batch, in, i, j, k)."""
-        phases = functional.conv3d(functional.pad(image, (0, 1) * 3), self.weight, self.bias)
+        # Padded on both sides, and the first left out: to pad on one side alone would copy the image.
+        phases = functional.conv3d(image, self.weight, self.bias, padding=1)[:, :, 1:, 1:, 1:]
         # Channels last, as the fast kernels leave it: then the phases are put between each other in one copy.
         last = phases.permute(0, 2, 3, 4, 1)
         batch, i, j, k, count = last.shape
@@ -57,7 +60,7 @@ def replaceable(network: nn.Module) -> Iterator[tuple[nn.Sequential, str, nn.Con
     Only where a chain calls it: that gives it an image and nothing else.
     """
     for chain in network.modules():
-        if isinstance(chain, nn.Sequential) and type(chain).forward is nn.Sequential.forward:
+        if isinstance(chain, nn.Sequential) and is_chain(chain):
             for name, layer in chain.named_children():
                 if type(layer) is nn.ConvTranspose3d and layer.out_channels <= _FEW and _doubles(layer):
                     yield chain, name, layer
