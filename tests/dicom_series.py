@@ -1,13 +1,21 @@
 """DICOM series made of numbers, with real geometry."""
 
+import zipfile
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    ExplicitVRLittleEndian,
+    RTStructureSetStorage,
+    generate_uid,
+)
 
 SHAPE = (7, 6, 5)
 """Columns, rows, slices: all different, so that swapped axes cannot hide."""
@@ -148,3 +156,41 @@ _PER_FRAME = frozenset(
         "KVP",
     }
 )
+
+
+def make_rtstruct(of: Dataset, contours: dict[str, list[NDArray[np.float64]]]) -> Dataset:
+    """Return an RTSTRUCT of a series; each contour is (point, LPS mm)."""
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = RTStructureSetStorage
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    made.SeriesInstanceUID, made.StudyInstanceUID = generate_uid(), of.StudyInstanceUID
+    made.Modality, made.PatientID = "RTSTRUCT", of.PatientID
+    series, study, frame = Dataset(), Dataset(), Dataset()
+    series.SeriesInstanceUID = of.SeriesInstanceUID
+    study.RTReferencedSeriesSequence = [series]
+    frame.FrameOfReferenceUID, frame.RTReferencedStudySequence = of.FrameOfReferenceUID, [study]
+    made.ReferencedFrameOfReferenceSequence = [frame]
+    made.StructureSetROISequence, made.ROIContourSequence = [], []
+    for number, (name, points) in enumerate(contours.items(), start=7):
+        roi, structure = Dataset(), Dataset()
+        roi.ROINumber, roi.ROIName, roi.ReferencedFrameOfReferenceUID = number, name, of.FrameOfReferenceUID
+        structure.ReferencedROINumber, structure.ContourSequence = number, []
+        for drawn in points:
+            contour = Dataset()
+            contour.ContourGeometricType, contour.NumberOfContourPoints = "CLOSED_PLANAR", len(drawn)
+            contour.ContourData = [f"{value:.6f}" for value in np.asarray(drawn).ravel()]
+            structure.ContourSequence.append(contour)
+        made.StructureSetROISequence.append(roi)
+        made.ROIContourSequence.append(structure)
+    return made
+
+
+def zipped(folder: Path) -> bytes:
+    """Return a folder's files as a zip, in a folder of their own as people pack them."""
+    with BytesIO() as buffer:
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for file in sorted(folder.iterdir()):
+                archive.write(file, f"series/{file.name}")
+        return buffer.getvalue()

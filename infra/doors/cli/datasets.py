@@ -1,17 +1,13 @@
 """`teachback datasets`: the image stores."""
 
-from pathlib import Path
-from typing import Annotated
-from urllib.parse import quote
-
 import typer
 from pydantic import BaseModel
 
+from infra.doors.cli.carriage import export, import_labels
 from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption
-from infra.doors.cli.terminal import listing_noun, show_table, terminal
+from infra.doors.cli.terminal import listing_noun, show_table
 
 app = listing_noun()
-_READ_S = 600.0
 
 
 class _Dataset(BaseModel):
@@ -51,7 +47,9 @@ def datasets(
 
         teachback datasets --json | jq -r '.[].id'
 
-        teachback datasets export-manifest liver-2024 --to manifest.json
+        teachback datasets import-labels studies ~/old-project/labels
+
+        teachback datasets export studies ./out --format nifti
     """
     if context.invoked_subcommand is not None:
         return
@@ -75,20 +73,5 @@ def datasets(
     )
 
 
-@app.command()
-def export_manifest(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a data set in an object store, or its id.")],
-    to: Annotated[Path, typer.Option("--to", help="The file to write.")] = Path("manifest.json"),
-    url: UrlOption = "",
-    key: KeyOption = "",
-    home: HomeOption = None,
-) -> None:
-    """Write a copy of a data set's manifest, with the label that each image would train with; your own stays as it is.
-
-    For example:
-
-        teachback datasets export-manifest liver-2024 --to manifest.json
-    """
-    with Client.of(url, key, home) as client:
-        size = client.save(f"{OURS}/datasets/{quote(name, safe='')}:manifest", to, within_s=_READ_S)
-    terminal(stderr=True).print(f"{size} bytes in {to}", markup=False)
+app.command()(import_labels)
+app.command()(export)

@@ -70,6 +70,17 @@ class _Label(BaseModel):
         return self.review_reason or " ".join(self.warnings)
 
 
+class _Agreement(BaseModel):
+    dice: float
+    surface_mm: float | None
+
+
+class _Pair(BaseModel):
+    image: str
+    authors: tuple[str, str]
+    names: dict[str, _Agreement]
+
+
 class _Labels(BaseModel):
     labels: list[_Label]
 
@@ -115,6 +126,36 @@ def list_(
         },
         found.labels,
         none="No such label.",
+        as_json=answer.json() if as_json else None,
+    )
+
+
+@app.command()
+def agreement(
+    dataset: Annotated[str, typer.Argument(help="The data set's name or id.")],
+    image: Annotated[str, typer.Option("--image", help="Only of this image.")] = "",
+    limit: Annotated[int, typer.Option("--limit", help="Images, those labelled last first.", min=1, max=200)] = 20,
+    url: UrlOption = "",
+    key: KeyOption = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the masks of every two people who labelled the same image: Dice, and the mean distance of surfaces."""
+    with Client.of(url, key, home) as client:
+        query: dict[str, str | int] = {"image": image, "limit": limit}
+        answer = client.request("GET", f"{OURS}/datasets/{dataset}/agreement", params=query)
+        pairs = client.get_as(list[_Pair], answer)
+    show_table(
+        "Agreement",
+        {
+            "image": lambda row: row[0].image,
+            "between": lambda row: " and ".join(row[0].authors),
+            "label": lambda row: row[1],
+            "Dice": lambda row: f"{row[2].dice:.3f}",
+            "surfaces apart, mm": lambda row: None if row[2].surface_mm is None else f"{row[2].surface_mm:.2f}",
+        },
+        [(pair, name, found) for pair in pairs for name, found in pair.names.items()],
+        none="No image has masks of two people: let several annotate each with annotators_per_image.",
         as_json=answer.json() if as_json else None,
     )
 

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import InvalidRequestError, MismatchError
+from infra.adapters.images.part10 import read_dicom, readable
 from tasks.images.geometry import Geometry, Placement, align, place
 from tasks.images.volume import read_geometry, read_volume
 from tasks.labels.forms.label_map import LabelMap
-from tasks.labels.forms.seg import read_seg
+from tasks.labels.forms.rtstruct import MODALITY, read_structures, structure_names
+from tasks.labels.forms.seg import read_seg, segment_names
 
 _HEAD_BYTES = 352
 _HIGHEST = 2**16 - 1
@@ -47,10 +49,10 @@ def ending_in(file: Path) -> str | None:
 
 
 def read_label(path: Path, image: Geometry) -> LabelMap:
-    """Read a label map file or a DICOM SEG onto the image's grid; permuted and flipped axes are put right exactly.
+    """Read a label onto the image's grid; permuted and flipped axes are put right exactly.
 
     Args:
-        path: `.nii`, `.nii.gz`, `.nrrd`, `.mha` or `.dcm`; of an image with a single slice also `.png`.
+        path: `.nii`, `.nii.gz`, `.nrrd`, `.mha`, `.dcm` (SEG or RTSTRUCT); of an image with one slice also `.png`.
         image: The grid of the image that it speaks about.
 
     Raises:
@@ -58,7 +60,7 @@ def read_label(path: Path, image: Geometry) -> LabelMap:
         MismatchError: If it lies on another grid, or its values are no indices.
     """
     if path.name.endswith(".dcm"):
-        return read_seg(path, image)
+        return read_structures(path, image) if _is_rtstruct(path) else read_seg(path, image)
     if path.name.endswith(".png"):
         from tasks.images.picture import picture_values  # noqa: PLC0415 - only data sets of pictures need Pillow
 
@@ -72,6 +74,20 @@ def read_label(path: Path, image: Geometry) -> LabelMap:
     volume = read_volume(path, most_bytes=_MOST_PER_VOXEL * voxels)
     array = place(_indices(volume.array), volume.geometry, image)
     return LabelMap(array, names=_slicer_names(volume.notes), warnings=_cropped(geometry, image, placement))
+
+
+def names_in(path: Path) -> Mapping[int, str]:
+    """Return what a DICOM label calls its values, without its voxels.
+
+    Raises:
+        InvalidRequestError: If it is neither SEG nor RTSTRUCT, or cannot be read.
+    """
+    return structure_names(path) if _is_rtstruct(path) else segment_names(path)
+
+
+def _is_rtstruct(path: Path) -> bool:
+    with readable("The file is no DICOM that can be read: store it again"):
+        return bool(read_dicom(path, pixels=False, only=["Modality"]).get("Modality") == MODALITY)
 
 
 def _cropped(label: Geometry, image: Geometry, placement: Placement) -> tuple[str, ...]:

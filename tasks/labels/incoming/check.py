@@ -10,8 +10,7 @@ from infra.adapters.images.base import MOST_BYTES
 from tasks.images.geometry import Geometry
 from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
 from tasks.labels.forms.label_map import map_label
-from tasks.labels.forms.read import read_label
-from tasks.labels.forms.seg import segment_names
+from tasks.labels.forms.read import names_in, read_label
 from tasks.labels.incoming.names import Names
 
 
@@ -41,7 +40,7 @@ def check_readable(path: Path, most_bytes: int = MOST_BYTES) -> CheckedLabel:
     """
     try:
         if path.name.endswith(".dcm"):
-            return CheckedLabel(names=dict(segment_names(path)))
+            return CheckedLabel(names=dict(names_in(path)))
         if path.name.endswith(".png"):
             read_geometry(path)
         else:

@@ -53,6 +53,7 @@ class LabelParams(BaseModel):
     annotated: list[str] | None = Field(default=None, description="Names that it speaks about; None = all.")
     base_version: str | None = Field(default=None, max_length=36, description="Model version that was corrected.")
     unedited: bool = Field(default=False, description="The model's own output, saved as it was.")
+    imported: bool = Field(default=False, description="It was made elsewhere: it trains, and never counts.")
     tool: str = Field(default="", max_length=200)
     author_name: str = Field(default="", max_length=200, description="What people call who saves; default: their id.")
     sent: dict[str, object] = Field(default_factory=dict, description="All that the client sent, kept with the label.")
@@ -283,6 +284,7 @@ def _notice(
         label_kind=kind,
         blob=blob,
         tag=params.tag,
+        imported=params.imported,
         unedited=params.unedited,
         annotated=spoken(kind, checked, params.annotated or list(params.names.values())),
         names={str(value): name for value, name in names.items()},

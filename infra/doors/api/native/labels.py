@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from configs.states import LabelState
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.services.data import datasets, label_history, labels, purging
+from infra.services.data import agreement, datasets, label_history, labels, purging
+from infra.services.data.agreement import Pair
 from infra.services.data.label_history import LabelView, Wanted
 from tasks.labels.choosing.review import MAX_REASON_CHARS
 from tasks.labels.purge import Purged
@@ -118,6 +119,18 @@ def list_labels(
     wanted = Wanted(image=image, state=state or "", tag=tag, deleted=deleted, limit=limit)
     found = label_history.listed(parts, caller, row.id, wanted)
     return LabelsResponse(dataset_id=row.id, labels=[LabelResponse.of(view) for view in found])
+
+
+@router.get("/datasets/{dataset}/agreement")
+def get_agreement(
+    dataset: str,
+    parts: PartsDep,
+    caller: CallerDep,
+    image: str = "",
+    limit: Annotated[int, Query(ge=1, le=200, description="Of images, those labelled last first.")] = 20,
+) -> list[Pair]:
+    """Compare the masks of every two people who labelled the same image."""
+    return agreement.between(parts, caller, dataset, image, limit)
 
 
 @router.get("/labels/{label}")

@@ -1,0 +1,189 @@
+"""`teachback datasets import-labels` and `export`: labels from other programs' files, and for them."""
+
+import json
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+from pydantic import BaseModel
+
+from configs.errors import InvalidRequestError, NotFoundError
+from infra.doors.cli.client import OURS, Client, HomeOption, KeyOption, UrlOption
+from infra.doors.cli.terminal import terminal
+
+_WITHIN_S = 600.0
+_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".dcm", ".png", ".json")
+_SIDES = {"train": "training", "evaluate": "validation"}
+DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="The data set's name or id.")]
+
+
+class Format(StrEnum):
+    """How labels are written."""
+
+    NIFTI = "nifti"
+    SEG = "seg"
+    MANIFEST = "manifest"
+    COCO = "coco"
+
+
+class _Row(BaseModel):
+    image: str
+    side: str
+    label: str
+    kind: str
+    names: dict[str, str]
+
+
+class _Export(BaseModel):
+    labels: dict[str, str]
+    rows: list[dict[str, Any]]
+
+
+class _Saved(BaseModel):
+    image: str
+    warnings: list[str]
+    quarantined: bool
+
+
+def import_labels(
+    dataset: DatasetArgument,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, or folders that hold them.")],
+    image: Annotated[str, typer.Option("--image", help="The image of a single file; default: told by the file.")] = "",
+    url: UrlOption = "",
+    key: KeyOption = "",
+    home: HomeOption = None,
+) -> None:
+    """Take in labels that were made elsewhere: they train from the first round, and never count.
+
+    NIfTI, NRRD, MetaImage, DICOM SEG and RTSTRUCT, PNG, JSON. A SEG or RTSTRUCT says which series it refers to; any
+    other file is of the image with its name, such as `p1/ct.nii.gz` or `labels/final/p1/ct.nrrd` of `p1/ct`.
+
+    For example:
+
+        teachback datasets import-labels studies ~/old-project/labels
+    """
+    files = list(_files(paths))
+    if not files:
+        raise NotFoundError("label file", str(paths[0]))
+    if image and len(files) > 1:
+        raise InvalidRequestError(f"--image names one image, and there are {len(files)} files")
+    refused = 0
+    out = terminal()
+    with Client.of(url, key, home) as client:
+        for path, name in files:
+            try:
+                saved = _import(client, dataset, path, name, image)
+            except (InvalidRequestError, NotFoundError) as error:
+                refused += 1
+                out.print(f"{path}: refused: {error}", markup=False)
+                continue
+            told = " ".join(["in quarantine:" if saved.quarantined else "", *saved.warnings]).strip()
+            out.print(f"{path}: {saved.image}{f' ({told})' if told else ''}", markup=False)
+    out.print(f"{len(files) - refused} imported, {refused} refused", markup=False)
+    if refused:
+        raise typer.Exit(1)
+
+
+def export(
+    dataset: DatasetArgument,
+    to: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    form: Annotated[Format, typer.Option("--format", help="nifti, seg, manifest (object stores), coco (pictures).")],
+    experiment: Annotated[
+        str, typer.Option("--experiment", help="Whose sides and labels; default: the newest that learns from it.")
+    ] = "",
+    url: UrlOption = "",
+    key: KeyOption = "",
+    home: HomeOption = None,
+) -> None:
+    """Write the label that each image would train with, its side, and where it comes from.
+
+    `dataset.json` lists them under `training` and `validation`, with author, tool, time and model version of each.
+
+    For example:
+
+        teachback datasets export studies ./out --format nifti
+    """
+    if to.exists() and any(to.iterdir()):
+        raise InvalidRequestError(f"{to} is not empty: name a new folder")
+    to.mkdir(parents=True, exist_ok=True)
+    with Client.of(url, key, home) as client:
+        query = {"experiment": experiment} if experiment else {}
+        answer = client.request("GET", f"{OURS}/datasets/{quote(dataset, safe='')}:export", params=query)
+        found = client.get_as(_Export, answer)
+        files: list[str | None] = [None] * len(found.rows)
+        if form is Format.MANIFEST:
+            client.save(f"{OURS}/datasets/{quote(dataset, safe='')}:manifest", to / "manifest.json", within_s=_WITHIN_S)
+        elif form is Format.COCO:
+            _write_coco(client, found, to)
+        else:
+            files = [_write_label(client, _Row.model_validate(row), form, to) for row in found.rows]
+    listed: dict[str, list[dict[str, Any]]] = {name: [] for name in _SIDES.values()}
+    for row, file in zip(found.rows, files, strict=True):
+        said = {name: value for name, value in row.items() if name not in {"image", "label", "side"}}
+        entry = {"image": row["image"], **({"label": file} if file else {}), "provenance": {"id": row["label"], **said}}
+        listed[_SIDES[str(row["side"])]].append(entry)
+    _write(to / "dataset.json", {"name": dataset, "labels": found.labels, **listed})
+    terminal(stderr=True).print(f"{len(found.rows)} labels in {to}", markup=False)
+
+
+def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """Yield each label's file, and its path below the folder that was named."""
+    for path in paths:
+        if path.is_file():
+            yield path, path.name
+        elif not path.is_dir():
+            raise NotFoundError("file or folder", str(path))
+        for inner in sorted(path.rglob("*")) if path.is_dir() else ():
+            below = inner.relative_to(path)
+            hidden = any(part.startswith(".") for part in below.parts)
+            if inner.is_file() and not hidden and inner.name.lower().endswith(_ENDINGS):
+                yield inner, below.as_posix()
+
+
+def _import(client: Client, dataset: str, path: Path, name: str, image: str) -> _Saved:
+    with path.open("rb") as file:
+        answer = client.request(
+            "POST",
+            f"{OURS}/datasets/{quote(dataset, safe='')}/labels:import",
+            files={"label": (path.name, file)},
+            data={"name": name, "image": image},
+            timeout=_WITHIN_S,
+        )
+    return client.get_as(_Saved, answer)
+
+
+def _write_label(client: Client, row: _Row, form: Format, to: Path) -> str:
+    """Write one label under its image's id, which may be anything: what leads elsewhere is spelled out."""
+    parts = PurePosixPath(row.image).parts
+    plain = parts and not row.image.startswith("/") and ".." not in parts and "\0" not in row.image
+    ending = ".json" if row.kind != "mask" else ".nii.gz" if form is Format.NIFTI else ".dcm"
+    relative = f"labels/{row.image if plain else quote(row.image, safe='')}{ending}"
+    target = to / relative
+    target.parent.mkdir(parents=True, exist_ok=True)
+    client.save(f"{OURS}/labels/{row.label}/as/{form}", target, within_s=_WITHIN_S)
+    return relative
+
+
+def _write_coco(client: Client, found: _Export, to: Path) -> None:
+    """Write a file for each side."""
+    rows = [_Row.model_validate(row) for row in found.rows]
+    names = {int(value): name for row in rows for value, name in row.names.items()}
+    names |= {int(value): name for value, name in found.labels.items() if int(value)}
+    categories = [{"id": value, "name": name} for value, name in sorted(names.items())]
+    for side in _SIDES:
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        for row in (row for row in rows if row.side == side):
+            said = client.get(f"{OURS}/labels/{row.label}/as-coco")
+            number = len(images) + 1
+            images.append({"id": number, "file_name": row.image, "width": said["width"], "height": said["height"]})
+            for one in said["annotations"]:
+                annotations.append({"id": len(annotations) + 1, "image_id": number, **one})
+        _write(to / f"{side}.json", {"images": images, "annotations": annotations, "categories": categories})
+
+
+def _write(to: Path, content: dict[str, Any]) -> None:
+    to.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

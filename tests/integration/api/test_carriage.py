@@ -1,0 +1,161 @@
+"""`teachback datasets import-labels` and `export`, `labels agreement`: against the application over a real port."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from typer import Typer
+from typer.testing import CliRunner
+
+from infra.doors.cli import datasets, labels
+from infra.services.callers import Role
+from tests.dicom_series import asymmetric, make_rtstruct, make_series, oblique_affine
+from tests.integration.api.conftest import Api, make_experiment, write_label
+
+PATH = "/api/teachback/v1"
+
+
+def _say(app: Typer, address: str, person: Api, *words: str) -> tuple[str, int]:
+    result = CliRunner().invoke(app, [*words, "--url", address, "--key", person.secret])
+    # What leaves a command, the `teachback` around it says in one line.
+    said = f"{result.output} {result.exception or ''}" if result.exit_code else result.output
+    return " ".join(said.split()), result.exit_code
+
+
+def test_labels_of_another_program_come_in_by_their_names_and_never_count(
+    address: str, people_of: dict[Role, Api], experiment: str, tmp_path: Path
+) -> None:
+    engineer, annotator = people_of[Role.ENGINEER], people_of[Role.ANNOTATOR]
+    loop = engineer.made(f"/experiments/{experiment}/jobs", action="annotation", specs={"round_size": 10})
+    theirs = tmp_path / "theirs"
+    for name in ("p1/a.nii.gz", "final/p1/b.nii.gz", "labels/final/p2/a.nii.gz", "nobody/z.nii.gz", "p2/._b.nii.gz"):
+        write_label(theirs / name)
+    (theirs / "p3").mkdir()
+    (theirs / "p3" / "a.json").write_text("no label")
+
+    said, status = _say(datasets.app, address, engineer, "import-labels", "set", str(theirs))
+
+    assert status == 1
+    assert "3 imported, 2 refused" in said
+    assert _say(datasets.app, address, engineer, "import-labels", "set", str(theirs))[0] == said
+    rows = engineer.at("GET", f"{PATH}/datasets/set/labels").json()["labels"]
+    assert sorted((row["image"], row["imported"], row["state"]) for row in rows) == [
+        ("p1/a", True, "active"), ("p1/b", True, "active"), ("p2/a", True, "active")
+    ]  # fmt: skip
+    loops = engineer.at("GET", f"{PATH}/status").json()["loops"]
+    assert [(one["job_id"], one["pending"]) for one in loops] == [(loop, 0)]
+    one = write_label(tmp_path / "elsewhere.nii.gz")
+    assert _say(datasets.app, address, engineer, "import-labels", "set", str(one), "--image", "p4/a")[1] == 0
+    ambiguous = _say(datasets.app, address, engineer, "import-labels", "set", str(write_label(tmp_path / "a.nii.gz")))
+    assert "may speak about several images" in ambiguous[0]
+    assert _say(datasets.app, address, annotator, "import-labels", "set", str(one), "--image", "p4/a")[1] == 1
+
+
+def test_what_trains_is_exported_with_side_and_provenance(
+    address: str, people_of: dict[Role, Api], dataset: str, tmp_path: Path
+) -> None:
+    engineer, annotator = people_of[Role.ENGINEER], people_of[Role.ANNOTATOR]
+    make_experiment(engineer, dataset)
+    for image in ("p1/a", "p2/a"):
+        content = write_label(tmp_path / "l.nii", 2).read_bytes()
+        annotator.at("PUT", f"/label/set/datastore/label?image={image}", files={"label": ("l.nii", content)})
+    out = tmp_path / "out"
+
+    said, status = _say(datasets.app, address, engineer, "export", "set", str(out), "--format", "nifti")
+
+    assert (status, said) == (0, f"2 labels in {out}")
+    listed = json.loads((out / "dataset.json").read_text())
+    assert listed["labels"] == {"1": "liver", "2": "spleen"}
+    entries = {entry["image"]: entry for entry in [*listed["training"], *listed["validation"]]}
+    assert entries.keys() == {"p1/a", "p2/a"}
+    assert entries["p1/a"]["provenance"]["imported"] is False
+    assert entries["p1/a"]["provenance"]["author_name"]
+    array = np.asarray(nib.load(out / entries["p1/a"]["label"]).dataobj)
+    assert (array.shape, array.max(), int((array == 2).sum())) == ((6, 7, 8), 2, 27)
+    assert "is not empty" in _say(datasets.app, address, engineer, "export", "set", str(out), "--format", "nifti")[0]
+    for form, why in (("seg", "this image is none"), ("coco", "COCO is for pictures"), ("manifest", "has a manifest")):
+        refused, status = _say(datasets.app, address, engineer, "export", "set", str(tmp_path / form), "--format", form)
+        assert status == 1
+        assert why in refused
+    assert _say(datasets.app, address, annotator, "export", "set", str(tmp_path / "x"), "--format", "nifti")[1] == 1
+
+
+def test_a_series_of_a_folder_gets_an_rtstruct_and_gives_a_seg(address: str, engineer: Api, tmp_path: Path) -> None:
+    folder = tmp_path / "scans" / "p1"
+    folder.mkdir(parents=True)
+    series = make_series(asymmetric(), oblique_affine())
+    for number, instance in enumerate(series):
+        instance.save_as(folder / f"{number}.dcm", enforce_file_format=True)
+    engineer.made("/datasets", name="scans", client_url=str(folder.parent))
+    affine = oblique_affine()
+    corners = np.array([[0.6, 0.6, 1, 1], [4.4, 0.6, 1, 1], [4.4, 3.4, 1, 1], [0.6, 3.4, 1, 1]]) @ affine.T
+    structures = make_rtstruct(series[0], {"liver": [corners[:, :3]]})
+    structures.save_as(tmp_path / "RS.dcm", enforce_file_format=True)
+
+    said, status = _say(datasets.app, address, engineer, "import-labels", "scans", str(tmp_path / "RS.dcm"))
+    exported, _ = _say(datasets.app, address, engineer, "export", "scans", str(tmp_path / "out"), "--format", "seg")
+
+    assert status == 0, said
+    assert "1 labels in" in exported
+    seg = pydicom.dcmread(tmp_path / "out" / "labels" / "p1.dcm")
+    assert [segment.SegmentLabel for segment in seg.SegmentSequence] == ["liver"]
+    assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == series[0].SeriesInstanceUID
+    assert int(seg.pixel_array.sum()) == 4 * 3
+
+
+def test_masks_of_pictures_are_exported_as_coco(address: str, engineer: Api, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(np.zeros((5, 8), np.uint8)).save(folder / f"{name}.png")
+    made = engineer.made("/datasets", name="pictures", client_url=str(folder))
+    mask = np.zeros((5, 8), np.uint8)
+    mask[1:3, 2:6] = 1
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(mask).save(tmp_path / "masks" / "a.png")
+    make_experiment(engineer, made["id"])
+
+    said, status = _say(datasets.app, address, engineer, "import-labels", "pictures", str(tmp_path / "masks"))
+    assert status == 0, said
+    _say(datasets.app, address, engineer, "export", "pictures", str(tmp_path / "out"), "--format", "coco")
+
+    sides = [json.loads((tmp_path / "out" / f"{side}.json").read_text()) for side in ("train", "evaluate")]
+    [image] = [image for side in sides for image in side["images"]]
+    [found] = [one for side in sides for one in side["annotations"]]
+    assert (image["file_name"], image["width"], image["height"]) == ("a", 8, 5)
+    assert (found["bbox"], found["area"], found["category_id"]) == ([2, 1, 4, 2], 8, 1)
+    flat = np.repeat(np.arange(len(found["segmentation"]["counts"])) % 2, found["segmentation"]["counts"])
+    np.testing.assert_array_equal(flat.reshape(found["segmentation"]["size"][::-1]).T, mask)
+    assert sides[0]["categories"] == [{"id": 1, "name": "liver"}, {"id": 2, "name": "spleen"}]
+
+
+def test_two_people_s_masks_of_one_image_are_compared(
+    address: str, people_of: dict[Role, Api], dataset: str, tmp_path: Path
+) -> None:
+    engineer = people_of[Role.ENGINEER]
+    engineer.call("PATCH", f"/datasets/{dataset}", json={"annotators_per_image": 2})
+    for value, role in ((1, Role.ANNOTATOR), (1, Role.ADMIN)):
+        array = np.zeros((6, 7, 8), np.uint8)
+        array[1:4, 1:4, 1 : 4 + (role is Role.ADMIN)] = value
+        path = tmp_path / f"{role}.nii"
+        original = nib.load(write_label(path)).affine
+        nib.save(nib.Nifti1Image(array, original), path)
+        people_of[role].at(
+            "PUT", "/label/set/datastore/label?image=p1/a", files={"label": ("l.nii", path.read_bytes())}
+        )
+
+    [pair] = people_of[Role.REVIEWER].at("GET", f"{PATH}/datasets/set/agreement").json()
+
+    assert pair["image"] == "p1/a"
+    assert set(pair["authors"]) == {"the annotator", "the admin"}
+    assert pair["names"]["1"]["dice"] == pytest.approx(2 * 27 / (27 + 36))
+    assert 0 < pair["names"]["1"]["surface_mm"] < 2
+    said, _ = _say(labels.app, address, people_of[Role.REVIEWER], "agreement", "set", "--image", "p1/a")
+    assert "0.857" in said
+    assert _say(labels.app, address, people_of[Role.REVIEWER], "agreement", "set", "--image", "x")[0].startswith(
+        "No image"
+    )
