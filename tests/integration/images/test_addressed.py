@@ -15,6 +15,7 @@ from infra.wiring import Parts
 from tasks.images.addressed import is_address, name_in
 from tasks.images.volume import read_volume
 from tasks.serving.answers import SlotImages
+from tests.dicom_series import asymmetric, make_series, oblique_affine, save_series, zipped
 from tests.runs_in_memory import RunsInMemory
 
 METADATA = "http://169.254.169.254/latest/ct.nii.gz"
@@ -78,6 +79,12 @@ def _value(parts: Parts, address: str) -> int:
     images = SlotImages(parts)
     image = images.behind(address)
     return int(read_volume(images.local(image, parts.cache).path).array.max())
+
+
+def test_a_zip_is_one_dicom_series(parts: Parts, server: _Server, tmp_path: Path) -> None:
+    save_series(make_series(asymmetric(), oblique_affine(), patient="x"), tmp_path / "series")
+    server.content = zipped(tmp_path / "series")
+    assert _value(parts, f"{server.address}/there/series.zip") == asymmetric().max()
 
 
 @pytest.mark.parametrize("mark", ["", '"1"'])

@@ -3,20 +3,23 @@
 import gzip
 import json
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from configs.errors import AccessError, StoreError
 from infra.adapters.cache.disk import DiskCache
 from infra.adapters.images.objects.store import ObjectStore
 from tasks.images.prepare import local_image
 from tasks.images.volume import read_volume
+from tasks.labels.forms.read import read_label
 from tasks.labels.forms.structured import read_structured
-from tests.dicom_series import asymmetric, make_series, oblique_affine, save_series
+from tests.dicom_series import asymmetric, make_series, oblique_affine, save_series, zipped
 from tests.fixtures_objects import HMAC_ID, HMAC_SECRET, Bucket, new_bucket
 
 AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
@@ -106,18 +109,37 @@ def test_several_files_are_one_image_channels_or_slices(s3: Bucket, tmp_path: Pa
     slices = sorted(path.name for path in (tmp_path / "series").iterdir())
     for name in slices:
         s3.put(f"series/{name}", (tmp_path / "series" / name).read_bytes())
+    s3.put("series.ZIP", zipped(tmp_path / "series"))
     url = s3.manifest(
         {"image": {"path": ["t1.nii.gz", "t2.nii.gz"], "id": "channels"}},
         {"image": {"path": [f"series/{name}" for name in slices], "id": "slices"}},
+        {"image": {"path": ["series.ZIP"], "id": "zipped"}},
     )
     store, cache = s3.store(url, tmp_path / "cache"), DiskCache(tmp_path / "images", 10**9)
 
-    channels, series = (local_image(store, cache, image.key, image.fingerprint) for image in store.images())
+    channels, *both = (local_image(store, cache, image.key, image.fingerprint) for image in store.images())
 
     assert [np.asanyarray(nibabel.load(file).dataobj).mean() for file in channels.files] == [0, 1]
     assert channels.geometry().shape == (3, 4, 5)
-    np.testing.assert_array_equal(read_volume(series.path).array, asymmetric())
-    assert series.headers is not None
+    for series in both:
+        np.testing.assert_array_equal(read_volume(series.path).array, asymmetric())
+        assert series.headers is not None
+
+
+def test_a_picture_s_mask_may_be_a_picture(s3: Bucket, tmp_path: Path) -> None:
+    colours, mask = BytesIO(), BytesIO()
+    Image.new("RGB", (6, 4), (200, 10, 10)).save(colours, "JPEG")
+    Image.fromarray(np.eye(4, 6, dtype=np.uint8) * 3).save(mask, "PNG")
+    s3.put("a.jpg", colours.getvalue())
+    s3.put("mask.png", mask.getvalue())
+    url = s3.manifest({"image": {"path": ["a.jpg"], "id": "u-1"}, "label": {"path": ["mask.png"], "id": "u-2"}})
+    store, cache = s3.store(url, tmp_path / "cache"), DiskCache(tmp_path / "images", 10**9)
+
+    [image], [label] = store.images(), store.labels()
+
+    grid = local_image(store, cache, image.key, image.fingerprint).geometry()
+    said = read_label(store.fetch_label(label.key, tmp_path / "label"), grid)
+    assert said.array[..., 0].T.tolist() == (np.eye(4, 6, dtype=int) * 3).tolist()
 
 
 def test_a_changed_manifest_is_read_again_and_an_object_that_is_gone_is_named(bucket: Bucket, tmp_path: Path) -> None:
