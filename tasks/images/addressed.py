@@ -16,8 +16,8 @@ from infra.adapters.images.folder_layout import IMAGE_ENDINGS
 
 FETCHED_WITHIN_S = 300.0
 _SCHEMES = ("http://", "https://")
-_DICOM = ".dcm"
-_KNOWN = (*IMAGE_ENDINGS, ZIPPED, _DICOM)
+DICOM = ".dcm"
+KNOWN_ENDINGS = (*IMAGE_ENDINGS, ZIPPED, DICOM)
 _OWNER = "addresses"
 
 
@@ -29,7 +29,7 @@ def is_address(image: str) -> bool:
 def name_in(address: str) -> str:
     """Return what a person would call the image: the last part of the address's path, without the file's ending."""
     last = unquote(urlsplit(address).path).rsplit("/", 1)[-1]
-    return last.removesuffix(_ending(last))
+    return last.removesuffix(ending_of(last))
 
 
 class AddressedImage:
@@ -68,16 +68,17 @@ class AddressedImage:
         Raises:
             InvalidRequestError: If it cannot be fetched, is too large or too slow, or its name says no format.
         """
-        ending = _ending(urlsplit(self._address).path)
+        ending = ending_of(urlsplit(self._address).path)
         if not ending:
-            known = ", ".join(_KNOWN)
+            known = ", ".join(KNOWN_ENDINGS)
             raise InvalidRequestError(f"The address of an image has to end in one of {known}: its format is told by it")
         target = into / "image" / f"{key}{ending}"
         target.parent.mkdir(parents=True)
         fetch(self._address, target, self._session, most_bytes=self._most_bytes, within_s=FETCHED_WITHIN_S)
-        path = target.parent if ending == _DICOM else target
+        path = target.parent if ending == DICOM else target
         return FetchedImage(paths=[path], sha256=hash_file(target), meta={})
 
 
-def _ending(path: str) -> str:
-    return next((ending for ending in _KNOWN if path.lower().endswith(ending)), "")
+def ending_of(path: str) -> str:
+    """Return how the name of an image's file ends; empty if that says no format."""
+    return next((ending for ending in KNOWN_ENDINGS if path.lower().endswith(ending)), "")

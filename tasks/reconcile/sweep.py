@@ -8,6 +8,7 @@ from infra.adapters.catalog.tables import BearerToken, HookMessage, IdempotencyK
 from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
 from tasks.delivery.dispatch import FLOWS
+from tasks.images.uploads import uploads_removed
 from tasks.selection.leases import reclaim
 
 SWEEP_EVERY_S = 60.0
@@ -15,7 +16,7 @@ KEPT_S = 7 * 24 * 3600.0
 
 
 def leases_removed(parts: Parts) -> int:
-    """Remove leases, tokens, answers to repeated requests and webhooks' ids that are over, and old deliveries."""
+    """Remove leases, tokens, uploads, answers to repeated requests and webhooks' ids that are over; old deliveries."""
     over = (
         delete(IdempotencyKey).where(IdempotencyKey.until < now()),
         delete(BearerToken).where(BearerToken.until < now()),
@@ -27,7 +28,8 @@ def leases_removed(parts: Parts) -> int:
             return 0
         removed = sum(len(session.execute(statement.returning(1)).all()) for statement in over)
         leased = session.scalars(select(Lease.dataset_id).where(Lease.until < now()).distinct()).all()
-        return removed + sum(reclaim(session, dataset_id) for dataset_id in leased)
+        removed += sum(reclaim(session, dataset_id) for dataset_id in leased)
+    return removed + uploads_removed(parts)
 
 
 class Outage:

@@ -17,12 +17,13 @@ from configs.wire.slot import LabelForm
 from infra.adapters.cache.disk import Cache, Kind
 from infra.adapters.catalog import images
 from infra.adapters.catalog.tables import Image
-from infra.adapters.images.base import ImageStore
+from infra.adapters.images.base import ImageSource, ImageStore
 from infra.wiring import Parts
 from tasks.images.addressed import AddressedImage
 from tasks.images.forget import OWNER_FILE
 from tasks.images.prepare import LocalImage, local_image
 from tasks.images.stores import image_of, store_of
+from tasks.images.uploads import UploadedImage, is_upload
 from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
 from tasks.labels.forms.write import to_nrrd
 
@@ -93,7 +94,9 @@ class SlotImages:
             return local_image(source, cache, "image", image.fingerprint, most_bytes=most)
         return image_of(self._parts, self._store(image.dataset_id), image, cache)
 
-    def _addressed(self, address: str, once: str = "") -> AddressedImage:
+    def _addressed(self, address: str, once: str = "") -> ImageSource:
+        if is_upload(address):
+            return UploadedImage(address, self._parts.blobs)
         settings = self._parts.settings
         return AddressedImage(address, self._parts.egress.session(), settings.volume_bytes, once)
 

@@ -85,6 +85,9 @@ ROLES: dict[str, Role | None] = {
     "monai_label.label_info.get_label_info": Role.ANNOTATOR,
     "monai_label.label_info.put_label_info": Role.ANNOTATOR,  # somebody else's: reviewers
     "monai_label.label_info.update_label_info": Role.REVIEWER,
+    "monai_label.sessions.create_session": Role.ANNOTATOR,
+    "monai_label.sessions.get_session": Role.ANNOTATOR,
+    "monai_label.sessions.delete_session": Role.ANNOTATOR,
     "monai_label.auth.enabled": ANYBODY,
     "monai_label.auth.token": ANYBODY,
     "monai_label.auth.valid": Role.ANNOTATOR,

@@ -33,13 +33,17 @@ _ENDINGS: dict[LabelForm, str] = {"nrrd": ".nrrd", "nifti": ".nii.gz"}
 
 @dataclass(frozen=True)
 class Inference:
-    """What to ask about. Without a data set: the experiment's for inference, else the one it trains on."""
+    """What to ask about. Without a data set: the experiment's for inference, else the one it trains on.
+
+    `upload`: the address of an image that was sent, in place of one of a data set; `image` is what it is called.
+    """
 
     image: str
     dataset_id: str | None = None
     spec: InferSpec = field(default_factory=InferSpec)
     form: LabelForm = "nrrd"
     client_id: str = ""
+    upload: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) ->
         experiment = catalog.get(session, caller.org, experiment_id)
         if not is_usable(session, experiment):
             raise InvalidRequestError(no_model_yet(session, experiment))
-        address = asked.image if is_address(asked.image) else ""
+        address = asked.upload or (asked.image if is_address(asked.image) else "")
         dataset_id = asked.dataset_id or (
             "" if address else _dataset(catalog.uses(session, [experiment.id])[experiment.id])
         )
@@ -77,7 +81,8 @@ def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) ->
         image = None if address else image_catalog.find(session, dataset_id, asked.image)
         table = table_name(experiment, catalog.bundle(session, experiment.bundle_id))
     if address:
-        parts.egress.check(address)
+        if not asked.upload:
+            parts.egress.check(address)
     else:
         image = image or _arrived(parts, dataset_id, asked.image)
         images.touch(parts, caller, dataset_id, image.id, asked.client_id)
@@ -91,7 +96,7 @@ def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) ->
             if time.monotonic() >= give_up:
                 raise
             time.sleep(POLL_S)
-    called = images.basename(name_in(address) if address else asked.image)
+    called = images.basename(name_in(asked.image) if address else asked.image)
     name, content, said = f"{called}_seg{_ENDINGS[asked.form]}", answer.content, None
     if answer.media_type == JSON_TYPE:
         said = ANSWERS.validate_json(content)

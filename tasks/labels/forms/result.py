@@ -35,11 +35,10 @@ def written(answer: bytes, form: ResultForm) -> bytes:
     """Return a slot's NRRD (uint8, gzip) in another form; the same values on the same grid, in the same order."""
     if form == ResultForm(packed=True):
         return answer
-    head, _, voxels = answer.partition(b"\n\n")
-    plain = zlib.decompress(voxels, GZIP)
     if form == ResultForm():
+        head, plain = _opened(answer)
         return head.replace(b"encoding: gzip", b"encoding: raw") + b"\n\n" + plain
-    volume = _volume(head, plain)
+    volume = volume_of(answer)
     volume = Volume(volume.array.astype(form.kind), volume.affine)
     if form.ending == ".nrrd":
         return to_nrrd(volume, compressed=form.packed, narrow=False)
@@ -49,10 +48,18 @@ def written(answer: bytes, form: ResultForm) -> bytes:
         return path.read_bytes()
 
 
-def _volume(head: bytes, voxels: bytes) -> Volume:
+def volume_of(answer: bytes) -> Volume:
+    """Return the label map that a slot's NRRD is."""
+    head, voxels = _opened(answer)
     fields = dict(line.split(b": ", 1) for line in head.splitlines() if b": " in line)
     shape = tuple(int(size) for size in fields[b"sizes"].split())
     affine = np.eye(4)
     for axis, vector in enumerate(_VECTOR.findall(fields[b"space directions"] + fields[b"space origin"])):
         affine[:3, axis] = [float(number) for number in vector.split(b",")]
     return Volume(np.frombuffer(voxels, np.uint8).reshape(shape, order="F"), affine)
+
+
+def _opened(answer: bytes) -> tuple[bytes, bytes]:
+    """Return the header, and the voxels unpacked."""
+    head, _, voxels = answer.partition(b"\n\n")
+    return head, zlib.decompress(voxels, GZIP)

@@ -13,10 +13,11 @@ import pytest
 import SimpleITK
 from sqlalchemy import update
 
-from infra.adapters.catalog.tables import Bundle
+from infra.adapters.catalog.tables import Bundle, Upload
 from infra.services.callers import Role
 from infra.wiring import Parts
 from tasks.images.geometry import RAS_FROM_LPS
+from tasks.images.uploads import uploads_removed
 from tasks.images.volume import Volume
 from tasks.labels.forms.write import to_nrrd
 from tests.integration.api.conftest import AFFINE, Api, write_label
@@ -325,3 +326,51 @@ def test_two_data_sets_and_none_called_studies_have_no_default(
     assert slicer.get("/info/")["name"] == "studies"
     assert slicer.get("/info")["models"] == {}
     assert LabelClient(f"{slicer.server}/label/set", slicer.token).get("/info")["models"].keys() == {NAME}
+
+
+@pytest.mark.usefixtures("answer")
+def test_an_image_that_is_sent_is_segmented_and_a_session_is_asked_until_it_ends(
+    slicer: LabelClient, stranger: Api, slot: SlotServer, folder: Path, parts: Parts
+) -> None:
+    held = folder / "p1/a.nii.gz"
+    sent = slicer.infer(NAME, "", SLICER, file=held)
+    assert sent.name == "a_seg.nrrd"
+    [once] = slot.asked
+    assert (once.image_id, once.dataset_id) == (0, "")
+    assert once.address == f"upload:{hashlib.sha256(held.read_bytes()).hexdigest()}.nii.gz"
+
+    made = slicer.form("PUT", "/session/?expiry=60", {"client_id": "ann"}, {"files": held}).json
+    info, session = made["session_info"], made["session_id"]
+    assert (info["name"], info["expiry"], info["create_ts"]) == (session, 60, info["last_access_ts"])
+    assert slicer.call("GET", f"/session/{session}?image=true").body == held.read_bytes()
+    assert slicer.infer(NAME, "", SLICER, session_id=session).params["label_names"] == {"liver": 1, "spleen": 2}
+    assert slot.asked[-1].address == once.address
+    assert LabelClient(slicer.server, stranger.secret).call("GET", f"/session/{session}").status == 404
+
+    assert slicer.call("DELETE", f"/session/{session}").json["name"] == session
+    gone = slicer.call("GET", f"/session/{session}")
+    assert (gone.status, json.loads(gone.body)["detail"]) == (404, f"Session ({session}) Not Found")
+    notes = folder.parent / "notes.txt"
+    notes.write_text("no image")
+    assert slicer.form("PUT", "/session/", {}, {"files": notes}).status == 400
+    with parts.catalog.write() as rows:
+        rows.execute(update(Upload).values(used_at=0.0))
+    assert uploads_removed(parts) == 1
+
+
+@pytest.mark.usefixtures("answer")
+def test_a_result_is_kept_as_the_models_own_and_is_no_label_of_a_person(slicer: LabelClient) -> None:
+    slicer.infer(NAME, "p1/a", {**SLICER, "save_label": True})
+    entry = slicer.get("/datastore/?output=all")["objects"]["p1/a"]["labels"]["original"]
+    assert entry["info"]["params"]["label_names"] == {"liver": 1, "spleen": 2}
+    assert slicer.get("/info/")["datastore"]["completed"] == 0
+    assert slicer.call("GET", "/datastore/label?label=p1%2Fa&tag=original").status == 200
+    for fields, status in (({}, 404), ({"label_info": [{"name": "liver", "idx": 1}]}, 400)):
+        form = {"params": json.dumps(fields)}
+        assert slicer.form("POST", f"/infer/{IN_URL}?image=p1%2Fa&output=dicom_seg", form, {}).status == status
+
+
+@pytest.mark.usefixtures("answer")
+def test_scribbles_are_refused_by_a_model_that_takes_none(slicer: LabelClient, folder: Path) -> None:
+    refused = slicer.form("POST", f"/infer/{IN_URL}?image=p1%2Fa", {}, {"label": folder / "p1/a.nii.gz"})
+    assert (refused.status, b"clicks instead" in refused.body) == (400, True)

@@ -190,7 +190,7 @@ def _options(method: str, path: str, asked: list[str]) -> dict[str, Any]:
 
 def _id(name: str, ids: dict[str, str]) -> str:
     """Return the id that a path's parameter stands for."""
-    known = {**ids, "action": "train", "model": ids["experiment"], "strategy": "random"}
+    known = {**ids, "action": "train", "model": ids["experiment"], "strategy": "random", "session": ids["job"]}
     return known[name.removesuffix("_id")]
 
 

@@ -148,6 +148,8 @@ LABEL: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("GET", "/datastore/image/info?image=x", None, Role.ANNOTATOR),
     ("GET", "/datastore/label/info?label=x", None, Role.ANNOTATOR),
     ("GET", "/auth/token/valid", None, Role.ANNOTATOR),
+    ("GET", "/session/x", None, Role.ANNOTATOR),
+    ("DELETE", "/session/x", None, Role.ANNOTATOR),
     ("GET", "/train", None, Role.ANNOTATOR),
     ("POST", "/train", {}, Role.ENGINEER),
     ("POST", "/train/x", {}, Role.ENGINEER),
@@ -157,7 +159,13 @@ LABEL: list[tuple[str, str, dict[str, object] | None, Role]] = [
 FORMS = {
     ("PUT", f"{scope}{path}")
     for scope in ("", "/label/{dataset}")
-    for path in ("/datastore/label", "/datastore/image/info", "/datastore/label/info", "/datastore/updatelabelinfo")
+    for path in (
+        "/datastore/label",
+        "/datastore/image/info",
+        "/datastore/label/info",
+        "/datastore/updatelabelinfo",
+        "/session",
+    )
 }
 
 

@@ -1,7 +1,6 @@
 """What clients say beside the image where they ask for a segmentation, in any of the ways that they say clicks."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -14,6 +13,15 @@ Point = tuple[float, float, float]
 _POINTS: TypeAdapter[list[Point]] = TypeAdapter(list[Point])
 _ENDINGS: tuple[Ending, ...] = (".nii.gz", ".nii", ".nrrd")
 _INSIDE, _OUTSIDE = 1, 0
+
+
+class Segment(BaseModel):
+    """A label of a DICOM SEG; without `idx` they are counted from 1."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    idx: int | None = None
 
 
 class InferParams(BaseModel):
@@ -33,7 +41,7 @@ class InferParams(BaseModel):
     label_prompt: tuple[int, ...] = ()
     points: list[Point] = Field(default_factory=list)
     point_labels: tuple[int, ...] = ()
-    label_info: list[dict[Annotated[str, Field(max_length=100)], Any]] | None = None
+    label_info: list[Segment] | None = Field(default=None, description="A DICOM SEG's segments.")
 
     def form(self, image: str) -> ResultForm:
         """Return how the label map is to be written; without a word of it, like the image's own file.

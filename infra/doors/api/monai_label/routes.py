@@ -14,6 +14,7 @@ from infra.doors.api.monai_label import (
     info,
     label_info,
     samples,
+    sessions,
     train,
 )
 from infra.doors.api.monai_label.scope import BY_ADDRESS, BY_NAME, named
@@ -28,7 +29,7 @@ _REFUSALS = answers(
     HTTPStatus.BAD_GATEWAY,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
-_TOPICS = (info, samples, infer, datastore_list, images, label_info, datastore, train)
+_TOPICS = (info, samples, infer, sessions, datastore_list, images, label_info, datastore, train)
 
 
 def routers() -> list[APIRouter]:
