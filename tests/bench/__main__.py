@@ -21,7 +21,9 @@ TOPICS = {
     "rounds": "tests.bench.rounds",
     "stores": "tests.bench.stores",
     "installation": "tests.bench.installation",
+    "registration": "tests.bench.registration",
 }
+ON_REQUEST = {"registration"}
 REPEATS = 3
 
 
@@ -34,7 +36,7 @@ def main() -> int:
     say = Console(stderr=True)
     results: list[Result] = []
     try:
-        for topic in asked.topics or TOPICS:
+        for topic in asked.topics or [name for name in TOPICS if name not in ON_REQUEST]:
             with say.status(f"{topic} …"):
                 results.append(_run(topic, asked.peer, asked.repeats))
     except KeyboardInterrupt:
@@ -64,7 +66,9 @@ def _run(topic: str, peer: Path | None, repeats: int) -> Result:
 
 def _asked(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(TOPICS)}; all by default")
+    parser.add_argument(
+        "topics", nargs="*", metavar="TOPIC", help=f"of {', '.join(TOPICS)}; by default all but {', '.join(ON_REQUEST)}"
+    )
     parser.add_argument("--peer", type=Path, metavar="DIR", help="environment with MONAI Label, measured alongside")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every value to this file")
     parser.add_argument("--markdown", action="store_true", help="print the table for a page")
