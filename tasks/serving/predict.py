@@ -26,7 +26,6 @@ def predict(
     form: LabelForm,
     *,
     address: str = "",
-    timeout_s: float = PREDICT_TIMEOUT_S,
 ) -> SlotAnswer:
     """Have a realtime slot of the experiment segment an image, or what is behind an address.
 
@@ -48,7 +47,7 @@ def predict(
         used(parts, slot)
         tried.add(f"{slot.id}:{slot.epoch}")  # one started again since is another
         try:
-            return parts.slots.predict(slot.endpoint, slot.token or "", request, timeout_s)
+            return parts.slots.predict(slot.endpoint, slot.token or "", request, PREDICT_TIMEOUT_S)
         # Nothing was begun there, so asking another one predicts once.
         except (UnreachableSlotError, DrainingSlotError):
             continue

@@ -66,15 +66,13 @@ def due(session: Session, kinds: Collection[OutboxKind] = tuple(OutboxKind)) -> 
     return session.scalar(select(exists().where(_claimable(kinds)))) or False
 
 
-def claim(
-    session: Session, kinds: Collection[OutboxKind] = tuple(OutboxKind), *, limit: int = 1, for_s: float = CLAIM_S
-) -> list[Entry]:
-    """Take up to *limit* due entries, oldest first; nobody else gets them for *for_s* seconds."""
+def claim(session: Session, kinds: Collection[OutboxKind] = tuple(OutboxKind), *, limit: int = 1) -> list[Entry]:
+    """Take up to *limit* due entries, oldest first; nobody else gets them for `CLAIM_S` seconds."""
     query = select(Outbox).where(_claimable(kinds)).order_by(Outbox.due_at, Outbox.id).limit(limit)
     rows = session.scalars(query.with_for_update(skip_locked=True)).all()  # SQLite: the unit is alone already
     for row in rows:
         row.tries += 1
-        row.claimed_until = now() + for_s  # SQL, computed by the statement
+        row.claimed_until = now() + CLAIM_S  # SQL, computed by the statement
     return [Entry(row.id, OutboxKind(row.kind), row.ref, row.payload, row.tries) for row in rows]
 
 

@@ -63,7 +63,6 @@ class BundleHosts(Protocol):
         work: Path,
         bundle: Path,
         readable: Sequence[Path] = (),
-        writable: Sequence[Path] = (),
         threads: int | None = None,
     ) -> BundleHost:
         """Start a host on a request.
@@ -73,7 +72,6 @@ class BundleHosts(Protocol):
             work: Empty folder of this attempt; `in`, `out`, `tmp` and `log.txt` are made in it.
             bundle: The unpacked bundle; read-only to the host.
             readable: More folders or files that may be read, such as the folder of the cases' images.
-            writable: More folders that may be written.
             threads: Compute threads; None = all cores.
         """
         ...

@@ -31,9 +31,7 @@ class ProcessHosts:
         memory_mib: What one process of a host may fill of the machine's memory; None = nine tenths of it.
         processes: How many a host may be, threads counted; the kernel does not hold a started host of root to it.
         keep_free_mib: A host is killed when the disk of its folders has less left than that.
-        require_cage: Refuse to start a host where there is no bubblewrap.
         level: The cage to use; None = the strongest that works.
-        visible_devices: The hosts' CUDA_VISIBLE_DEVICES; None = all.
         warm: The warm process's socket; None = every host is started. Used in the strong cage alone.
     """
 
@@ -44,20 +42,15 @@ class ProcessHosts:
         memory_mib: int | None = None,
         processes: int = 2048,
         keep_free_mib: int = 1024,
-        require_cage: bool = False,
         level: CageLevel | None = None,
-        visible_devices: str | None = None,
         warm: Path | None = None,
     ) -> None:
         self._silence_s = silence_s
         self._memory_mib = memory_mib or int(machine_mib() * 0.9)
         self._processes = processes
         self._keep_free_mib = keep_free_mib
-        self._visible_devices = visible_devices
         self._warm = warm
         self._level: CageLevel = level or probe()
-        if require_cage and self._level != "bubblewrap":
-            raise InvalidRequestError("A cage is required and bubblewrap does not work here; install it")
         # A child that dies with its parent dies with the *thread* that started it: so one thread starts them
         # all, and lives as long as this object or any of its hosts.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bundle-hosts")
@@ -74,7 +67,6 @@ class ProcessHosts:
         work: Path,
         bundle: Path,
         readable: Sequence[Path] = (),
-        writable: Sequence[Path] = (),
         threads: int | None = None,
     ) -> HostProcess:
         """Start a host on a request (see `base.BundleHosts.start`).
@@ -86,17 +78,13 @@ class ProcessHosts:
         for name in ("in", "out", "tmp"):
             (work / name).mkdir(parents=True, exist_ok=True)
         write_request(request, work / "in" / "request.json")
-        view = _view(
-            request,
-            [bundle.absolute(), *(path.absolute() for path in readable)],
-            [work, *(path.absolute() for path in writable)],
-        )
+        view = _view(request, [bundle.absolute(), *(path.absolute() for path in readable)], [work])
         start = Start(
             request=str(work / "in" / "request.json"),
             folder=str(work / "tmp"),
             memory_mib=self._memory_mib,
             processes=self._processes,
-            environment=_environment(work / "tmp", threads, self._visible_devices),
+            environment=_environment(work / "tmp", threads),
             binds=binds(view, ROOT),
         )
         ours, theirs = socket.socketpair()
@@ -149,9 +137,9 @@ def _spawn(argv: Sequence[str], start: Start, control: int, log: int) -> subproc
     )
 
 
-def _environment(tmp: Path, threads: int | None, visible_devices: str | None) -> dict[str, str]:
+def _environment(tmp: Path, threads: int | None) -> dict[str, str]:
     """Return the whole environment of a host: nothing is inherited."""
-    environment = {
+    return {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "HOME": str(tmp),
@@ -161,9 +149,6 @@ def _environment(tmp: Path, threads: int | None, visible_devices: str | None) ->
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONPATH": str(ROOT),
     }
-    if visible_devices is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = visible_devices
-    return environment
 
 
 def _view(request: HostRequest, readable: list[Path], writable: list[Path]) -> View:

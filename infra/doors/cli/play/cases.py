@@ -93,21 +93,20 @@ class _Made(BaseModel):
     count: int
 
 
-def make_cases(folder: Path, *, count: int, first: int = 1, seed: int = 0, labelled: bool = False) -> Cases:
+def make_cases(folder: Path, *, count: int, first: int = 1, labelled: bool = False) -> Cases:
     """Write `count` cases under *folder*, or add what is missing to those of an earlier run.
 
     Args:
         folder: Gets `images`, `truth` and `cases.json`.
         count: Number of patients.
         first: Number of the first one.
-        seed: Decides every case together with its number.
         labelled: Put the truth among the images too, where a data set finds it as labels that exist already.
     """
     note = folder / "cases.json"
     made = _Made.model_validate_json(note.read_bytes()) if note.exists() else _Made(labels={}, count=0)
     images, truth = folder / "images", folder / "truth"
     if made.count < count:
-        written = write_cases(images, truth, count=count - made.count, seed=seed, first=first + made.count)
+        written = write_cases(images, truth, count=count - made.count, seed=0, first=first + made.count)
         made = _Made(labels=written.labels, count=count)
         note.write_text(made.model_dump_json())
     if labelled:
