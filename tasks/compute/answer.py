@@ -38,7 +38,7 @@ def answer(path: Path, descriptor: int, *, memory_mib: int, processes: int) -> i
     try:
         lean.import_monai()
         importlib.import_module("tasks.compute.share").take(request.device)
-        handler: Handler = importlib.import_module(HANDLERS[request.kind])
+        handler: Handler = lean.import_handler(HANDLERS[request.kind])
         handler.run(request, control)
     except Exception as error:  # noqa: BLE001 (the edge of this process: whatever bundle code raises is reported)
         traceback.print_exc()

@@ -62,7 +62,7 @@ def import_everything() -> dict[str, str]:
     before = set(os.environ)
     lean.import_monai()
     for name in (*HANDLERS.values(), *_NAMED_BY_BUNDLES):
-        importlib.import_module(name)
+        lean.import_handler(name)
     torch = importlib.import_module("torch")
     if torch.cuda.is_initialized():
         raise RuntimeError("An import opened the accelerator: hosts cannot be forked from this process")
