@@ -31,6 +31,13 @@ def unknown_package() -> Shape:
     return shape
 
 
+def optional_package() -> Shape:
+    """A part of MONAI that needs a package which is optional to it (lung_nodule_ct_detection, torchvision)."""
+    shape = Shape()
+    shape.inference["network_def"] = "$monai.utils.optional_import('not_installed.networks', name='Net')[0]()"
+    return shape
+
+
 def required_package() -> Shape:
     """Metadata that require what is not installed."""
     return Shape(metadata={"required_packages_version": {"numpy": "1.0", "no-such-package": "2.0"}})

@@ -1,5 +1,6 @@
 """What went wrong in a bundle's own code, told to who registers it: no image and no patient is in play there."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -10,6 +11,7 @@ from tasks.compute.loader.config import Bundle
 from tasks.compute.loader.tier import command_for
 
 _MOST = 300
+_NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 
 
 @contextmanager
@@ -38,11 +40,18 @@ def because(error: BaseException, bundle: Bundle) -> str:
     while (beneath := error.value if isinstance(error, ErrorDuringImport) else error.__cause__) is not None:
         error = beneath
     said = " ".join(str(error).replace(str(bundle.folder), "").split())[:_MOST]
-    if isinstance(error, ImportError) and error.name and not _is_own(error.name, bundle):
-        return f"it needs the package {error.name}, which is not installed here: {command_for([error.name])}"
+    package = _package_in(error) if isinstance(error, ImportError) else ""
+    if package and not _is_own(package, bundle):
+        return f"it needs the package {package}, which is not installed here: {command_for([package])}"
     written = bundle.metadata.monai_version
     versions = f" (written for MONAI {written}, this is {metadata.version('monai')})" if written else ""
     return f"{type(error).__name__}: {said}{versions}"
+
+
+def _package_in(error: ImportError) -> str:
+    """Return what is not installed; MONAI says it of what is optional to it in the text alone."""
+    told = _NO_MODULE.search(str(error))
+    return (error.name or (told[1] if told else "")).partition(".")[0]
 
 
 def _is_own(module: str, bundle: Bundle) -> bool:
