@@ -1,6 +1,5 @@
 """Order images beside each other, by methods whose score of one image depends on others: the order becomes scores."""
 
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,14 +14,12 @@ from configs.errors import BundleError, HostDiedError
 from configs.specs.annotation import AnnotationSpec
 from configs.specs.score import ScoringMethod
 from configs.states import JobStatus
-from configs.wire.host import Failed, Ordered, OrderRequest
+from configs.wire.host import Ordered, OrderRequest
 from infra.adapters.catalog.tables import Candidate, Experiment, Features, Image, Job
-from infra.adapters.catalog.tables.base import new_id
-from infra.adapters.compute.failures import error_of
 from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder
+from tasks.devices.asking import answers, work_folder
 from tasks.devices.claims import Need
-from tasks.devices.hold import computing
 from tasks.devices.needs import CONTEXT_MIB
 from tasks.selection.scores import unpacked
 from tasks.selection.unspoken import is_free_for
@@ -113,9 +110,7 @@ def order(parts: Parts, bundle: Path, told: Told) -> NDArray[np.float32]:
         BundleError: If what it answers is no score per image.
         HostError: If the method fails.
     """
-    work = parts.settings.home / "work" / f"order-{new_id()}"
-    work.mkdir(parents=True)
-    try:
+    with work_folder(parts, "order") as work:
         np.savez(work / "told.npz", features=told.features, taken=told.taken)
         request = OrderRequest(
             method=told.method,
@@ -124,18 +119,12 @@ def order(parts: Parts, bundle: Path, told: Told) -> NDArray[np.float32]:
             seed=told.seed,
             out=str(work / "host" / "out"),
         )
-        need = Need("batch", CONTEXT_MIB)
-        with computing(parts, request, need, holder=work.name, work=work / "host", bundle=bundle) as host:
-            for message in host.messages():
-                if isinstance(message, Failed):
-                    raise error_of(message)
-                if isinstance(message, Ordered):
-                    scores = np.load(message.path, allow_pickle=False)
-                    if scores.shape != told.taken.shape or not np.isfinite(scores).all():
-                        raise BundleError(f"The scoring method {told.method!r} did not answer a number for each image")
-                    return np.asarray(scores, dtype=np.float32)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        for message in answers(parts, request, Need("batch", CONTEXT_MIB), work=work, bundle=bundle):
+            if isinstance(message, Ordered):
+                scores = np.load(message.path, allow_pickle=False)
+                if scores.shape != told.taken.shape or not np.isfinite(scores).all():
+                    raise BundleError(f"The scoring method {told.method!r} did not answer a number for each image")
+                return np.asarray(scores, dtype=np.float32)
     raise HostDiedError("Ordering ended without a result.")
 
 

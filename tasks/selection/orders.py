@@ -78,19 +78,21 @@ _TO_EVALUATE = Order(
     _OPEN.where(*_EVALUATES).order_by(Image.shuffle),
     _UNSPOKEN.where(*_EVALUATES, Unspoken.held_out.is_(True)).order_by(Unspoken.shuffle),
 )
-_WITH_SCORES = (
+_CANDIDATES = (
     select(Image)
     .join(Candidate, Candidate.image_id == Image.id)
-    .where(
-        Candidate.experiment_id == bindparam("experiment"),
-        Candidate.dataset_id == bindparam("dataset"),
-        or_(
-            Image.open.is_(True),
-            exists().where(Unspoken.vocabulary_id == bindparam("vocabulary"), Unspoken.image_id == Image.id),
-        ),
-    )
-    .order_by(Candidate.score.desc(), Candidate.image_id.desc())
+    .where(Candidate.experiment_id == bindparam("experiment"), Candidate.dataset_id == bindparam("dataset"))
 )
+_MOST = (Candidate.score.desc(), Candidate.image_id.desc())
+_WITH_SCORES = _CANDIDATES.where(
+    or_(
+        Image.open.is_(True),
+        exists().where(Unspoken.vocabulary_id == bindparam("vocabulary"), Unspoken.image_id == Image.id),
+    )
+).order_by(*_MOST)
+_OF_LABELS = _CANDIDATES.where(Candidate.method == bindparam("method"))
+SCORED_LABELS = (_OF_LABELS.order_by(*_MOST), _OF_LABELS.order_by(Candidate.score, Candidate.image_id))
+"""An experiment's labelled images with a score by a method of labels, the highest first, and the lowest first."""
 SCORED_IMAGES = _WITH_SCORES.where(Candidate.method == bindparam("method"))
 """An experiment's free images with a score by a method, the highest first; asked with `asked`."""
 _SCORED = Order(SCORED_IMAGES.limit(1))

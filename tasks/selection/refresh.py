@@ -6,15 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import exists, select
-from sqlalchemy.orm import Session
+from sqlalchemy import select
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError, UnreadableError
-from configs.specs.score import ScoringMethod, reads_scores
-from configs.states import JobStatus
+from configs.specs.score import ScoringMethod, is_of_labels, reads_scores
 from configs.wire.host import Case, Failed, ImageScore, ScoreRequest
 from infra.adapters.cache.disk import Pin
-from infra.adapters.catalog.tables import Experiment, ExperimentDataset, Image, Job, ModelVersion
+from infra.adapters.catalog.tables import Experiment, ExperimentDataset, Image, ModelVersion
 from infra.adapters.catalog.tables.base import new_id
 from infra.adapters.compute.failures import error_of
 from infra.wiring import Parts
@@ -24,8 +22,10 @@ from tasks.devices.needs import batch_need
 from tasks.images import poison
 from tasks.images.stores import image_of, store_of
 from tasks.publishing.usable import is_usable
+from tasks.rounds.jobs.turns import round_waits
 from tasks.selection import strided
 from tasks.selection.beside import order_beside
+from tasks.selection.of_labels import score_labels
 from tasks.selection.scores import keep_score
 from tasks.selection.skip import skip
 from tasks.selection.unscored import Unscored
@@ -70,6 +70,8 @@ def refresh_scores(
         HostError: If the bundle fails.
         StoreError: If the store cannot be read.
     """
+    if method is not None and is_of_labels(method):
+        return score_labels(parts, experiment_id, dataset_id, method)
     unscored = _unscored(parts, experiment_id, dataset_id, method)
     if unscored.method == strided.METHOD:
         return strided.place_strided(parts, experiment_id, dataset_id)
@@ -84,7 +86,7 @@ def refresh_scores(
             break
         left_out.update({image.id for image in shard.images} - done)
     with parts.catalog.read() as session:
-        waits = _round_waits(session)
+        waits = round_waits(session)
     if not waits:
         order_beside(parts, experiment_id, dataset_id, unscored.method)
     return scored
@@ -115,7 +117,7 @@ def _next_shard(parts: Parts, unscored: Unscored, left_out: set[int], chunk: int
     with parts.catalog.read() as session:
         experiment = session.get_one(Experiment, unscored.experiment.id)
         version = session.get(ModelVersion, unscored.experiment.published_version or "")
-        if version is None or experiment.published_version != version.id or _round_waits(session):
+        if version is None or experiment.published_version != version.id or round_waits(session):
             return None
         images = unscored.take(session, chunk, left_out)
     if not images:
@@ -174,12 +176,6 @@ def _removed_after(folder: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _round_waits(session: Session) -> bool:
-    """Say whether any experiment's round waits: scoring holds the place in the work pool that it needs."""
-    waiting = exists().where(Job.action == "train", Job.status == JobStatus.PENDING)
-    return bool(session.scalar(select(waiting)))
-
-
 def _cases(parts: Parts, shard: _Shard, pin: Pin) -> list[Case]:
     store, cases = store_of(parts, shard.dataset_id), []
     for image in shard.images:
@@ -198,7 +194,7 @@ def _cases(parts: Parts, shard: _Shard, pin: Pin) -> list[Case]:
 def _keep(parts: Parts, shard: _Shard, scored: ImageScore) -> bool:
     """Write one score; false when a newer version is out, or a round waits."""
     with parts.catalog.write() as session:
-        if _round_waits(session):
+        if round_waits(session):
             return False
         image, score = int(scored.image), scored.score
         return keep_score(session, shard.version.id, image, shard.method, score, by=scored.by, features=scored.features)

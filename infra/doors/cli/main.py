@@ -29,6 +29,7 @@ NOUNS: dict[str, _Noun] = {
     "jobs": _Noun("jobs", "Trainings and annotation loops; cancel one.", False),
     "rounds": _Noun("rounds", "What each round learned, and whether it was published.", False),
     "scores": _Noun("scores", "How much labelling each image would teach.", False),
+    "simulate": _Noun("simulate", "Replay labels: which strategy would have needed fewer.", True),
     "models": _Noun("models", "Model versions, and which one is served.", False),
     "tracking": _Noun("tracking", "What MLflow shows; write it again.", False),
     "hooks": _Noun("hooks", "Webhooks: who is told, and which PACS tells us.", False),

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from configs.specs.score import ScoringMethod
+from configs.specs.score import ScoringMethod, is_of_labels
 from infra.adapters.catalog import experiments
 from infra.adapters.catalog.tables import Candidate, Experiment, Image
 from infra.services.callers import Caller, Right, allow
 from infra.wiring import Parts
-from tasks.selection.orders import SCORED_IMAGES, asked
+from tasks.selection.orders import SCORED_IMAGES, SCORED_LABELS, asked
 from tasks.selection.refresh import method_of
 from tasks.selection.unspoken import vocabulary_of
 
@@ -25,6 +25,8 @@ class Scores:
 def scores(parts: Parts, caller: Caller, experiment: str, method: ScoringMethod | None, limit: int) -> Scores:
     """Return scores of images that wait to be labelled, in the order in which the strategy would give them.
 
+    By a method of labels they are of labelled images, the highest first, but of `dice` the lowest.
+
     Raises:
         NotFoundError: If the organisation has no such experiment.
     """
@@ -36,6 +38,8 @@ def scores(parts: Parts, caller: Caller, experiment: str, method: ScoringMethod 
         rows: list[tuple[Image, Candidate]] = []
         for dataset_id in {one for used in uses.values() for one in used}:  # one index each gives the order
             values = asked(dataset_id, found, chosen, vocabulary_of(session, dataset_id, found))
-            rows += session.execute(SCORED_IMAGES.add_columns(Candidate).limit(limit), values).tuples()
-        rows.sort(key=lambda row: (-row[1].score, row[0].id))
+            query = SCORED_LABELS[chosen == "dice"] if is_of_labels(chosen) else SCORED_IMAGES
+            rows += session.execute(query.add_columns(Candidate).limit(limit), values).tuples()
+        sign = 1 if chosen == "dice" else -1
+        rows.sort(key=lambda row: (sign * row[1].score, row[0].id))
         return Scores(found, chosen, [(candidate, image) for image, candidate in rows[:limit]])

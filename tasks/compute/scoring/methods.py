@@ -4,21 +4,32 @@ Or, in a package that is installed beside us, as an entry point of the group the
 `Method`. It is loaded in bundle hosts alone.
 """
 
+from collections.abc import Callable
 from importlib.metadata import entry_points
 
 from configs.specs.score import GROUP
 from tasks.compute.failures import BadInputError
 from tasks.compute.scoring.clasp import clasp, in_turn
+from tasks.compute.scoring.dice import dice
 from tasks.compute.scoring.diversity import diversity, k_centre
 from tasks.compute.scoring.entropy import entropy
 from tasks.compute.scoring.epistemic import epistemic
+from tasks.compute.scoring.judged import Judged
 from tasks.compute.scoring.subject import Method
+from tasks.compute.scoring.surface import surface
+from tasks.compute.scoring.total import total
 
 METHODS: dict[str, Method] = {
     "entropy": Method(entropy),
     "epistemic": Method(epistemic),
     "diversity": Method(diversity, k_centre),
     "clasp": Method(clasp, in_turn),
+}
+
+OF_LABELS: dict[str, Callable[[Judged], float]] = {
+    "dice": dice,
+    "surface": surface,
+    "sum": total,
 }
 
 

@@ -5,15 +5,20 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 
-from configs.wire.host import ImageScore, Ready, ScoreRequest
+import torch
+from monai.transforms import LoadImage
+from torch import Tensor, nn
+
+from configs.wire.host import Case, ImageScore, Ready, ScoreRequest
 from tasks.compute.boxes.detector import undecided
 from tasks.compute.control import Control
-from tasks.compute.failures import BadInputError, NotFiniteError, answering, failed
+from tasks.compute.failures import BadInputError, NotFiniteError, answering, failed, preparing
 from tasks.compute.inference.arrangement import Arrangement
 from tasks.compute.inference.predictor import Predictor
 from tasks.compute.loader.config import Bundle
 from tasks.compute.loader.network import build_network
-from tasks.compute.scoring.methods import method_named
+from tasks.compute.scoring.judged import Judged
+from tasks.compute.scoring.methods import OF_LABELS, method_named
 from tasks.compute.scoring.subject import Scored, Subject
 
 
@@ -30,22 +35,44 @@ def run(request: ScoreRequest, control: Control) -> None:
     predictor = Predictor(bundle, config, channels, cache=cache, arrangement=Arrangement())
     if channels.kind == "boxes" and request.method != "entropy":
         raise BadInputError(f"What finds boxes is scored by entropy, not by {request.method}: ask for that")
-    answer, method = partial(predictor.answer, network), method_named(request.method).score
+    if request.method in OF_LABELS and channels.kind != "mask":
+        raise BadInputError(f"{request.method!r} scores label maps: this experiment's labels are none")
+    of_label = OF_LABELS.get(request.method)
+    method = None if of_label else method_named(request.method).score
 
-    def scored(files: list[str]) -> Scored:
-        """Score one image by whatever the network answers."""
-        if channels.kind == "boxes":
-            return Scored(undecided(predictor.boxes(network, files)))
-        return method(Subject(network, predictor.prepare(files), answer, channels))
+    def scored(case: Case) -> Scored:
+        """Score one image by whatever the network answers, or its label."""
+        if of_label is not None:
+            return Scored(of_label(_judged(case, network, predictor, request.labels)))
+        if channels.kind == "boxes" or method is None:
+            return Scored(undecided(predictor.boxes(network, case.image)))
+        answer = partial(predictor.answer, network)
+        return method(Subject(network, predictor.prepare(case.image), answer, channels))
 
     for image in request.images:
         try:
             with answering():
-                found = scored(image.image)
+                found = scored(image)
         except (BadInputError, NotFiniteError) as error:
             control.say(failed(error, about=image.id))
             continue
         control.say(ImageScore(image=image.id, score=found.score, by=found.by, features=[*found.features]))
+
+
+def _judged(case: Case, network: nn.Module, predictor: Predictor, labels: dict[int, str]) -> Judged:
+    """Return a case's label beside the network's answer."""
+    if case.label is None:
+        raise BadInputError(f"Case {case.id} has no label to score")
+    drawn = (index for index, name in labels.items() if index and (case.annotated is None or name in case.annotated))
+    with preparing("The label"):
+        label = LoadImage(image_only=True, ensure_channel_first=False)(case.label)
+    spacing = tuple(float(step) for step in label.pixdim[: label.dim()])
+
+    def answer() -> Tensor:
+        """Return the network's label map."""
+        return torch.from_numpy(predictor.segment(network, case.image, scored=False)[0])
+
+    return Judged(torch.as_tensor(label).to(torch.uint8), tuple(drawn), spacing, answer)
 
 
 def _until_gone(control: Control) -> None:

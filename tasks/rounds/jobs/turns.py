@@ -64,3 +64,9 @@ def pass_on(session: Session, experiment_id: str) -> None:
     waiting = session.scalar(query)
     if waiting is not None:
         outbox.enqueue(session, outbox.OutboxKind.START_FLOW, waiting.job_id, {"attempt": waiting.n})
+
+
+def round_waits(session: Session) -> bool:
+    """Say whether any experiment's round waits: scoring holds the place in the work pool that it needs."""
+    waiting = exists().where(Job.action == "train", Job.status == JobStatus.PENDING)
+    return bool(session.scalar(select(waiting)))

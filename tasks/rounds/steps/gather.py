@@ -170,19 +170,26 @@ def _row(
         return None
     if side == Side.TRAIN and not own:
         return None
+    fresh = side == Side.TRAIN and image.id not in seen and not label.unedited
+    return row_of(parts, label, image).model_copy(
+        update={"side": "evaluate" if side == Side.EVALUATE else "train", "fresh": fresh, "cohort": cohort(image)}
+    )
+
+
+def row_of(parts: Parts, label: Label, image: Image) -> SnapshotRow:
+    """Return a label that has bytes of its own, with its image, as a row of the training side."""
+    sha256 = str(label.blob)
     return SnapshotRow(
         dataset=image.dataset_id,
         image=image.id,
         image_fingerprint=image.fingerprint,
         label=label.id,
-        label_sha256=label.blob,
-        label_ending=ending_in(parts.blobs.path(label.blob)) or ".nii.gz",
-        side="evaluate" if side == Side.EVALUATE else "train",
+        label_sha256=sha256,
+        label_ending=ending_in(parts.blobs.path(sha256)) or ".nii.gz",
+        side="train",
         patient=image.patient_key,
         names={str(value): str(name) for value, name in label.names.items()},
         annotated=label.annotated,
-        fresh=side == Side.TRAIN and image.id not in seen and not label.unedited,
-        cohort=cohort(image),
     )
 
 

@@ -149,10 +149,22 @@ class Lease:
             on_loss()
 
 
-class Work(BaseModel):
-    """One attempt at one round, opened: what it was asked, and where its files are."""
+class Words(BaseModel):
+    """In which words labels are read: an experiment's, and the folder that gets them."""
 
     model_config = ConfigDict(frozen=True)
+
+    learns: LabelKind = "mask"
+    labels: dict[int, str]
+    folder: Path
+
+    def needs_all(self) -> bool:
+        """Say whether an image that is gone ends it; else it is left out."""
+        return False
+
+
+class Work(Words):
+    """One attempt at one round, opened: what it was asked, and where its files are."""
 
     claim: Claim
     experiment_id: str
@@ -160,11 +172,12 @@ class Work(BaseModel):
     bundle_id: str
     bundle: Path
     weights_policy: str
-    learns: LabelKind = "mask"
-    labels: dict[int, str]
     spec: RoundSpec
     parent_id: str | None
-    folder: Path
+
+    def needs_all(self) -> bool:
+        """A rerun is of all that its snapshot has."""
+        return self.spec.rerun_of is not None
 
     def host_folder(self, step: str) -> Path:
         """Return the folder that a bundle host of this step works in."""
@@ -220,7 +233,7 @@ def read_snapshot(parts: Parts, sha256: str) -> Snapshot:
     return Snapshot.model_validate_json(parts.blobs.read_bytes(sha256))
 
 
-def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> list[Case]:
+def cases_of(parts: Parts, work: Words, rows: list[SnapshotRow], pin: Pin) -> list[Case]:
     """Put the rows' images and labels on this host, the labels in the experiment's indices on the images' grids.
 
     A label that cannot be read in the experiment's words is left out, and so is an image that is no longer there; but a
@@ -243,7 +256,7 @@ def cases_of(parts: Parts, work: Work, rows: list[SnapshotRow], pin: Pin) -> lis
         try:
             local = image_of(parts, stores[row.dataset], image, pin)
         except (NotFoundError, InvalidRequestError, ConflictError) as error:
-            if work.spec.rerun_of is not None:
+            if work.needs_all():
                 raise ConflictError(_changed(row.image)) from error
             # One image that was deleted or replaced in its store must not end the loop, now and for ever.
             log.warning("image %s is left out: %s", row.image, type(error).__name__)
@@ -286,7 +299,7 @@ def _changed(image: int) -> str:
     return f"Image {image} is no longer what the snapshot says: it was replaced or removed in its store since then"
 
 
-def _in_our_words(parts: Parts, work: Work, row: SnapshotRow, local: LocalImage, target: Path) -> CheckedLabel:
+def _in_our_words(parts: Parts, work: Words, row: SnapshotRow, local: LocalImage, target: Path) -> CheckedLabel:
     """Write a label in the experiment's indices, once per attempt, and say which of its names it speaks about."""
     noted = target.with_suffix(".checked")
     if noted.exists():

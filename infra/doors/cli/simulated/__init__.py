@@ -1,0 +1,1 @@
+"""What a simulation came to: a table, CSV, a picture."""

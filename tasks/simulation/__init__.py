@@ -1,0 +1,1 @@
+"""What strategies would have done: a labelled data set, replayed as if it were being annotated."""
