@@ -68,7 +68,7 @@ def holding(job_id: str, attempt: int) -> Iterator[tuple[Claim, Lease] | None]:
         told = failed(parts(), held, error)
         _leave(held, attempts.lose if told.passing else attempts.fail, told.detail)
         raise told from None
-    except BaseException:
+    except BaseException:  # it goes on up
         # A signal: the process ends, because the job was cancelled or because this machine's worker stops.
         _leave(held, attempts.stop)
         raise

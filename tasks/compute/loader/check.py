@@ -158,7 +158,7 @@ def _made_up(folder: Path, shape: list[int], channels: int) -> list[str]:
 def _tried(predictor: Predictor, network: nn.Module, files: list[str], bundle: Bundle) -> str:
     try:
         predictor.predict(network, files)
-    except Exception as error:
+    except Exception as error:  # whatever a bundle's own code raises
         if is_memory(error):
             raise
         return f"Its inference was tried on a made-up image, and failed: {because(error, bundle)}"

@@ -29,7 +29,7 @@ def trying(what: str, bundle: Bundle) -> Iterator[None]:
         yield
     except ComputeError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever a bundle's own code raises
         if is_memory(error):
             raise
         raise BundleFaultError(f"{what}: {because(error, bundle)}") from error

@@ -110,10 +110,9 @@ def map_label(
         to_index = {value: known[plain(name)] for value, name in said.items() if plain(name) in known and value}
         warnings += _not_learnt(said, present, {*known, *here.elsewhere})
     else:
-        to_index = {index: index for index in labels if index != _BACKGROUND}
-        said = {index: labels[index] for index in to_index}
-        _refuse_strange(present, to_index)
-        _refuse_unsure(present, here.unsure)
+        _refuse_doubtful(present, here)
+        said = {index: name for index, name in labels.items() if index != _BACKGROUND}
+        to_index = {index: index for index in said}
     spoken = set(to_index.values())
     if annotated is not None:
         spoken = {known[plain(name)] for name in annotated if plain(name) in known}
@@ -150,15 +149,14 @@ def _not_there(annotated: Sequence[str], heard: set[str]) -> list[str]:
     return [f"The experiment has no such label: {', '.join(strange)}"] if strange else []
 
 
-def _refuse_strange(present: set[int], known: Mapping[int, int]) -> None:
-    if strange := sorted(present - known.keys()):
+def _refuse_doubtful(present: set[int], here: Names) -> None:
+    """Refuse values without names that are no index of the experiment, or that several experiments call differently."""
+    known = here.known.keys() - {_BACKGROUND}
+    if strange := sorted(present - known):
         expected = _short(sorted(known))
         msg = f"The label has the values {_short(strange)}, the experiment has {expected}: name the label's values"
         raise MismatchError(msg)
-
-
-def _refuse_unsure(present: set[int], unsure: Mapping[int, Sequence[str]]) -> None:
-    doubtful = [f"{value} could be {' or '.join(unsure[value])}" for value in sorted(present & unsure.keys())]
+    doubtful = [f"{value} could be {' or '.join(here.unsure[value])}" for value in sorted(present & here.unsure.keys())]
     if doubtful:
         msg = f"Experiments here differ in what the label's values mean: {'; '.join(doubtful)}. Name the label's values"
         raise MismatchError(msg)
