@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 
 from tasks.compute.failures import NotFiniteError
 from tasks.compute.share import give_way
-from tasks.compute.training.checkpoint import TrainingState, snapshot
+from tasks.compute.training import checkpoint
+from tasks.compute.training.checkpoint import TrainingState
 from tasks.compute.training.pace import EnoughError, Pace
 
 
@@ -25,9 +26,7 @@ class Learner:
 
     def fill(self, state: TrainingState) -> None:
         """Copy network, optimizer and scheduler into the state."""
-        state.network = snapshot(self.network)
-        state.optimizer = self.optimizer.state_dict() if self.optimizer else {}
-        state.scheduler = self.scheduler.state_dict() if self.scheduler else None
+        checkpoint.fill(state, self.network, self.optimizer, self.scheduler)
 
 
 class Watch:

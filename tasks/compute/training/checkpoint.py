@@ -84,6 +84,13 @@ def take_up(path: str | None, network: nn.Module, optimizer: Optimizer | None, s
     return state
 
 
+def fill(state: TrainingState, network: nn.Module, optimizer: Optimizer | None, scheduler: Any) -> None:
+    """Copy network, optimizer and scheduler into the state."""
+    state.network = snapshot(network)
+    state.optimizer = optimizer.state_dict() if optimizer else {}
+    state.scheduler = scheduler.state_dict() if scheduler else None
+
+
 def save(state: TrainingState, folder: Path) -> Path:
     """Write a checkpoint whole or not at all; returns its path. The newest three are kept.
 

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tasks.compute.share import give_way
-from tasks.compute.training.checkpoint import TrainingState, snapshot
+from tasks.compute.training import checkpoint
 from tasks.compute.training.module import Segmenter
 from tasks.compute.training.pace import LeftError, Pace, Wish
 from tasks.compute.training.team import Team
@@ -80,8 +80,8 @@ class Reporter(Callback):  # type: ignore[misc]  # Lightning's types are not rea
 
     def keep(self, module: LightningModule) -> None:
         """Write a checkpoint of this moment and tell of it."""
-        if self._team.leads:
-            fill(self._pace.state, module)
+        if self._team.leads and isinstance(module, Segmenter):
+            checkpoint.fill(self._pace.state, module.network, module.optimizer, module.scheduler)
             self._pace.keep()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002 (Lightning's signature)
@@ -116,12 +116,3 @@ def _seed(seed: int, device: torch.device) -> None:
         torch.default_generator.manual_seed(seed)
     else:
         torch.manual_seed(seed)
-
-
-def fill(state: TrainingState, module: LightningModule) -> None:
-    """Copy network, optimizer and scheduler into the state."""
-    if not isinstance(module, Segmenter) or module.optimizer is None:
-        return
-    state.network = snapshot(module.network)
-    state.optimizer = module.optimizer.state_dict()
-    state.scheduler = module.scheduler.state_dict() if module.scheduler else None

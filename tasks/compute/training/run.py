@@ -34,7 +34,7 @@ from tasks.compute.training.module import Segmenter
 from tasks.compute.training.order import EpochOrder
 from tasks.compute.training.pace import Bounds, EnoughError, LeftError, Pace, Speaker
 from tasks.compute.training.ranks import ranks_for, start_others, strategy, take_place
-from tasks.compute.training.reporter import Reporter, fill
+from tasks.compute.training.reporter import Reporter
 from tasks.compute.training.team import Team
 
 _DEFAULT_EPOCHS = 20
@@ -169,7 +169,7 @@ class Training:
 
     def _finish(self, state: TrainingState, left_out: list[str]) -> None:
         """Write the weights, the best ones if there was something to choose by, and say so."""
-        fill(state, self._module)
+        checkpoint.fill(state, self._module.network, self._module.optimizer, self._module.scheduler)
         path = checkpoint.write_best(state, Path(self._request.out) / "weights.safetensors")
         self._control.say(
             TrainResult(
