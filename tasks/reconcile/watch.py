@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Row, or_, select
 
-from configs.errors import StoreError
+from configs.errors import InvalidRequestError, NotFoundError, StoreError
 from infra.adapters.catalog.tables import Dataset
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.images.base import Watch
@@ -43,6 +43,7 @@ class Watches:
 
     def __init__(self) -> None:
         self._watched: dict[str, _Watched] = {}
+        self._refused: dict[str, float] = {}
 
     def check(self, parts: Parts) -> int:
         """Return how many stores had news."""
@@ -52,6 +53,8 @@ class Watches:
 
     def _look(self, parts: Parts, row: Row[tuple[str, dict[str, object], str | None]]) -> bool:
         made_of = (row.spec, row.secret_id)
+        if time.monotonic() < self._refused.get(row.id, 0.0):
+            return False
         try:
             watched = self._watched.get(row.id)
             if watched is None or watched.made_of != made_of:
@@ -60,7 +63,11 @@ class Watches:
         except StoreError as error:
             self._watched.pop(row.id, None)
             degrade(parts, row.id, error)
-            return False
+        except (InvalidRequestError, NotFoundError) as error:  # its text may name an address
+            self._watched.pop(row.id, None)
+            self._refused[row.id] = time.monotonic() + AGAIN_AFTER_S
+            log.warning("data set %s cannot be watched: %s", row.id, type(error).__name__)
+        return False
 
 
 def _to_watch(parts: Parts) -> Sequence[Row[tuple[str, dict[str, object], str | None]]]:

@@ -293,10 +293,10 @@ class FolderStore:
         if self._names or not is_plain(image) or not is_image_key(image):
             return None
         path = PurePosixPath(image)
-        own, above = self._series_of(path), self._series_of(path.parent)
-        named = [found for found in above if found.uid == path.name]
+        own = self._series_of(path)
         if len(own) == 1:
             return self._root / path, own[0]
+        named = [found for found in self._series_of(path.parent) if found.uid == path.name]
         return (self._root / path.parent, named[0]) if named else None
 
     def _series_of(self, folder: PurePosixPath) -> list[FolderSeries]:

@@ -1,5 +1,6 @@
 """`teachback labels`: every version of a data set's labels, reviewed, mended, hidden, fetched."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -106,9 +107,26 @@ def list_(
     """
     said = {"image": image, "state": state, "deleted": "true" if deleted else ""}
     with Client.of(url, key, home) as client:
-        query = {name: value for name, value in said.items() if value}
-        answer = client.request("GET", f"{OURS}/datasets/{dataset}/labels", params=query)
-        found = client.get_as(_Labels, answer)
+        _show(client, dataset, said, as_json=as_json)
+
+
+@app.command()
+def queue(
+    dataset: Annotated[str, typer.Argument(help="The data set's name or id.")],
+    url: UrlOption = "",
+    key: KeyOption = "",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what a reviewer may look at: people's labels that nobody has approved yet."""
+    with Client.of(url, key, home) as client:
+        _show(client, dataset, {"to_review": "true"}, as_json=as_json)
+
+
+def _show(client: Client, dataset: str, said: Mapping[str, str], *, as_json: bool) -> None:
+    query = {name: value for name, value in said.items() if value}
+    answer = client.request("GET", f"{OURS}/datasets/{dataset}/labels", params=query)
+    found = client.get_as(_Labels, answer)
     show_table(
         "Labels",
         {

@@ -8,6 +8,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from configs.errors import ForbiddenError, NotFoundError
+from configs.states import LabelState
 from infra.adapters.catalog import audit, datasets
 from infra.adapters.catalog import labels as catalog
 from infra.adapters.catalog.tables import Dataset, Image, Label, LabelTag
@@ -33,12 +34,13 @@ class LabelView:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which labels are asked for; empty = any."""
+    """Which labels are asked for; empty = any. `to_review`: people's, that nobody has approved yet."""
 
     image: str = ""
     state: str = ""
     tag: str = ""
     deleted: bool = False
+    to_review: bool = False
     limit: int = 1000
 
 
@@ -59,6 +61,8 @@ def listed(parts: Parts, caller: Caller, dataset_id: str, wanted: Wanted) -> lis
         query = query.where(Label.deleted_at.is_not(None) if wanted.deleted else Label.deleted_at.is_(None))
         if wanted.state:
             query = query.where(Label.state == wanted.state)
+        if wanted.to_review:
+            query = query.where(Label.state == LabelState.ACTIVE, ~Label.approved, ~Label.imported)
         if wanted.tag:
             query = query.where(exists().where(LabelTag.label_id == Label.id, LabelTag.tag == wanted.tag))
         rows = session.execute(query.order_by(Label.created_at.desc(), Label.version.desc()).limit(wanted.limit)).all()

@@ -20,7 +20,7 @@ from infra.services.data.label_history import resolve
 from infra.wiring import Parts
 from tasks.images.stores import store_of
 from tasks.labels.forms.raw import of_raw
-from tasks.labels.forms.read import ending_in
+from tasks.labels.forms.read import HEAD_BYTES, ending_in, ending_of
 from tasks.labels.incoming.notice import Notice, check_notices
 from tasks.labels.incoming.save import LabelParams, SavedLabel, grid_of, save_label
 from tasks.reconcile.loop import wake
@@ -55,12 +55,16 @@ def save(
 
 
 def of_voxels(parts: Parts, caller: Caller, dataset_id: str, image_key: str, source: BinaryIO) -> BinaryIO:
-    """Return a label that came as its voxels alone, on its image's grid, as a file.
+    """Return a label that came as its voxels alone, on its image's grid, as a file; one that has a header as it came.
 
     Raises:
         NotFoundError: If there is no such data set or image.
         InvalidRequestError: If there are more or fewer voxels than the image has.
     """
+    head = source.read(HEAD_BYTES)
+    source.seek(0)
+    if ending_of(head) is not None:
+        return source  # any file may be called so
     image = images.get(parts, caller, dataset_id, image_key)
     geometry, lost = grid_of(parts, dataset_id, image)
     if geometry is None:

@@ -18,7 +18,7 @@ from tasks.labels.forms.label_map import LabelMap
 from tasks.labels.forms.rtstruct import MODALITY, read_structures, structure_names
 from tasks.labels.forms.seg import read_seg, segment_names
 
-_HEAD_BYTES = 352
+HEAD_BYTES = 352
 _HIGHEST = 2**16 - 1
 _MOST_PER_VOXEL = 2 * 16  # a label may be twice as large as its image, and no value takes more than 16 bytes
 _MAGIC = (
@@ -45,7 +45,7 @@ def ending_of(head: bytes) -> str | None:
 def ending_in(file: Path) -> str | None:
     """Tell the format of a label's file, as `ending_of` does."""
     with file.open("rb") as content:
-        return ending_of(content.read(_HEAD_BYTES))
+        return ending_of(content.read(HEAD_BYTES))
 
 
 def read_label(path: Path, image: Geometry) -> LabelMap:

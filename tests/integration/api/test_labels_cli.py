@@ -27,7 +27,9 @@ def test_labels_are_listed_fetched_reviewed_hidden_and_purged(
     assert run(labels.app, "list", "set", "--state", "quarantined").output.startswith("No such label")
     assert run(labels.app, "fetch", label, "--to", str(tmp_path / "back.nii")).exit_code == 0
     assert (tmp_path / "back.nii").read_bytes() == content
+    assert label in run(labels.app, "queue", "set", role=Role.REVIEWER).output
     assert "approved" in run(labels.app, "approve", label, role=Role.REVIEWER).output
+    assert run(labels.app, "queue", "set", role=Role.REVIEWER).output.startswith("No such label")
     assert run(labels.app, "approve", label, role=Role.ANNOTATOR).exit_code != 0
     assert "sent_back" in run(labels.app, "send-back", label, "--reason", "tail", role=Role.REVIEWER).output
     assert run(labels.app, "release", label).exit_code != 0

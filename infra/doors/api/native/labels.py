@@ -103,20 +103,24 @@ class PurgeRequest(BaseModel):
     confirm: bool = False
 
 
+class LabelsQuery(BaseModel):
+    """Which labels are asked for."""
+
+    image: str = ""
+    state: LabelState | None = Field(default=None, description="Only labels in this state.")
+    tag: str = ""
+    deleted: bool = Field(default=False, description="Those that were deleted and not purged; for engineers.")
+    to_review: bool = Field(default=False, description="People's labels that nobody has approved yet.")
+    limit: int = Field(default=1000, ge=1, le=10_000)
+
+
 @router.get("/datasets/{dataset}/labels")
 def list_labels(
-    dataset: str,
-    parts: PartsDep,
-    caller: CallerDep,
-    image: str = "",
-    state: Annotated[LabelState | None, Query(description="Only labels in this state.")] = None,
-    tag: str = "",
-    deleted: Annotated[bool, Query(description="Those that were deleted and not purged; for engineers.")] = False,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    dataset: str, parts: PartsDep, caller: CallerDep, asked: Annotated[LabelsQuery, Query()]
 ) -> LabelsResponse:
     """List every version of a data set's labels."""
     row = datasets.find(parts, caller, dataset)
-    wanted = Wanted(image=image, state=state or "", tag=tag, deleted=deleted, limit=limit)
+    wanted = Wanted(**{**asked.model_dump(), "state": asked.state or ""})
     found = label_history.listed(parts, caller, row.id, wanted)
     return LabelsResponse(dataset_id=row.id, labels=[LabelResponse.of(view) for view in found])
 
