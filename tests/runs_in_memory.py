@@ -14,7 +14,8 @@ class RunsInMemory:
     def __init__(self) -> None:
         self.up = True
         self.deployments = {
-            f"{flow}/default" for flow in ("continual-learning-round", "realtime-inference", "batch-inference")
+            f"{flow}/default"
+            for flow in ("continual-learning-round", "realtime-inference", "batch-inference", "refresh-scores")
         }
         self.found: dict[str, FlowRun] = {}
         self.parameters: dict[str, dict[str, Any]] = {}

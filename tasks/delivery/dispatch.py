@@ -9,7 +9,7 @@ from infra.adapters.catalog.outbox import Entry, OutboxKind
 from infra.wiring import Parts
 from tasks.delivery.elsewhere import DELAYS_S as DELAYS_ELSEWHERE_S
 from tasks.delivery.elsewhere import track_elsewhere
-from tasks.delivery.flows import cancel_flow, start_flow
+from tasks.delivery.flows import cancel_flow, start_flow, start_scoring
 from tasks.delivery.tracking import track
 from tasks.delivery.webhooks import DELAYS_S as DELAYS_OF_WEBHOOKS_S
 from tasks.delivery.webhooks import deliver, take_in_arrival
@@ -25,6 +25,7 @@ Handler = Callable[[Parts, Entry], None]
 HANDLERS: dict[OutboxKind, Handler] = {
     OutboxKind.START_FLOW: start_flow,
     OutboxKind.CANCEL_FLOW: cancel_flow,
+    OutboxKind.SCORES: start_scoring,
     OutboxKind.TRACKING: track,
     OutboxKind.TRACKING_ELSEWHERE: track_elsewhere,
     OutboxKind.STORE_LABEL: store_label,
@@ -34,7 +35,7 @@ HANDLERS: dict[OutboxKind, Handler] = {
     OutboxKind.ARRIVAL: take_in_arrival,
 }
 # A lane each: an MLflow, or an image store, that is slow to say that it is down holds up no round.
-FLOWS = frozenset({OutboxKind.START_FLOW, OutboxKind.CANCEL_FLOW})
+FLOWS = frozenset({OutboxKind.START_FLOW, OutboxKind.CANCEL_FLOW, OutboxKind.SCORES})
 RECORDS = frozenset({OutboxKind.TRACKING})
 LABELS = frozenset({OutboxKind.STORE_LABEL})
 RESULTS = frozenset({OutboxKind.RESULTS})

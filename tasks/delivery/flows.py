@@ -15,6 +15,7 @@ from tasks.rounds.jobs.turns import others_turn
 ROUND = "continual-learning-round/default"
 BATCH = "batch-inference/default"
 SLOT = "realtime-inference/default"
+SCORES = "refresh-scores/default"
 
 
 class FlowAsked(BaseModel):
@@ -22,6 +23,12 @@ class FlowAsked(BaseModel):
 
     attempt: int = 0
     slot: bool = False
+
+
+class ScoresAsked(BaseModel):
+    """The payload of `scores`: a number of its own, so that asking twice is one run."""
+
+    run: str
 
 
 def start_flow(parts: Parts, entry: Entry) -> None:
@@ -36,6 +43,18 @@ def start_flow(parts: Parts, entry: Entry) -> None:
         _start_slot(parts, entry)
     else:
         _start_attempt(parts, entry.ref, asked.attempt)
+
+
+def start_scoring(parts: Parts, entry: Entry) -> None:
+    """Start a run that brings one experiment's scores up to date; while another one runs, that or the hourly one does.
+
+    Raises:
+        OrchestratorError: If Prefect cannot be reached.
+        NotFoundError: If the deployment is not registered.
+    """
+    parts.orchestrator.start(
+        SCORES, {"experiment": entry.ref}, key=ScoresAsked.model_validate(entry.payload).run, name="scores"
+    )
 
 
 def cancel_flow(parts: Parts, entry: Entry) -> None:

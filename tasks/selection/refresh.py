@@ -24,6 +24,7 @@ from tasks.images.stores import image_of, store_of
 from tasks.publishing.usable import is_usable
 from tasks.rounds.jobs.turns import round_waits
 from tasks.selection import strided
+from tasks.selection.ask import UNTRAINED
 from tasks.selection.beside import order_beside
 from tasks.selection.of_labels import score_labels
 from tasks.selection.scores import keep_score
@@ -31,8 +32,6 @@ from tasks.selection.skip import skip
 from tasks.selection.unscored import Unscored
 
 CHUNK = 64
-UNTRAINED = frozenset({"diversity", strided.METHOD})
-"""Methods that need no trained model."""
 MOST_LEFT_OUT = 1000
 
 

@@ -17,12 +17,11 @@ from configs.durable import written
 from configs.specs.score import reads_scores
 from configs.specs.simulation import SimulationSpec
 from configs.wire.host import Case
+from tasks.selection.ask import UNTRAINED
 from tasks.selection.strided import METHOD as STRIDED
 from tasks.selection.strided import spread
 from tasks.simulation.bench import Bench, How, Measured
 from tasks.simulation.curves import Curve, Point
-
-_NEEDS_NO_MODEL = frozenset({"diversity", STRIDED})
 
 Say = Callable[[str, int, int, Point], None]
 """Is told strategy, seed, round and what came of it."""
@@ -108,7 +107,7 @@ class Replay:
             return list(spread(count))
         if strategy in ("first", "last"):
             return list(range(count))[:: 1 if strategy == "first" else -1]
-        if not reads_scores(strategy) or (number == 0 and strategy not in _NEEDS_NO_MODEL):
+        if not reads_scores(strategy) or (number == 0 and strategy not in UNTRAINED):
             return [int(place) for place in np.random.default_rng(seed).permutation(count)]
         # Only distances are from what is labelled, too.
         places = np.array([place for place in range(count) if strategy == "diversity" or place not in labelled])

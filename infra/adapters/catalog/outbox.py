@@ -33,6 +33,7 @@ class OutboxKind(StrEnum):
     STORE_LABEL = "store_label"
     RESULTS = "results"
     LISTING = "listing"
+    SCORES = "scores"
 
 
 @dataclass(frozen=True)

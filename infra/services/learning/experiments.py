@@ -29,6 +29,7 @@ from tasks.bundles.waiting import refuse_waiting
 from tasks.publishing.first import publish_first
 from tasks.reconcile.loop import wake
 from tasks.rounds.jobs.cancel import cancel
+from tasks.selection.ask import ask_for_order
 from tasks.serving.slots import switch_off, wait_ready, wait_stopped, want
 
 SHOWN_JOBS = 1000
@@ -376,6 +377,7 @@ def _write(session: Session, row: Experiment, request: ExperimentChange) -> None
         row.labels = _other_labels(session, row, request.labels)
     if request.strategy is not None:
         row.strategy = request.strategy
+        ask_for_order(session, row)
     if request.shown:
         row.shown = ShownExperiment.model_validate({**row.shown, **request.shown}).model_dump(mode="json")
     for use, dataset_ids in request.datasets.by_use().items():

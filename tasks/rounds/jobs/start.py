@@ -30,6 +30,7 @@ from tasks.labels.choosing.choose import about, images_to_learn
 from tasks.rounds.count import add_all_pending, open_round_if_due
 from tasks.rounds.jobs.after import comes_after
 from tasks.rounds.jobs.secrets import secret_in
+from tasks.selection.ask import ask_for_order
 
 
 def start_annotation(
@@ -65,6 +66,7 @@ def start_annotation(
     session.flush()
     count_again(session, loop)
     open_round_if_due(session, loop)
+    ask_for_order(session, experiment)
     require_alive(session, experiment.id)
     return loop
 

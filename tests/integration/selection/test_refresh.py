@@ -13,14 +13,16 @@ from configs.wire.host import Failed, HostMessage, HostRequest, ImageScore, Orde
 from infra.adapters.catalog.tables import Candidate, Dataset, Experiment, Image, ModelVersion
 from infra.wiring import Parts
 from tasks.compute.scoring.subject import Beside
+from tasks.delivery.dispatch import deliver_due
 from tasks.images.sync import sync_dataset
 from tasks.rounds.count import notify
 from tasks.selection.leases import reclaim
 from tasks.selection.next_image import next_image
 from tasks.selection.refresh import refresh_experiment, refresh_scores
 from tasks.selection.scores import keep_score
-from tests.builders import BUNDLE, World, add_version, build, notice, second_experiment
+from tests.builders import BUNDLE, World, add_version, build, notice, second_experiment, start_loop
 from tests.hosts_in_memory import HostInMemory, HostsInMemory
+from tests.runs_in_memory import RunsInMemory
 
 NAMES = ("a", "b", "c", "d", "e")
 
@@ -271,3 +273,11 @@ def _newer(parts: Parts, world: World) -> str:
 def _publish(parts: Parts, world: World, version: str) -> None:
     with parts.catalog.write() as session:
         session.get_one(Experiment, world.experiment).published_version = version
+
+
+def test_a_loop_without_a_model_asks_for_an_order_at_its_start(parts: Parts, world: World, runs: RunsInMemory) -> None:
+    with parts.catalog.write() as session:
+        session.get_one(Experiment, world.experiment).labels = {"1": "spleen"}
+    start_loop(parts.catalog, world, round_size=5)
+    deliver_due(parts)
+    assert list(runs.parameters.values()) == [{"experiment": world.experiment}]

@@ -13,10 +13,11 @@ router = APIRouter(tags=["scores"])
 
 
 class ScoreRow(BaseModel):
-    """One image's score, 0 to 1, larger = label it sooner.
+    """One image's score, larger = label it sooner; 0 to 1 by the methods of ours.
 
-    `by` says how an epistemic score was come by: `dropout`, or `flips` where the network has no dropout. A score of
-    another version than the published one waits to be refreshed.
+    Of a method that scores labels it is the label's: `dice` 0 to 1, `surface` in mm, `sum` in voxels. `by` says how it
+    was come by: epistemic by `dropout`, or `flips` where the network has no dropout; diversity by the network's
+    `encoder` or the intensities' `histogram`. A score of another version than the published one waits to be refreshed.
     """
 
     dataset_id: str
@@ -44,7 +45,7 @@ def list_scores(
     method: Annotated[ScoringMethod | None, Query(description="Default: the one that the strategy reads.")] = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
 ) -> ScoresResponse:
-    """List the scores of images that wait to be labelled, in the order in which they would be given."""
+    """List scores: of images that wait to be labelled, in the order in which they would be given; or of labels."""
     found = service.scores(parts, caller, experiment, method, limit)
     rows = [
         ScoreRow(
