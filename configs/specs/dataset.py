@@ -7,7 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 StoreKind = Literal["folder", "dicomweb", "s3", "azure", "gcs", "web"]
 OnGap = Literal["refuse", "resample"]
 IMPORT_LABELS = r"^(all|none|since \d{4}-\d{2}-\d{2})$"
-LABELS_TO = r"^(store|home|(file|https?|s3|gs|gcs|abfss?|az)://.{1,2000}|/.{1,2000})$"
+LABELS_TO = r"^(store|home|(file|https?|s3|gs|gcs|abfss?|az)://.+|/.+)$"
+"""With a length beside it: pydantic makes an automaton of a pattern, and `.{1,2000}` took 10 MB in every process."""
+LABELS_TO_LENGTH = 2048
 
 
 class Channel(BaseModel):
@@ -51,6 +53,7 @@ class DatasetSpec(BaseModel):
     labels_to: str = Field(
         default="store",
         pattern=LABELS_TO,
+        max_length=LABELS_TO_LENGTH,
         description="Where saved labels go: store, home, or the address of a folder or DICOMweb server.",
     )
     annotators_per_image: int = Field(default=1, ge=1, le=16, description="People whose labels complete an image.")
@@ -68,7 +71,7 @@ class LabelSettings(BaseModel):
 
     import_labels: str | None = Field(default=None, pattern=IMPORT_LABELS)
     watch: bool | None = None
-    labels_to: str | None = Field(default=None, pattern=LABELS_TO)
+    labels_to: str | None = Field(default=None, pattern=LABELS_TO, max_length=LABELS_TO_LENGTH)
     annotators_per_image: int | None = Field(default=None, ge=1, le=16)
     train_on: Literal["submitted", "approved"] | None = None
     resolve: Literal["latest", "staple", "reviewer"] | None = None

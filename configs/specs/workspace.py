@@ -5,7 +5,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 CloudType = Literal["aws", "azure", "gcp", "self_hosted"]
-PLACE = r"^[A-Za-z0-9$][A-Za-z0-9._-]{1,254}(/[^/?#\s\x00-\x1f@]{1,255}){0,16}/?$"
+PLACE = r"^[A-Za-z0-9$][A-Za-z0-9._-]{1,254}(/[^/?#\s\x00-\x1f@]+){0,16}/?$"
+"""With a length beside it: pydantic makes an automaton of a pattern, and counted names of folders took 14 MB."""
+PLACE_LENGTH = 1024
 
 
 class WorkspaceSpec(BaseModel):
@@ -14,7 +16,9 @@ class WorkspaceSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cloud_type: CloudType
-    bucket: str = Field(pattern=PLACE, description="Bucket or container, and a folder in it after a slash.")
+    bucket: str = Field(
+        pattern=PLACE, max_length=PLACE_LENGTH, description="Bucket or container, and a folder in it after a slash."
+    )
     region: str = Field(default="", max_length=64)
     endpoint: str = Field(default="", max_length=2048, description="Of a self-hosted S3 store.")
     by_admin: bool = Field(default=False, description="An admin named the address, and so allowed it.")

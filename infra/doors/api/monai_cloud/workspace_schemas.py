@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, SecretStr, StringConstraints
 
 from configs.errors import InvalidRequestError
-from configs.specs.workspace import PLACE, CloudType, WorkspaceSpec
+from configs.specs.workspace import PLACE, PLACE_LENGTH, CloudType, WorkspaceSpec
 from infra.adapters.catalog.tables import Workspace
 from infra.doors.api.monai_cloud.words import Credential, Name, PaginationInfo, WorkspaceRef, iso
 from infra.services.data.workspaces import NewPlace, ResultsTo
@@ -20,7 +20,7 @@ class CloudDetails(BaseModel):
     secret_key: Credential | None = None
     account_name: Annotated[str, StringConstraints(max_length=512)] = ""
     cloud_region: Annotated[str, StringConstraints(max_length=64)] = ""
-    cloud_bucket_name: Annotated[str, StringConstraints(pattern=PLACE, max_length=1024)]
+    cloud_bucket_name: Annotated[str, StringConstraints(pattern=PLACE, max_length=PLACE_LENGTH)]
     endpoint_url: Annotated[str, StringConstraints(max_length=2048)] = ""
 
 
