@@ -113,11 +113,11 @@ def using(session: Session, org: str, dataset_id: str, *uses: str) -> Sequence[E
     return session.scalars(mine.order_by(Experiment.created_at, Experiment.id)).all()
 
 
-def trainings_on(session: Session, org: str, dataset_id: str, most: int) -> Sequence[tuple[Job, str]]:
-    """Return the rounds and trainings on a data set with their experiments' names: what runs first, then the newest."""
+def jobs_on(session: Session, org: str, dataset_id: str, action: str, most: int) -> Sequence[tuple[Job, str]]:
+    """Return a data set's jobs of an action with their experiments' names: what runs first, then the newest."""
     runs = case((Job.status.in_(TRAINING), 0), else_=1)
     query = select(Job, Experiment.name).join(Experiment, Experiment.id == Job.experiment_id)
-    mine = (Job.org == org, Job.dataset_id == dataset_id, Job.action == "train", Job.deleted_at.is_(None))
+    mine = (Job.org == org, Job.dataset_id == dataset_id, Job.action == action, Job.deleted_at.is_(None))
     found = session.execute(query.where(*mine).order_by(runs, Job.created_at.desc()).limit(most))
     return [(job, name) for job, name in found]
 

@@ -1,4 +1,4 @@
-"""`/metrics` and `/logs`: for the operator, with an admin key."""
+"""`/metrics` and the processes' logs: for the operator, with an admin key."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -15,6 +15,7 @@ from infra.services.operating import installation
 from infra.services.operating.installation import Numbers
 
 _REFUSALS = answers(False, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+_OURS = "/api/teachback/v1"
 router = APIRouter(tags=["monitoring"], responses=_REFUSALS)
 _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 180)
 
@@ -87,14 +88,14 @@ def metrics(request: Request, parts: PartsDep, caller: CallerDep) -> Response:
     return Response(meter.text(installation.numbers(parts, caller)), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/logs")
+@router.get(f"{_OURS}/logs")
 def list_logs(parts: PartsDep, caller: CallerDep) -> list[LogResponse]:
     """List the logs of this machine's processes."""
     found = installation.logs(parts, caller)
     return [LogResponse(name=each.name, size=each.size, modified_at=each.modified_at) for each in found]
 
 
-@router.get("/logs/{name}", response_class=PlainTextResponse)
+@router.get(f"{_OURS}/logs/{{name}}", response_class=PlainTextResponse)
 def get_log(name: str, parts: PartsDep, caller: CallerDep) -> str:
     """Return the last MiB of one log."""
     return installation.log(parts, caller, name)

@@ -23,6 +23,7 @@ from tasks.selection import skip as skipping
 from tasks.selection.leases import is_due, touch_lease
 from tasks.selection.next_image import next_image
 
+DELETED = "deleted: a person deleted it"
 _CHECKSUMS = ("sha256", "sha512", "md5")
 _log = logging.getLogger(__name__)
 
@@ -112,6 +113,17 @@ def skip(parts: Parts, caller: Caller, dataset_id: str, key: str, reason: str) -
         if skipping.skip(session, image, reason, by=caller.subject):
             audit.record(session, caller.org, caller.subject, "image.skip", str(image.id))
         return image
+
+
+def hide(parts: Parts, caller: Caller, dataset_id: str, key: str) -> Image:
+    """Take an image out because somebody deleted it; its store keeps it, and an engineer may clear it as any other.
+
+    Raises:
+        ForbiddenError: If the caller may not.
+        NotFoundError: If there is no such data set or image.
+    """
+    allow(caller, Right.MANAGE_DATASETS)
+    return skip(parts, caller, dataset_id, key, DELETED)
 
 
 def clear(parts: Parts, caller: Caller, dataset_id: str, key: str) -> Image:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy.orm import Session
 
@@ -30,6 +31,15 @@ class Models:
 
 
 @dataclass(frozen=True)
+class Published:
+    """The version that is served, and its weights: safetensors."""
+
+    version: ModelVersion
+    sha256: str
+    path: Path
+
+
+@dataclass(frozen=True)
 class Rounds:
     """An experiment's rounds and trainings, the newest first, and of very many the newest alone."""
 
@@ -49,6 +59,22 @@ def versions(parts: Parts, caller: Caller, experiment: str) -> Models:
         publications = catalog.publications(session, row.id)
         decisions = catalog.decisions(session, row.id)
         return Models(row, catalog.versions(session, row.id), publications, decisions, group_name(row))
+
+
+def published(parts: Parts, caller: Caller, experiment: str) -> Published | None:
+    """Return the weights that an experiment serves; None where they are its bundle's own.
+
+    Raises:
+        ForbiddenError: If the caller may not.
+        NotFoundError: If the organisation has no such experiment.
+    """
+    allow(caller, Right.RUN_JOBS)
+    with parts.catalog.read() as session:
+        row = catalog.find(session, caller.org, experiment)
+        version = session.get(ModelVersion, row.published_version or "")
+    if version is None or version.weights is None:
+        return None
+    return Published(version, version.weights, parts.blobs.path(version.weights))
 
 
 def rounds(parts: Parts, caller: Caller, experiment: str) -> Rounds:

@@ -1,8 +1,11 @@
-"""Trainings of a data set, whichever experiment of it they are for: asked for and stopped by a trainer's name."""
+"""Trainings and batches of a data set, whichever experiment of it they are for: asked for by its name, and stopped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from configs.errors import ConflictError
+from configs.specs.batch import BatchSpec
 from configs.specs.round import RoundSpec
 from configs.states import TERMINAL, TRAINING
 from infra.adapters.catalog import experiments as catalog
@@ -13,11 +16,12 @@ from infra.services.learning.jobs import Asked
 from infra.wiring import Parts
 
 MOST = 100
+Action = Literal["train", "batchinfer"]
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training or a round, and the name of the experiment that it is for."""
+    """A training, a round or a batch, and the name of the experiment that it is for."""
 
     job: Job
     trainer: str
@@ -42,22 +46,42 @@ def start(parts: Parts, caller: Caller, dataset: Dataset, trainer: str, spec: Ro
     return Training(jobs.get(parts, caller, experiment.id, job_id), experiment.name)
 
 
-def newest(parts: Parts, caller: Caller, dataset: Dataset, most: int) -> Sequence[Training]:
-    """Return the data set's trainings and rounds: what runs first, then the newest first."""
+def predict(parts: Parts, caller: Caller, dataset: Dataset, model: str, spec: BatchSpec, asked: Asked) -> Training:
+    """Have many images of a data set predicted.
+
+    Raises:
+        ForbiddenError: If the caller may not.
+        NotFoundError: If no experiment of this name uses the data set.
+        ConflictError: If a batch of the data set is under way.
+        InvalidRequestError: If the experiment has no model yet.
+    """
+    allow(caller, Right.RUN_JOBS)
+    experiment = by_dataset.model(parts, caller, dataset, model).experiment
+    running = newest(parts, caller, dataset, 1, action="batchinfer")
+    if running and running[0].job.status not in TERMINAL:
+        raise ConflictError(f"Batch {running[0].job.id} of this data set is under way: wait for it, or stop it first")
+    job_id = jobs.batch_infer(parts, caller, experiment.id, spec, asked)
+    return Training(jobs.get(parts, caller, experiment.id, job_id), experiment.name)
+
+
+def newest(
+    parts: Parts, caller: Caller, dataset: Dataset, most: int, *, action: Action = "train"
+) -> Sequence[Training]:
+    """Return the data set's trainings and rounds, or its batches: what runs first, then the newest first."""
     allow(caller, Right.READ)
     with parts.catalog.read() as session:
-        rows = catalog.trainings_on(session, caller.org, dataset.id, most)
+        rows = catalog.jobs_on(session, caller.org, dataset.id, action, most)
     return [Training(job, name) for job, name in rows]
 
 
-def stop(parts: Parts, caller: Caller, dataset: Dataset) -> Training | None:
-    """Cancel what trains on a data set, or else what waits to; a loop's round only if there is nothing else.
+def stop(parts: Parts, caller: Caller, dataset: Dataset, *, action: Action = "train") -> Training | None:
+    """Cancel what runs on a data set, or else what waits to; a loop's round only if there is nothing else.
 
     Raises:
         ForbiddenError: If the caller may not.
     """
     allow(caller, Right.RUN_JOBS)
-    living = [each for each in newest(parts, caller, dataset, MOST) if each.job.status not in TERMINAL]
+    living = [each for each in newest(parts, caller, dataset, MOST, action=action) if each.job.status not in TERMINAL]
     if not living:
         return None
     first = min(living, key=lambda each: each.job.parent_id is not None)

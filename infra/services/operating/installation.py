@@ -1,12 +1,14 @@
 """What the operator sees of the whole installation: its processes' logs, and its numbers."""
 
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import func, select
 
-from configs.errors import NotFoundError
+from configs.errors import NotFoundError, UpstreamError
 from configs.states import TERMINAL, JobStatus
 from infra.adapters.catalog import outbox
 from infra.adapters.catalog.tables import Job, Label, Slot
@@ -15,6 +17,7 @@ from infra.services.operating import pages
 from infra.wiring import Parts
 
 LOG_BYTES = 2**20
+_GPU_TOOL, _GPU_TOOL_S = "nvidia-smi", 20
 _ENDINGS = (".log", ".jsonl")
 
 
@@ -62,6 +65,25 @@ def log(parts: Parts, caller: Caller, name: str) -> str:
         size = file.seek(0, 2)
         file.seek(max(0, size - LOG_BYTES))
         return parts.redactor.redact(file.read().decode(errors="replace"))
+
+
+def gpus(parts: Parts, caller: Caller) -> str:
+    """Return what NVIDIA's tool says of this machine's GPUs.
+
+    Raises:
+        ForbiddenError: As `logs`.
+        NotFoundError: If it is not installed: there is no such GPU.
+        UpstreamError: If it fails.
+    """
+    _operator(parts, caller)
+    tool = shutil.which(_GPU_TOOL)
+    if tool is None:
+        raise NotFoundError("tool of NVIDIA's driver on this machine", _GPU_TOOL)
+    try:
+        said = subprocess.run([tool], capture_output=True, text=True, check=True, timeout=_GPU_TOOL_S)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UpstreamError(f"{_GPU_TOOL} failed ({type(error).__name__}): look at the machine's driver") from None
+    return said.stdout
 
 
 def numbers(parts: Parts, caller: Caller) -> Numbers:

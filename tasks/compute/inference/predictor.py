@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from configs.specs.infer import InferSpec
 from configs.wire.answers import BoxesAnswer
 from tasks.compute.boxes.detector import Detector, undecided
-from tasks.compute.failures import BundleFaultError, preparing
+from tasks.compute.failures import BadInputError, BundleFaultError, preparing
 from tasks.compute.inference.answers import LabelMap, Structured
 from tasks.compute.inference.arrangement import Arrangement, agree, decisions
 from tasks.compute.inference.classes import class_answer
@@ -258,7 +258,7 @@ class Predictor:
             scored: Whether the entropy is wanted.
 
         Raises:
-            BadInputError: If the network takes prompts, and these are none.
+            BadInputError: If the network takes prompts, and these are none; or takes none, and there are clicks.
         """
         prepared = self.prepare(image)
         grid = own_grid(prepared)
@@ -267,6 +267,8 @@ class Predictor:
         if isinstance(network, Prompted):
             question = question_of(network, channels, asked, Grid(tuple(prepared.shape[1:]), affine), grid)
             channels = question.channels
+        elif asked.points or asked.point_labels:
+            raise BadInputError("This model takes no clicks: ask without points")
         if self._after is not None and not channels.nested:
             logits = self.answer(network, prepared, between=between, question=question)
             score = self._entropy(logits, label_map(logits, channels), channels) if scored else None

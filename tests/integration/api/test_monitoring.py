@@ -20,7 +20,7 @@ def test_metrics_are_prometheus_text_with_requests_and_the_catalogs_numbers(
     assert counted["monai_cloud.datasets.get_dataset"] >= 1
     assert set(families) >= {"teachback_labels", "teachback_rounds", "teachback_slots", "teachback_inference_seconds"}
     assert dataset not in reply.text
-    assert client.get("/metrics").status_code == client.get("/logs").status_code == 401
+    assert client.get("/metrics").status_code == client.get("/api/teachback/v1/logs").status_code == 401
 
 
 def test_logs_are_listed_and_read_redacted_and_nothing_else_is(people_of: dict[Role, Api], parts: Parts) -> None:
@@ -28,22 +28,22 @@ def test_logs_are_listed_and_read_redacted_and_nothing_else_is(people_of: dict[R
     folder.mkdir(parents=True)
     (folder / "api.log").write_text("password=hunter22 series 1.2.826.0.1.3680043.8.498.1\nready\n")
     (parts.settings.home / "secret.log").write_text("no")
-    assert [each["name"] for each in admin.at("GET", "/logs").json()] == ["api.log"]
-    text = admin.at("GET", "/logs/api.log").text
+    assert [each["name"] for each in admin.at("GET", "/api/teachback/v1/logs").json()] == ["api.log"]
+    text = admin.at("GET", "/api/teachback/v1/logs/api.log").text
     assert "ready" in text
     assert "hunter22" not in text
     assert "3680043" not in text
     for name in ("..%2Fsecret.log", "nothing.log", "..%2F..%2Fetc%2Fpasswd"):
-        assert admin.at("GET", f"/logs/{name}").status_code == 404, name
+        assert admin.at("GET", f"/api/teachback/v1/logs/{name}").status_code == 404, name
 
 
 def test_an_admin_of_one_of_several_organisations_does_not_see_the_installations_logs(
     people_of: dict[Role, Api], stranger: Api, experiment: str
 ) -> None:
     assert experiment
-    assert stranger.at("GET", "/logs").status_code == 403
+    assert stranger.at("GET", "/api/teachback/v1/logs").status_code == 403
     assert stranger.at("GET", "/metrics").status_code == 403
-    assert people_of[Role.ADMIN].at("GET", "/logs").status_code == 200
+    assert people_of[Role.ADMIN].at("GET", "/api/teachback/v1/logs").status_code == 200
 
 
 def test_a_keys_last_use_is_listed(people_of: dict[Role, Api]) -> None:

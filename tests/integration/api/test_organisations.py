@@ -59,7 +59,11 @@ NAMED: list[tuple[str, str, dict[str, Any], int]] = [
     ("PATCH", "/datasets/$own_dataset", {"workspace": "$workspace"}, 400),
 ]
 # Not of an organisation: bundles are everybody's, logs the operator's, and a webhook's sender has no key.
-FREE = {"/hooks/{hook_id}", "/logs/{name}"} | {f"/api/teachback/v1/bundles{rest}" for rest in ("", "/{name}")}
+FREE = {"/hooks/{hook_id}", "/api/teachback/v1/logs/{name}"} | {
+    f"/api/teachback/v1/bundles{rest}" for rest in ("", "/{name}")
+}
+# Uploads are of no data set.
+FREE |= {"/label/{dataset}/session"}
 # Asks nobody who they are, or says who the caller is.
 FREE |= {f"/label/{{dataset}}/auth{rest}" for rest in ("", "/token", "/token/valid")}
 
@@ -190,7 +194,14 @@ def _options(method: str, path: str, asked: list[str]) -> dict[str, Any]:
 
 def _id(name: str, ids: dict[str, str]) -> str:
     """Return the id that a path's parameter stands for."""
-    known = {**ids, "action": "train", "model": ids["experiment"], "strategy": "random", "session": ids["job"]}
+    known = {
+        **ids,
+        "action": "train",
+        "model": ids["experiment"],
+        "strategy": "random",
+        "session": ids["job"],
+        "path": "studies",
+    }
     return known[name.removesuffix("_id")]
 
 

@@ -110,6 +110,11 @@ def test_a_prediction_lies_on_the_image_it_was_made_of(running: Running, form: L
     assert answer.seq == running.row.serving_seq
 
 
+def test_clicks_are_refused_by_a_model_that_takes_none(running: Running) -> None:
+    with pytest.raises(InvalidRequestError, match="takes no clicks"):
+        _ask(running.home, spec=InferSpec(points=((1, 2, 3),), point_labels=(1,), label_prompt=(1,)))
+
+
 def test_the_same_question_is_answered_from_the_cache(running: Running) -> None:
     spec = _fresh()
     first = _ask(running.home, spec=spec)

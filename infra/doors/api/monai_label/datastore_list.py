@@ -13,11 +13,14 @@ from infra.adapters.catalog.tables import Dataset, Image, Label
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_label.info import DatastoreInfo
 from infra.doors.api.monai_label.scope import DatasetName
-from infra.services.data import contents, datasets
+from infra.services.data import archive, contents, datasets
 from infra.services.data.label_history import FINAL
 
 router = APIRouter(prefix="/datastore", tags=["MONAI Label: datastore"])
-_JSON = "application/json"
+_JSON, _ZIP = "application/json", "application/zip"
+_ZIPPED: dict[int | str, dict[str, Any]] = {
+    200: {"content": {_ZIP: {"schema": {"type": "string", "format": "binary"}}}}
+}
 IMAGE_ENDING = ".nii"
 _STATUS = {LabelState.SENT_BACK: "flagged"}
 
@@ -78,6 +81,20 @@ def get_datastore(
     pages = contents.pages(parts, caller, row.id)
     pieces = _everything(row, pages) if output == "all" else _pairs(pages)
     return StreamingResponse(pieces, media_type=_JSON)
+
+
+@router.get("/dataset", response_class=StreamingResponse, responses=_ZIPPED)
+def get_dataset(
+    dataset: DatasetName,
+    parts: PartsDep,
+    caller: CallerDep,
+    limit_cases: Annotated[int | None, Query(ge=1)] = None,
+) -> StreamingResponse:
+    """Return the cases that have a final label as a zip, written while it is sent."""
+    row = datasets.find(parts, caller, dataset)
+    pieces = archive.labelled_cases(parts, caller, row.id, limit_cases)
+    named = {"Content-Disposition": 'attachment; filename="dataset.zip"'}
+    return StreamingResponse(pieces, media_type=_ZIP, headers=named)
 
 
 def image_info(content: Content) -> Said:

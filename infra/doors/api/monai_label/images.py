@@ -15,6 +15,8 @@ from infra.services.data import contents, datasets, images
 from tasks.selection.skip import MAX_REASON_CHARS
 
 router = APIRouter(prefix="/datastore/image", tags=["MONAI Label: datastore"])
+# Where the original's own client deletes images.
+by_hidden_route = APIRouter(prefix="/datastore")
 
 
 class ImageInfo(BaseModel):
@@ -54,6 +56,20 @@ def has_image(
     row = datasets.find(parts, caller, dataset)
     images.check(parts, caller, row.id, image, check_sum)
     return Response()
+
+
+@router.delete("")
+@by_hidden_route.delete("", include_in_schema=False)
+@by_hidden_route.delete("/", include_in_schema=False)
+def delete_image(
+    dataset: DatasetName,
+    parts: PartsDep,
+    caller: CallerDep,
+    id: ImageId,  # noqa: A002 - the dialect's name
+) -> dict[str, str]:
+    """Hide an image: nobody is to label it. It stays in its store, which is the user's, and can be shown again."""
+    images.hide(parts, caller, datasets.find(parts, caller, dataset).id, id)
+    return {}
 
 
 @router.get("/info", response_model_exclude_none=True)

@@ -7,13 +7,17 @@ from fastapi import APIRouter, Depends
 from infra.doors.api.errors import answers
 from infra.doors.api.monai_label import (
     auth,
+    batch,
     datastore,
     datastore_list,
     images,
     infer,
     info,
     label_info,
+    models,
+    proxy,
     samples,
+    server,
     sessions,
     train,
 )
@@ -29,7 +33,20 @@ _REFUSALS = answers(
     HTTPStatus.BAD_GATEWAY,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
-_TOPICS = (info, samples, infer, sessions, datastore_list, images, label_info, datastore, train)
+_TOPICS = (
+    info,
+    samples,
+    infer,
+    batch,
+    sessions,
+    datastore_list,
+    images,
+    label_info,
+    datastore,
+    train,
+    models,
+    proxy,
+)
 
 
 def routers() -> list[APIRouter]:
@@ -45,4 +62,6 @@ def routers() -> list[APIRouter]:
     for scope in (by_address, by_name, at_root):
         for topic in _TOPICS:
             scope.include_router(topic.router)
+        scope.include_router(images.by_hidden_route)
+    at_root.include_router(server.router)
     return [by_address, by_name, at_root]

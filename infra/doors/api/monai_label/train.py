@@ -14,7 +14,7 @@ from configs.specs.annotation import PublishPolicy
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
 from configs.states import TERMINAL, TRAINING, JobStatus
-from infra.adapters.catalog.tables import Dataset
+from infra.adapters.catalog.tables import Dataset, Job
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_label.scope import DatasetName
 from infra.services.callers import Caller
@@ -65,7 +65,7 @@ class TrainParams(BaseModel):
 
 
 class Task(BaseModel):
-    """A training as clients of the original read it; times in UTC. `details` is never empty once it has begun."""
+    """A training or batch as clients of the original read it; times in UTC. `details` is empty only until it begins."""
 
     id: str
     status: str
@@ -77,9 +77,9 @@ class Task(BaseModel):
     @classmethod
     def of(cls, training: Training) -> "Task":
         """Show one training."""
-        job, result = training.job, RoundResult.model_validate(training.job.result)
+        job = training.job
         status = _ENDED.get(JobStatus(job.status), "RUNNING" if job.status in TRAINING else "SUBMITTED")
-        told = [f"{job.status}, epoch {result.epoch} of {result.max_epoch}", *filter(None, [job.message])]
+        told = [_progress(job), *filter(None, [job.message])]
         return cls(
             id=job.id,
             status=status,
@@ -115,7 +115,7 @@ def get_training(
     if check_if_running:
         found = [each for each in found if each.runs]
     if not found:
-        raise _NoTaskError("No Train Tasks are currently Running" if check_if_running else "No Train Tasks Found")
+        raise NoTaskError("No Train Tasks are currently Running" if check_if_running else "No Train Tasks Found")
     return [Task.of(each) for each in found] if every else Task.of(found[0])
 
 
@@ -130,7 +130,7 @@ def start_training(
     enqueue: bool = False,  # noqa: ARG001 - the dialect's: here a training always waits its turn
 ) -> Task:
     """Train an experiment of the data set on all labels so far; publishes through the gate unless told otherwise."""
-    _refuse_sync(run_sync)
+    refuse_sync(run_sync)
     return _start(parts, caller, datasets.find(parts, caller, dataset), model, body or {})
 
 
@@ -140,7 +140,7 @@ def start_trainings(
     dataset: DatasetName, parts: PartsDep, caller: CallerDep, body: ParamsBody = None, run_sync: bool = False
 ) -> dict[str, Started]:
     """Train every experiment of the data set; what the body says under a trainer's name is for that one."""
-    _refuse_sync(run_sync)
+    refuse_sync(run_sync)
     row, asked = datasets.find(parts, caller, dataset), body or {}
     names = by_dataset.trainers(parts, caller, row)
     common = {name: value for name, value in asked.items() if name not in names}
@@ -155,7 +155,7 @@ def stop_training(dataset: DatasetName, parts: PartsDep, caller: CallerDep) -> T
     return None if stopped is None else Task.of(stopped)
 
 
-class _NoTaskError(NotFoundError):
+class NoTaskError(NotFoundError):
     """There is no such task, in the original's words: its clients compare them."""
 
     def __init__(self, sentence: str) -> None:
@@ -182,9 +182,17 @@ def _own(said: Any) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _refuse_sync(run_sync: bool) -> None:
+def _progress(job: Job) -> str:
+    if job.action != "train":
+        return job.status
+    result = RoundResult.model_validate(job.result)
+    return f"{job.status}, epoch {result.epoch} of {result.max_epoch}"
+
+
+def refuse_sync(run_sync: bool) -> None:
+    """Refuse to answer only when it is done."""
     if run_sync:
-        raise InvalidRequestError("run_sync is not offered, a training outlives a request: ask GET /train/ how it goes")
+        raise InvalidRequestError("run_sync is not offered, a task outlives a request: ask GET /train/ or /batch/infer")
 
 
 def _moment(seconds: float) -> str:
