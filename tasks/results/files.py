@@ -62,6 +62,7 @@ def _curves(parts: Parts, job_id: str) -> list[JobFile]:
 def _predictions(parts: Parts, job: Job) -> list[JobFile]:
     folder = folder_of(parts, job.id, BatchSpec.model_validate(job.spec))
     names = sorted({line.file for line in read_lines(list_in(folder, job.id))})
-    tables = [table_in(folder)] if any(name.endswith(".json") for name in names) else []
+    # Of classes there is a table, of boxes none.
+    tables = [path for path in [table_in(folder)] if path.exists() and any(name.endswith(".json") for name in names)]
     found = [list_in(folder, job.id), *tables, *(folder / name for name in names)] if names else []
     return [JobFile(str(path.relative_to(folder)), path) for path in found]

@@ -54,6 +54,12 @@ def refused_fields(errors: Sequence[Any]) -> JSONResponse:
         if error["type"] == BAD_ID:
             content = CloudError(error_desc=str(error["msg"]), error_code=SCHEMA_CODE)
             return JSONResponse(content.model_dump(), HTTPStatus.BAD_REQUEST)
+    content = CloudError(error_desc=by_field(errors))
+    return JSONResponse(content.model_dump(exclude_none=True), HTTPStatus.BAD_REQUEST)
+
+
+def by_field(errors: Sequence[Any]) -> str:
+    """Return fields and why each is refused as the text of a dict."""
     fields: dict[int | str, Any] = {}
     for error in errors:
         *path, last = [part for part in error["loc"] if part not in PLACES] or ["_schema"]
@@ -64,7 +70,7 @@ def refused_fields(errors: Sequence[Any]) -> JSONResponse:
         said = found if isinstance(found, list) else found.setdefault("_schema", [])
         if reason(error) not in said:  # what two dependencies read is refused twice
             said.append(reason(error))
-    return JSONResponse(CloudError(error_desc=str(fields)).model_dump(exclude_none=True), HTTPStatus.BAD_REQUEST)
+    return str(fields)
 
 
 def of_the_framework(status: HTTPStatus, said: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -62,7 +62,7 @@ CLOUD_STATUS: dict[type[TeachbackError], HTTPStatus] = {
 }
 CLOUD_PREFIX = "/api/v1"
 _TERSE = frozenset({"extra_forbidden", "missing"})  # what pydantic says of these names its own words for them
-_OF_THE_FRAMEWORK = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
+_OF_THE_FRAMEWORK = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 # The error's own text stays inside: it may name images, people or addresses.
 _INTERNAL = "Something failed inside; the server's log has it under this request's id"
 _FULL = "The server's disk is full, and nothing of this request was kept: free some room there, then send it again"

@@ -7,6 +7,7 @@ A job's own log is for engineers: that is who runs jobs, and the log is of their
 system's processes are for admins.
 """
 
+import base64
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -32,6 +33,13 @@ ROLES: dict[str, Role | None] = {
     "health.readiness": ANYBODY,
     "pages.docs": ANYBODY,
     "pages.start": ANYBODY,
+    "monai_cloud.start.versions": ANYBODY,
+    "monai_cloud.start.topics": ANYBODY,
+    "monai_cloud.start.organisations": Role.ANNOTATOR,
+    "monai_cloud.start.organisation": Role.ANNOTATOR,
+    "monai_cloud.start.installed": ANYBODY,
+    "monai_cloud.start.description": ANYBODY,
+    "monai_cloud.start.page": ANYBODY,
     "monai_cloud.login.login": ANYBODY,
     "monai_cloud.login.auth": Role.ANNOTATOR,
     "monai_cloud.workspaces.create_workspace": Role.ENGINEER,
@@ -195,7 +203,7 @@ def admit(request: Request, shown: Shown = None) -> Caller | None:
     if first is ANYBODY:
         return None
     address = str(request.path_params.get(ANNOTATOR_KEY, ""))
-    secret = address or (shown.credentials if shown else _cookie(request))
+    secret = address or (shown.credentials if shown else _basic(request) or _cookie(request))
     if not secret:
         raise UnauthorizedError("No token or key was shown: send Authorization: Bearer <token or API key>")
     parts: Parts = request.app.state.parts
@@ -206,6 +214,18 @@ def admit(request: Request, shown: Shown = None) -> Caller | None:
         able = ", ".join(_ORDER[_ORDER.index(first) :])
         raise ForbiddenError(f"A key with the role {caller.role!s} may not do this: use one with the role {able}")
     return caller
+
+
+def _basic(request: Request) -> str:
+    """Return a key that is shown as a password, as clients of NVIDIA's registry do where they ask who they are."""
+    if name_of(request.scope["endpoint"]) != "monai_cloud.login.auth":
+        return ""
+    kind, _, shown = request.headers.get("Authorization", "").partition(" ")
+    try:
+        user, _, key = base64.b64decode(shown, validate=True).decode().partition(":")
+    except ValueError:
+        return ""
+    return key if (kind.lower(), user) == ("basic", "$oauthtoken") else ""
 
 
 def _cookie(request: Request) -> str:

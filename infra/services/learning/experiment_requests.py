@@ -101,6 +101,7 @@ class ExperimentChange(BaseModel):
     name: str | None = None
     description: str | None = None
     arch: str | None = Field(default=None, description="May only be named as it is.")
+    base: list[str] | None = Field(default=None, description="May only be named as it is.")
     datasets: Datasets = Datasets()
     labels: dict[LabelIndex, LabelName] | None = None
     strategy: Strategy | None = None

@@ -359,6 +359,8 @@ def _check_change(session: Session, row: Experiment, request: ExperimentChange) 
     _refuse_base(row)
     if request.arch is not None and request.arch != row.arch:
         raise InvalidRequestError("Cannot change experiment network_arch")
+    if request.base is not None and request.base != [row.base_experiment_id]:
+        raise InvalidRequestError("Cannot change experiment base_experiment: make another experiment of the other base")
     if request.realtime is True and not row.realtime:
         raise InvalidRequestError("Can only change realtime_infer from True to False.")
     fixed = "labels" in request.model_fields_set or "train" in request.datasets.model_fields_set

@@ -1,6 +1,5 @@
 """How the installation is: what runs, what waits, what is stuck."""
 
-
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 

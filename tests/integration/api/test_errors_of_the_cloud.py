@@ -75,6 +75,7 @@ def test_a_field_that_cannot_be_read_is_said_in_a_dict_and_has_no_code(
         ("GET", "/nowhere", None, 404, "Not Found"),
         ("DELETE", "/datasets", None, 405, "Method Not Allowed"),
         ("POST", "/datasets", b"{", 400, "Bad Request"),
+        ("POST", "/datasets", b'{"a":' * 5000 + b"1" + b"}" * 5000, 400, "Bad Request"),
     ],
 )
 def test_what_reaches_no_handler_is_told_as_frameworks_tell_it(
@@ -94,3 +95,22 @@ def test_a_page_that_is_none_is_400_and_one_behind_the_end_is_empty(engineer: Ap
     assert {path: engineer.call("GET", path).status_code for path in asked} == dict.fromkeys(asked, 400)
     behind = [f"{path}?skip=2147483648&size=10000" for path in LISTS]
     assert {path: engineer.call("GET", path).json() for path in behind} == {path: [] for path in behind}
+
+
+@pytest.mark.parametrize(
+    ("specs", "said"),
+    [
+        ([1], "specs are no JSON object"),
+        ({"surprise": []}, "{'surprise': ['Unknown field.']}"),
+        ({"added": "x"}, "{'added': ['Not a valid list.']}"),
+        ({"added": {"image": "p1/a"}}, "{'added': {0: {'label': ['Missing data for required field.']}}}"),
+        ({"removed": [{"image": "p1/a", "label": ""}]}, "{'removed': {0: {'label': ['String should have"),
+        ({"updated": [7]}, "{'updated': {0: ["),
+    ],
+)
+def test_a_notice_that_cannot_be_read_is_not_found_and_says_where(
+    engineer: Api, dataset: str, specs: Any, said: str
+) -> None:
+    reply = engineer.call("POST", f"/datasets/{dataset}/jobs", json={"action": "notify", "specs": specs})
+    assert (reply.status_code, reply.json()["error_code"]) == (404, 404)
+    assert said in reply.json()["error_desc"]

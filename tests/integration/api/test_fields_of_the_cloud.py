@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.integration.api.conftest import BASE_ID, Api, make_experiment
 
 WRAPPED = {"Accept": "application/vnd.teachback.wrapped+json"}
@@ -36,9 +38,14 @@ def test_fields_that_nothing_here_reads_are_taken_and_shown_again(engineer: Api,
 
 
 def test_what_is_fixed_says_so_in_these_words(engineer: Api, dataset: str, experiment: str) -> None:
-    said = {
+    said: dict[str, dict[str, Any]] = {
         f"/datasets/{dataset}": {"type": "object_detection", "format": "kitti"},
-        f"/experiments/{experiment}": {"network_arch": "monai_custom"},
+        f"/experiments/{experiment}": {
+            "network_arch": "monai_custom",
+            "experiment_params": {"a": 1},
+            "base_experiment_metadata": {"a": 1},
+            "bundle_url": "https://example.org/bundle.zip",
+        },
     }
     for method in ("PATCH", "PUT"):
         for path, fields in said.items():
@@ -47,6 +54,36 @@ def test_what_is_fixed_says_so_in_these_words(engineer: Api, dataset: str, exper
                 words = f"Cannot change {path.split('/')[1].removesuffix('s')} {name}"
                 assert (reply.status_code, reply.json()["error_desc"]) == (400, words)
                 assert engineer.call("GET", path).json()["name"] != "other"
+
+
+def test_a_whole_experiment_can_be_put_back_and_another_base_cannot(engineer: Api, experiment: str) -> None:
+    path = f"/experiments/{experiment}"
+    shown = engineer.call("GET", path).json()
+    assert engineer.call("PUT", path, json={**shown, "description": "new"}).json()["description"] == "new"
+    reply = engineer.call("PATCH", path, json={"base_experiment": [experiment]})
+    assert (reply.status_code, "Cannot change experiment base_experiment" in reply.text) == (400, True)
+
+
+def test_clients_that_feel_their_way_find_what_there_is(engineer: Api, annotator: Api) -> None:
+    assert engineer.at("GET", "/api").json() == ["/api/v1"]
+    assert "/api/v1/orgs" in engineer.at("GET", "/api/v1").json()
+    refused = engineer.at("GET", "/api/v1/orgs")
+    assert (refused.status_code, refused.json()["error_code"]) == (403, 403)
+    assert f"/api/v1/orgs/{engineer.org}/experiments" in annotator.call("GET", "").json()
+    assert yaml.safe_load(engineer.at("GET", "/openapi.yaml").text) == engineer.at("GET", "/openapi.json").json()
+    assert set(engineer.at("GET", "/version").json()) == {"version"}
+    for path in ("/swagger", "/redoc"):
+        assert engineer.client.get(path).url.path == "/docs"
+
+
+def test_who_asks_who_they_are_may_show_their_key_as_a_password(engineer: Api) -> None:
+    def shown(user: str, key: str, path: str = "/api/v1/auth") -> int:
+        return int(engineer.client.get(path, auth=(user, key)).status_code)
+
+    assert shown("$oauthtoken", engineer.secret) == 200
+    assert {shown("ann", engineer.secret), shown("$oauthtoken", "no"), shown("$oauthtoken", "")} == {401}
+    assert shown("$oauthtoken", engineer.secret, f"/api/v1/orgs/{engineer.org}/datasets") == 401
+    assert engineer.client.get("/api/v1/auth", headers={"Authorization": b"Basic \xff="}).status_code == 401
 
 
 def test_every_action_has_a_schema(engineer: Api, dataset: str, experiment: str) -> None:

@@ -54,6 +54,7 @@ def test_the_guides_loop_runs_at_once_and_answers_a_bare_id(engineer: Api, jobs:
         ({"action": "annotation", "specs": {**GUIDE, "train_spec": {"bundle_root": "/"}}}, 400, "bundle_root"),
         ({"action": "train", "specs": {"tracking_uri": "file:///mlruns"}}, 400, "scheme 'file'"),
         ({"action": "train", "specs": {"num_gpu": 0, "precision": "16-mixed"}}, 400, "16-mixed needs a GPU"),
+        ({"action": "batchinfer", "num_gpu": 2}, 400, "num_gpu"),
         ({"action": "auto3dseg", "specs": {}}, 400, "not offered"),
         ({"action": "anotation", "specs": GUIDE}, 404, "Did you mean 'annotation'?"),
         ({"action": "annotation", "specs": [1]}, 404, "specs"),

@@ -147,12 +147,6 @@ def test_without_a_loop_and_without_an_experiment_images_are_given_and_labels_ke
     assert {_next(annotator, dataset) for _ in range(4)} == IMAGES - keys
 
 
-@pytest.mark.parametrize("specs", [{"surprise": []}, {"added": [{"image": "p1/a"}]}, {"added": "p1/a"}])
-def test_a_notification_that_cannot_be_read_is_refused(annotator: Api, dataset: str, specs: object) -> None:
-    reply = annotator.call("POST", f"/datasets/{dataset}/jobs", json={"action": "notify", "specs": specs})
-    assert reply.status_code == 400
-
-
 def test_an_unknown_action_is_named_with_a_near_one(annotator: Api, dataset: str) -> None:
     reply = annotator.call("POST", f"/datasets/{dataset}/jobs", json={"action": "nextimages"})
     assert reply.status_code == 404

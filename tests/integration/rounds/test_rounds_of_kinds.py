@@ -7,16 +7,24 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from PIL import Image as Picture
+from requests_toolbelt.multipart.decoder import MultipartDecoder
 from sqlalchemy import select
 
+from configs.kinds import STRUCTURED, BoxesLabel
 from configs.settings import Settings
 from configs.specs.annotation import GateSpec
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
+from configs.wire.answers import ANSWERS, BoxesAnswer
 from configs.wire.host import CheckResult
 from infra.adapters.catalog.tables import Bundle, Dataset, Experiment, ExperimentDataset, Image, Organisation
 from infra.adapters.catalog.tables.base import new_id
+from infra.doors.api.logins import FailedLogins
+from infra.services import people
+from infra.services.callers import Role
 from infra.wiring import Parts
 from tasks.bundles.examine import examine
 from tasks.images.sync import sync_dataset
@@ -25,6 +33,9 @@ from tasks.publishing.first import publish_first
 from tasks.rounds.jobs.start import start_train
 from tasks.rounds.records.result import RoundResult
 from tests.builders import BUNDLE, ORG
+from tests.integration.batch.conftest import attempt
+from tests.integration.realtime.conftest import served
+from tests.realtime_home import Realtime
 from tests.rounds_in_memory import Ward
 from tests.runs_in_memory import RunsInMemory
 from tests.shapes.answering import finds_boxes, of_pictures
@@ -115,16 +126,49 @@ def _round(parts: Parts, folder: Path, shape: Shape, labels: dict[str, str], dra
     return result
 
 
+def _surest_is_around(content: bytes, box: list[float]) -> bool:
+    """Say whether the middle of the surest box of an answer lies within the box of the ball."""
+    answer = STRUCTURED.validate_json(content)
+    assert isinstance(answer, BoxesLabel)
+    found = np.array(answer.boxes[0])
+    middle = (found[:3] + found[3:]) / 2
+    return bool((middle > box[:3]).all() and (middle < box[3:]).all())
+
+
 @pytest.mark.usefixtures("warm_host")
-def test_boxes_that_people_save_are_learnt_and_published(parts: Parts, tmp_path: Path) -> None:
+def test_boxes_that_people_save_are_learnt_published_and_answered_over_http(
+    parts: Parts, app: FastAPI, tmp_path: Path
+) -> None:
     drawn = {patient: tmp_path / f"{patient}.json" for patient in PATIENTS}
-    for number, (patient, file) in enumerate(drawn.items()):
-        box = _ball(tmp_path / "images" / patient, number)
-        file.write_text(json.dumps({"boxes": [box], "classes": [0]}))
+    boxes = {patient: _ball(tmp_path / "images" / patient, number) for number, patient in enumerate(PATIENTS)}
+    for patient, file in drawn.items():
+        file.write_text(json.dumps({"boxes": [boxes[patient]], "classes": [0]}))
 
     result = _round(parts, tmp_path, finds_boxes(), {"0": "nodule"}, drawn)
 
     assert result.metric_name == "mean_average_precision"
+    with parts.catalog.write() as session:
+        experiment = session.scalars(select(Experiment)).one()
+        experiment.realtime = True
+    key = people.create_key(parts, people.operator(ORG), name="eve", role=Role.ENGINEER).secret
+    app.state.parts, app.state.failed_logins = parts, FailedLogins()
+    path = f"/api/v1/orgs/{ORG}/experiments/{experiment.id}/jobs"
+    home = Realtime(parts, ORG, "", {}, experiment.id)
+    with TestClient(app, base_url="http://127.0.0.1:8000", headers={"Authorization": f"Bearer {key}"}) as client:
+        with served(home, parts):
+            reply = client.post(path, json={"action": "inference", "specs": {"image": "e/ct"}})
+            assert reply.status_code == 201, reply.text
+        (part,) = MultipartDecoder(reply.content, reply.headers["content-type"]).parts
+        assert part.headers[b"Content-Disposition"] == b'form-data; name="ct_boxes.json"'
+        assert _surest_is_around(part.content, boxes["e"])
+        batch = client.post(path, json={"action": "batchinfer", "specs": {"images": ["a/ct", "e/ct"]}}).json()
+        assert attempt(parts, batch).predicted == 2
+        assert client.get(f"{path}/{batch}:list_files").json() == [f"{batch}.jsonl", "a/ct.json", "e/ct.json"]
+        wanted = {"file_lists": "e/ct.json", "tar_files": "false"}
+        one = client.get(f"{path}/{batch}:download_selective_files", params=wanted)
+    answer = ANSWERS.validate_json(one.content)
+    assert isinstance(answer, BoxesAnswer)
+    assert _surest_is_around(answer.label().encode(), boxes["e"])
 
 
 @pytest.mark.usefixtures("warm_host")

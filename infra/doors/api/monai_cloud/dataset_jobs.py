@@ -5,12 +5,13 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from configs.errors import NotFoundError
 from configs.specs.score import Strategy
+from infra.doors.api.cloud_errors import by_field
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.doors.api.monai_cloud.job_schemas import JobResponse
+from infra.doors.api.monai_cloud.job_schemas import JobResponse, Specs
 from infra.doors.api.monai_cloud.words import DatasetId, JobId
 from infra.services.callers import Caller
 from infra.services.data import datasets, images, labels
@@ -30,7 +31,7 @@ class DatasetJobRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     action: str
-    specs: dict[str, Any] | None = None
+    specs: Specs = Field(default_factory=dict)
     parent_job_id: str | None = None
     name: str = ""
     description: str = ""
@@ -75,27 +76,39 @@ class Entry(BaseModel):
     label: Annotated[str, Field(min_length=1, max_length=1024)]
 
 
+Section = Annotated[list[Entry], BeforeValidator(lambda said: [said] if isinstance(said, dict) else said)]
+
+
 class NotifySpecs(BaseModel):
     """What happened to labels; each section is a list or one entry."""
 
     model_config = ConfigDict(extra="forbid")
 
-    added: list[Entry] | Entry = Field(default_factory=list)
-    updated: list[Entry] | Entry = Field(default_factory=list)
-    removed: list[Entry] | Entry = Field(default_factory=list)
+    added: Section = Field(default_factory=list)
+    updated: Section = Field(default_factory=list)
+    removed: Section = Field(default_factory=list)
 
     def notices(self) -> list[Notice]:
         """Return the entries in the order added, updated, removed."""
-        sections: tuple[tuple[NoticeKind, list[Entry] | Entry], ...] = (
+        sections: tuple[tuple[NoticeKind, list[Entry]], ...] = (
             ("added", self.added),
             ("updated", self.updated),
             ("removed", self.removed),
         )
         return [
-            Notice(kind=kind, image=entry.image, label=entry.label)
-            for kind, section in sections
-            for entry in (section if isinstance(section, list) else [section])
+            Notice(kind=kind, image=entry.image, label=entry.label) for kind, section in sections for entry in section
         ]
+
+
+class _NoNoticeError(NotFoundError):
+    """What is notified cannot be read, which this dialect calls not found."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__("notice", said)
+        self._said = said
+
+    def __str__(self) -> str:
+        return f"{self._said}: give added, updated and removed, each an image and its label, or a list of such"
 
 
 class DatasetJobAnswer(BaseModel):
@@ -113,7 +126,7 @@ def create_dataset_job(
     run = _ACTIONS.get(body.action)
     if run is None:
         raise NotFoundError("action", body.action, known=_ACTIONS)
-    return run(parts, caller, dataset_id, body.specs or {}, later)
+    return run(parts, caller, dataset_id, body.specs, later)
 
 
 @router.get("")
@@ -170,7 +183,11 @@ def _skip(
 def _notify(
     parts: Parts, caller: Caller, dataset_id: str, specs: Mapping[str, Any], _later: BackgroundTasks
 ) -> DatasetJobAnswer:
-    labels.notify(parts, caller, dataset_id, NotifySpecs.model_validate(specs).notices())
+    try:
+        asked = NotifySpecs.model_validate(specs)
+    except ValidationError as error:
+        raise _NoNoticeError(by_field(error.errors(include_url=False))) from None
+    labels.notify(parts, caller, dataset_id, asked.notices())
     return DatasetJobAnswer()
 
 

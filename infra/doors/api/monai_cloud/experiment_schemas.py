@@ -40,6 +40,7 @@ _ECHOED = (
     "experiment_actions",
     "retry_experiment_id",
 )
+_FIXED = ("experiment_params", "base_experiment_metadata", "bundle_url", "additional_id_info")
 _SHOWN = ("version", "logo", "model_description", "metric", "shared", "tags", *_ECHOED)
 DatasetRef = Annotated[str, AfterValidator(uuid_of("Dataset"))]
 ExperimentRef = Annotated[str, AfterValidator(uuid_of("Experiment"))]
@@ -91,6 +92,8 @@ class ExperimentRequest(ResultsIn):
     tensorboard_enabled: bool | None = None
     experiment_actions: list[Any] | None = None
     retry_experiment_id: ExperimentRef | None = None
+    experiment_params: dict[str, Any] | None = Field(default=None, description="Never read; not to be changed.")
+    base_experiment_metadata: dict[str, Any] | None = Field(default=None, description="Never read; not to be changed.")
     strategy: Strategy | None = None
 
     def to_new(self) -> NewExperiment:
@@ -124,9 +127,16 @@ class ExperimentRequest(ResultsIn):
         )
 
     def to_change(self) -> ExperimentChange:
-        """Return what the service is asked to change: what the body names, and nothing else."""
-        renamed = {"network_arch": "arch", "realtime_infer": "realtime"}
-        plain = ("name", "description", "network_arch", "realtime_infer", "strategy")
+        """Return what the service is asked to change: what the body names, and nothing else.
+
+        Raises:
+            InvalidRequestError: If it names what nobody can change.
+        """
+        for name in _FIXED:
+            if getattr(self, name):
+                raise InvalidRequestError(f"Cannot change experiment {name}")
+        renamed = {"network_arch": "arch", "realtime_infer": "realtime", "base_experiment": "base"}
+        plain = ("name", "description", "network_arch", "realtime_infer", "base_experiment", "strategy")
         said = {
             renamed.get(name, name): getattr(self, name)
             for name in plain

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from configs.errors import InvalidRequestError, NotFoundError
 from configs.specs.annotation import AnnotationSpec, GateSpec, PublishPolicy, StopCriteria
@@ -25,34 +25,6 @@ Platform = Literal["t4", "l4", "l40", "a10", "a30", "a40", "a100", "v100"]
 _PROMPTS = ("label_prompt", "points", "point_labels")
 
 
-class JobRequest(BaseModel):
-    """A job to run. Unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    action: str | None = None
-    specs: dict[str, Any] = Field(default_factory=dict)
-    parent_job_id: JobRef | None = Field(default=None, description="`train` and `batchinfer` start once it is Done.")
-    name: Annotated[str, StringConstraints(max_length=500)] = ""
-    description: Annotated[str, StringConstraints(max_length=1000)] = ""
-    num_gpu: int | None = None
-    platform: Platform | None = Field(default=None, description="Shown again; what computes is this installation's.")
-
-    @field_validator("specs", mode="before")
-    @classmethod
-    def _is_an_object(cls, given: object) -> object:
-        """Refuse what is no JSON object, as a thing that is missing; nothing at all is an empty one."""
-        if given is not None and not isinstance(given, dict):
-            raise _NoSpecsError
-        if given and "cluster" in given:
-            raise ClusterSpecError("cluster is an invalid spec")
-        return given or {}
-
-    def train_specs(self) -> dict[str, Any]:
-        """Return the specs with the number of GPUs that the body asks for, where they do not say it themselves."""
-        return self.specs if self.num_gpu is None else {"num_gpu": self.num_gpu, **self.specs}
-
-
 class _NoSpecsError(NotFoundError):
     """The specs are no object, which this dialect calls not found."""
 
@@ -61,6 +33,36 @@ class _NoSpecsError(NotFoundError):
 
     def __str__(self) -> str:
         return "The job's specs are no JSON object: give specs as {name: value}, or leave them out"
+
+
+def _an_object(given: object) -> object:
+    """Refuse what is no JSON object, as a thing that is missing; nothing at all is an empty one."""
+    if given is not None and not isinstance(given, dict):
+        raise _NoSpecsError
+    if given and "cluster" in given:
+        raise ClusterSpecError("cluster is an invalid spec")
+    return given or {}
+
+
+Specs = Annotated[dict[str, Any], BeforeValidator(_an_object)]
+
+
+class JobRequest(BaseModel):
+    """A job to run. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: str | None = None
+    specs: Specs = Field(default_factory=dict)
+    parent_job_id: JobRef | None = Field(default=None, description="`train` and `batchinfer` start once it is Done.")
+    name: Annotated[str, StringConstraints(max_length=500)] = ""
+    description: Annotated[str, StringConstraints(max_length=1000)] = ""
+    num_gpu: int | None = None
+    platform: Platform | None = Field(default=None, description="Shown again; what computes is this installation's.")
+
+    def specs_with_gpus(self) -> dict[str, Any]:
+        """Return the specs with the number of GPUs that the body asks for, where they do not say it themselves."""
+        return self.specs if self.num_gpu is None else {"num_gpu": self.num_gpu, **self.specs}
 
 
 class AnnotationSpecs(BaseModel):
@@ -122,7 +124,7 @@ class BatchSpecs(BaseModel):
     write_predictions: bool | None = None
     output: str = ""
     config_file: str | list[str] = Field(default_factory=list)
-    num_gpu: int | None = Field(default=None, ge=-1, le=8)
+    num_gpu: int | None = Field(default=None, ge=-1, le=1)
 
     def to_spec(self) -> BatchSpec:
         """Return what the service is asked for."""

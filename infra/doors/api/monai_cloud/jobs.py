@@ -130,7 +130,7 @@ def _annotation(parts: Parts, caller: Caller, experiment_id: str, body: JobReque
 
 
 def _train(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest) -> str:
-    spec = TrainSpecs.model_validate(body.train_specs()).to_spec()
+    spec = TrainSpecs.model_validate(body.specs_with_gpus()).to_spec()
     return jobs.train(parts, caller, experiment_id, spec, _asked(body))
 
 
@@ -140,7 +140,7 @@ def _inference(parts: Parts, caller: Caller, experiment_id: str, body: JobReques
 
 
 def _batch(parts: Parts, caller: Caller, experiment_id: str, body: JobRequest) -> str:
-    spec = BatchSpecs.model_validate(body.specs).to_spec()
+    spec = BatchSpecs.model_validate(body.specs_with_gpus()).to_spec()
     return jobs.batch_infer(parts, caller, experiment_id, spec, _asked(body))
 
 

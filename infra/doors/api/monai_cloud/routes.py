@@ -6,7 +6,17 @@ from fastapi import APIRouter, Depends
 
 from infra.doors.api.deps import as_user, in_org
 from infra.doors.api.errors import CLOUD_PREFIX, answers
-from infra.doors.api.monai_cloud import dataset_jobs, datasets, experiments, jobs, login, results, specs, workspaces
+from infra.doors.api.monai_cloud import (
+    dataset_jobs,
+    datasets,
+    experiments,
+    jobs,
+    login,
+    results,
+    specs,
+    start,
+    workspaces,
+)
 
 _REFUSALS = answers(
     True,
@@ -30,4 +40,5 @@ def routers() -> list[APIRouter]:
         # A verb comes before the job that it is said of: `{job_id}` would take both.
         for topic in (workspaces, datasets, dataset_jobs, experiments, results, jobs, specs):
             scope.include_router(topic.router)
-    return [login.router, by_org, by_user]
+    by_org.add_api_route("", start.organisation, include_in_schema=False)
+    return [login.router, start.router, by_org, by_user]
