@@ -1,13 +1,12 @@
 """An image on this host as the file that bundle hosts read: fetched and converted once."""
 
-import gzip
 import shutil
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 
+from isal import igzip, isal_zlib
 from pydantic import BaseModel, ConfigDict, Field
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -28,6 +27,7 @@ FORMAT = "nii-4"
 """Part of the cache's key: changes when what is written here does."""
 PICTURE = "image.png"
 _CHUNK_BYTES = 2**20
+_DAMAGE: tuple[type[Exception], ...] = (igzip.BadGzipFile, EOFError, isal_zlib.error)  # type: ignore[assignment]  # its stub says that the last is an instance
 _SCALED = 8  # bytes that one of a file's can become by its scale factors
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _EXPLICIT, _IMPLICIT = 12, 8  # bytes from the beginning of such an element to its value
@@ -197,9 +197,9 @@ def _convert(source: Path, target: Path, most_bytes: int) -> None:
 def _unpack(source: Path, target: Path, size: int) -> None:
     """Unpack as much as the header promises: what packs a thousandfold must not fill the disk."""
     try:
-        with gzip.open(source) as packed, target.open("xb") as plain:
+        with igzip.open(source) as packed, target.open("xb") as plain:
             while size > 0 and (chunk := packed.read(min(size, _CHUNK_BYTES))):
                 size -= plain.write(chunk)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:  # no other OSError: a full disk is not the image's fault
+    except _DAMAGE as error:  # no other OSError: a full disk is not the image's fault
         msg = f"The image's file cannot be unpacked ({type(error).__name__}): store it again"
         raise InvalidRequestError(msg) from None

@@ -87,6 +87,16 @@ def test_a_damaged_image_is_refused_and_not_kept(root: Path, cache: DiskCache) -
     assert not list((cache._folder / "raw").glob("*/*"))
 
 
+def test_voxels_that_do_not_fit_their_checksum_are_refused(root: Path, cache: DiskCache) -> None:
+    write_nifti(Volume(asymmetric(), oblique_affine()), root / "plain.nii")
+    packed = bytearray(gzip.compress((root / "plain.nii").read_bytes()))
+    packed[-8] ^= 1
+    (root / "a.nii.gz").write_bytes(packed)
+    store = FolderStore(root)
+    with pytest.raises(InvalidRequestError, match="cannot be unpacked"):
+        local_image(store, cache, "a", store.image("a").fingerprint)
+
+
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 def test_a_file_that_ends_before_its_last_voxel_is_refused(ending: str, root: Path, cache: DiskCache) -> None:
     header = nibabel.Nifti1Header()
