@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import OperationalError
@@ -89,6 +87,9 @@ class Catalog:
 
     def migrate(self) -> None:
         """Bring the tables to this code's version (Alembic); safe to call at every start."""
+        from alembic import command  # noqa: PLC0415 - 7 MB, and only whoever starts an installation needs it
+        from alembic.config import Config  # noqa: PLC0415 - as above
+
         if self.is_sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         config = Config()
