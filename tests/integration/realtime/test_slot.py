@@ -14,6 +14,9 @@ from threading import Event
 import numpy as np
 import psutil
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from requests_toolbelt.multipart.decoder import MultipartDecoder
 from sqlalchemy import select
 
 from configs.errors import BusyError, InvalidRequestError, NotFoundError
@@ -21,18 +24,21 @@ from configs.specs.infer import InferSpec
 from configs.states import SlotState
 from configs.wire.slot import LabelForm
 from infra.adapters.catalog import slots
-from infra.adapters.catalog.tables import Candidate
+from infra.adapters.catalog.tables import Candidate, Dataset, Experiment, Image, Organisation
 from infra.adapters.slots.client import SlotAnswer
+from infra.doors.api.logins import FailedLogins
+from infra.services import people
 from infra.services.callers import Caller, Role
 from infra.services.data.images import NextImage
 from infra.services.learning.inference import prefetch
 from tasks.images.geometry import RAS_FROM_LPS
+from tasks.images.sync import sync_dataset
 from tasks.images.volume import Volume, read_volume
 from tasks.selection.next_image import next_image, upcoming
 from tasks.serving.predict import hint, predict
-from tests.integration.realtime.conftest import Running
+from tests.integration.realtime.conftest import Running, served
 from tests.processes import wait_until
-from tests.realtime_home import AFFINE_RAS, OTHER_BUNDLE, SHAPE, Realtime
+from tests.realtime_home import AFFINE_RAS, BUNDLE, LABELS, OTHER_BUNDLE, SHAPE, Realtime
 
 CLIENTS = 8
 SWAPS = (2, 3, 1, 2, 3, 1, 2, 3, 1, 2)
@@ -174,6 +180,64 @@ def test_an_image_of_another_data_set_is_not_there(running: Running) -> None:
     home = running.home
     with pytest.raises(NotFoundError):
         predict(home.parts, home.experiment_id, "another", home.images["ada"], InferSpec(), "nrrd")
+
+
+def _elsewhere(home: Realtime, label: int) -> Realtime:
+    """Return an experiment of another organisation, on the same folder, that answers *label* everywhere."""
+    with home.parts.catalog.write() as session:
+        session.add(Organisation(id="elsewhere"))
+        session.flush()
+        dataset = Dataset(org="elsewhere", name="heads", spec=session.get_one(Dataset, home.dataset_id).spec)
+        experiment = Experiment(org="elsewhere", name="tissue", arch="sample", bundle_id=BUNDLE, labels=LABELS)
+        experiment.lineage, experiment.realtime = "elsewhere", True
+        session.add_all([dataset, experiment])
+        session.flush()
+    sync_dataset(home.parts, dataset.id)
+    with home.parts.catalog.read() as session:
+        found = select(Image).where(Image.dataset_id == dataset.id)
+        images = {image.key: image.id for image in session.scalars(found)}
+    made = Realtime(home.parts, "elsewhere", dataset.id, images, experiment.id)
+    made.publish(label)
+    return made
+
+
+def test_two_organisations_ask_at_once_and_each_hears_its_own_model(
+    running: Running, app: FastAPI, tmp_path: Path
+) -> None:
+    mine = _only_label(_ask(running.home), tmp_path)
+    theirs = next(label for label in (1, 2, 3) if label != mine)
+    other = _elsewhere(running.home, theirs)
+    parts = running.home.parts
+    app.state.parts, app.state.failed_logins = parts, FailedLogins()
+    keys = {
+        home.org: people.create_key(parts, people.operator(home.org), name="ann", role=Role.ANNOTATOR).secret
+        for home in (running.home, other)
+    }
+
+    def asks(number: int) -> tuple[int, int, int]:
+        """Ask for one of four images of one's own, then of the others'; return labels heard, expected, and a status."""
+        home, foreign, label = [(running.home, other, mine), (other, running.home, theirs)][number % 2]
+        answers = []
+        for asked in (home, foreign):
+            path = f"/api/v1/orgs/{home.org}/experiments/{asked.experiment_id}/jobs"
+            image = sorted(home.images)[number // 2 % 4]
+            fresh = {"number": next(_numbers)}
+            specs = {"image": image, "dataset_id": home.dataset_id, "bundle_params": fresh}
+            body = {"action": "inference", "specs": specs}
+            answers.append(client.post(path, json=body, headers={"Authorization": f"Bearer {keys[home.org]}"}))
+        assert answers[0].status_code == 201, answers[0].text
+        (part,) = MultipartDecoder(answers[0].content, answers[0].headers["content-type"]).parts
+        file = tmp_path / f"{number}.nrrd"
+        file.write_bytes(part.content)
+        [heard] = np.unique(read_volume(file).array)
+        return int(heard), label, answers[1].status_code
+
+    client = TestClient(app, base_url="http://127.0.0.1:8000")
+    with served(other, parts), client, ThreadPoolExecutor(CLIENTS) as pool:
+        found = list(pool.map(asks, range(2 * CLIENTS)))
+
+    assert {(heard == expected, status) for heard, expected, status in found} == {(True, 404)}
+    assert {heard for heard, _, _ in found} == {mine, theirs}
 
 
 def test_ten_swaps_under_load_leave_no_answer_failed_mixed_or_of_an_older_model(
