@@ -1,46 +1,92 @@
 """An installation at work, backed up by the command and restored elsewhere: it serves, and its round goes on."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import httpx
 import pytest
 
 from configs.wire.slot import VERSION_HEADER
-from tests.crash.ward import CASES, NATIVE, Ward, answer, save_label
-from tests.fixtures_installation import ROOT, running_installation
+from infra.adapters.catalog.session import Catalog
+from tests.crash.ward import CASES, NATIVE, Ward, answer, outlives_both_servers, save_label
+from tests.fixtures_catalog import new_database
+from tests.fixtures_installation import ROOT, SHORT, client, running_installation
 from tests.processes import wait_until
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
-def test_what_was_acknowledged_and_published_is_there_elsewhere_and_the_round_ends(ward: Ward, tmp_path: Path) -> None:
+
+@dataclass(frozen=True)
+class Moved:
+    """What there was when a backup was begun, and the installation that was made of it.
+
+    Attributes:
+        ward: The new one.
+        first: A round that had ended.
+        job: A round that was training.
+        acknowledged: Labels.
+        published: The version that was served.
+        key: The old one's.
+    """
+
+    ward: Ward
+    first: dict[str, Any]
+    job: str
+    acknowledged: set[str]
+    published: str
+    key: str
+
+
+@pytest.fixture(scope="module")
+def moved(
+    _made_ward: Ward, postgres_url: str, postgresql_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Moved]:
+    """An installation on PostgreSQL, restored from the backup of one on SQLite."""
+    ward, folder = _made_ward, tmp_path_factory.mktemp("moved")
+    home, backups = folder / "elsewhere", folder / "backups"
     first = ward.wait_for_end(ward.start_round())
     assert first["status"] == "Done", first
     job = ward.start_round()
     ward.wait_for_training(job)
-    acknowledged = _labels(ward.client, ward.dataset)
-    published = ward.models()["published_version"]
+    acknowledged, published = _labels(ward.client, ward.dataset), ward.models()["published_version"]
 
-    _back_up_while_people_save(ward, tmp_path / "backups")
+    _back_up_while_people_save(ward, backups)
     ward.wait_for_end(job)
-    home = tmp_path / "elsewhere"
-    _teachback("restore", str(tmp_path / "backups"), "--home", str(home))
+    with new_database(postgres_url, postgresql_template) as url:
+        settings = {**SHORT, "TEACHBACK_CATALOG_URL": url}
+        _teachback("restore", str(backups), "--home", str(home), settings=settings)
+        with (
+            running_installation(home, settings) as there,
+            there.client() as asking,
+            closing(Catalog(url)) as catalog,
+        ):
+            restored = Ward(there, asking, catalog, ward.truth, ward.dataset, ward.experiment, ward.numbers)
+            yield Moved(restored, first, job, acknowledged, published, ward.installation.key)
 
-    with running_installation(home) as there, there.client() as client:
-        found = _labels(client, ward.dataset)
-        assert acknowledged <= found
-        for label in found:
-            assert client.get(f"{NATIVE}/labels/{label}/file").status_code == 200
-        with httpx.Client(base_url=there.address, headers=ward.client.headers, trust_env=False) as before:
-            assert before.get(f"{NATIVE}/status").status_code == 200, "keys from before go on working"
-        restored = Ward(there, client, there.catalog(), ward.truth, ward.dataset, ward.experiment)
-        assert restored.round(first["job_id"]) == first
-        _is_served(restored, published)
-        assert restored.wait_for_end(job)["status"] == "Done"
-        restored.catalog.close()
+
+def test_what_was_acknowledged_and_published_is_there_elsewhere_and_the_round_ends(moved: Moved) -> None:
+    ward = moved.ward
+    found = _labels(ward.client, ward.dataset)
+    assert moved.acknowledged <= found
+    for label in found:
+        assert ward.client.get(f"{NATIVE}/labels/{label}/file").status_code == 200
+    with client(ward.installation.address, moved.key) as before:
+        assert before.get(f"{NATIVE}/status").status_code == 200, "keys from before go on working"
+    assert ward.round(moved.first["job_id"]) == moved.first
+    _is_served(ward, moved.published)
+    assert ward.wait_for_end(moved.job)["status"] == "Done"
+
+
+def test_on_postgresql_a_round_outlives_both_servers(moved: Moved) -> None:
+    outlives_both_servers(moved.ward)
 
 
 def _back_up_while_people_save(ward: Ward, place: Path) -> None:
@@ -63,9 +109,14 @@ def _back_up_while_people_save(ward: Ward, place: Path) -> None:
         assert all(person.result() for person in people)
 
 
-def _teachback(*words: str) -> None:
+def _teachback(*words: str, settings: Mapping[str, str] | None = None) -> None:
     done = subprocess.run(
-        [Path(sys.executable).parent / "teachback", *words], cwd=ROOT, capture_output=True, text=True, check=False
+        [Path(sys.executable).parent / "teachback", *words],
+        env={**os.environ, **(settings or {})},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 

@@ -57,11 +57,11 @@ TABLE: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("Prefect server", "in mid-round"): (
         f"{HERE}/test_killed_servers.py::test_a_round_outlives_both_servers_while_labels_and_inference_do_not_notice",
-        f"{HERE}/test_killed_servers.py::test_on_postgresql_a_round_outlives_both",
+        f"{HERE}/test_backup.py::test_on_postgresql_a_round_outlives_both_servers",
     ),
     ("MLflow", "in mid-round"): (
         f"{HERE}/test_killed_servers.py::test_a_round_outlives_both_servers_while_labels_and_inference_do_not_notice",
-        f"{HERE}/test_killed_servers.py::test_on_postgresql_a_round_outlives_both",
+        f"{HERE}/test_backup.py::test_on_postgresql_a_round_outlives_both_servers",
         "integration/delivery/test_shown.py::test_a_killed_mlflow_stops_nothing_and_is_complete_when_it_is_back",
     ),
     ("catalog", "any"): (

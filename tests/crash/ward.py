@@ -18,8 +18,8 @@ from tests.fixtures_installation import Installation, command
 from tests.processes import wait_until
 
 PREFECT, MLFLOW = ("prefect", "server", "start"), ("infra.adapters.tracking",)
-EPOCHS = 30
-CASES = 16  # each round that is started labels another one; a backup is taken while the last two are
+STEPS = 60  # of a round's training: enough to kill something before its end
+CASES = 12  # each round that is started labels another one; a backup is taken while the last two are
 CLOUD = "/api/v1/orgs/local"
 NATIVE = "/api/teachback/v1"
 
@@ -34,22 +34,28 @@ class Ward:
     truth: Path
     dataset: str
     experiment: str
-    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    _epochs: dict[str, int] = field(default_factory=dict)
 
-    def start_round(self) -> str:
-        """Start a loop of one round and label one more image; return the round's job."""
+    def start_round(self, times: int = 1) -> str:
+        """Start a loop of one round and label one more image; return the round's job.
+
+        With each round there is one case more to train on, so its epochs become fewer; *times* as many if need be.
+        """
+        number = next(self.numbers)
+        epochs = times * STEPS // number
         specs = {
             "round_size": 1,
             "stop_criteria": {"max_rounds": 1},
-            "train_spec": {"epochs": EPOCHS},
+            "train_spec": {"epochs": epochs},
             "publish": "auto",
         }
         body = {"action": "annotation", "specs": specs}
         loop = answer(self.client.post(f"{CLOUD}/experiments/{self.experiment}/jobs", json=body), 201)
-        number = next(self._numbers)
         answer(save_label(self.client, self.dataset, self.truth, number), 200)
-        (round_,) = [round_ for round_ in self.rounds() if round_["loop_id"] == loop]
-        return str(round_["job_id"])
+        (job,) = [str(round_["job_id"]) for round_ in self.rounds() if round_["loop_id"] == loop]
+        self._epochs[job] = epochs
+        return job
 
     def rounds(self) -> list[dict[str, Any]]:
         found = answer(self.client.get(f"{NATIVE}/rounds", params={"experiment": self.experiment}), 200)
@@ -57,6 +63,11 @@ class Ward:
 
     def round(self, job: str) -> dict[str, Any]:
         return next(round_ for round_ in self.rounds() if round_["job_id"] == job)
+
+    def has_trained_all_epochs(self, job: str) -> bool:
+        """Say whether the round's training went on to the last epoch that was asked for."""
+        shown = answer(self.client.get(f"{CLOUD}/experiments/{self.experiment}/jobs/{job}"), 200)
+        return int(shown["result"]["epoch"]) == self._epochs[job]
 
     def loop_status(self, job: str) -> str:
         loop = self.round(job)["loop_id"]
@@ -153,6 +164,24 @@ class Ward:
 
     def _attempt(self, job: str, attempt: int) -> Path:
         return self.installation.home / "artifacts" / "attempts" / job / str(attempt)
+
+
+def outlives_both_servers(ward: Ward) -> None:
+    """Kill Prefect's and MLflow's server in mid-round: neither round, labels nor inference notice."""
+    job = ward.start_round(times=2)
+    ward.wait_for_training(job)
+
+    with ward.killed(*PREFECT), ward.killed(*MLFLOW):
+        answered = ward.infer()
+        assert answered.status_code == 201, answered.text
+        assert answered.headers["X-Teachback-Version"] == ward.models()["published_version"]
+        answer(save_label(ward.client, ward.dataset, ward.truth, 1), 200)
+
+    round_ = ward.wait_for_end(job)
+    assert (round_["status"], round_["decision"], round_["attempts"]) == ("Done", "published", 1), round_
+    assert ward.publications(job) == 1
+    wait_until(lambda: ward.tracked(job), "MLflow to be told of the end")
+    assert ward.tracked_steps(job) == ward.steps(job, 1), "each point once"
 
 
 def make_dataset(client: httpx.Client, folder: Path) -> str:
