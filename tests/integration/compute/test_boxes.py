@@ -110,7 +110,7 @@ def test_boxes_are_learnt_judged_scored_and_answered(
 
     score = ScoreRequest(bundle=str(bundle), images=unseen, labels=LABELS, weights=result.weights)
     scores = [one for one in _run(hosts, score, tmp_path / "score", bundle) if isinstance(one, ImageScore)]
-    assert [0 < one.score <= 1 for one in scores] == [True, True]
+    assert [0 < (one.score or 0) <= 1 for one in scores] == [True, True]
 
     answer = _served(hosts, bundle, tmp_path / "serve", unseen[0].image, result.weights)
     truth = json.loads(Path(unseen[0].label or "").read_text())
