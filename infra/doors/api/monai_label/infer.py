@@ -2,24 +2,22 @@
 
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Form, Query, Response, UploadFile
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from configs.errors import InvalidRequestError, NotFoundError
-from infra.adapters.catalog.tables import Upload
+from configs.errors import InvalidRequestError
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_label.infer_params import InferParams
 from infra.doors.api.monai_label.infer_reply import BINARY, ResultParams, both, headers_of
 from infra.doors.api.monai_label.scope import DatasetName
-from infra.services.callers import Caller
-from infra.services.data import datasets, uploads
-from infra.services.data.uploads import ONCE_S, Sent
-from infra.services.learning import by_dataset, inference, kept_results
-from infra.services.learning.inference import Inference, Predicted
-from infra.wiring import Parts
+from infra.services.data import datasets
+from infra.services.data.uploads import Sent
+from infra.services.learning import by_dataset, segmentations
+from infra.services.learning.inference import Predicted
+from infra.services.learning.segmentations import Source
 from tasks.labels.forms.result import ResultForm, written
 
 router = APIRouter(tags=["MONAI Label: inference"])
@@ -72,52 +70,17 @@ def infer(
     labels = {str(name): int(index) for index, name in found.labels.items()}
     if sent.label is not None:
         raise InvalidRequestError(f"{found.name} takes no label or scribbles beside the image: send clicks instead")
-    upload = _upload(parts, caller, sent.file, query.session_id)
-    if upload is None and not query.image:
-        raise InvalidRequestError("Neither Image nor File not Session ID input is provided")
-    image = upload.name if upload is not None else query.image
-    form = said.form(image)
-    asked = Inference(
-        image=image,
-        dataset_id=None if upload is not None else row.id,
-        spec=said.spec(labels),
-        client_id=said.client_id,
-        upload=uploads.address(upload) if upload is not None else "",
-    )
-    of_dataset = _Wanted(row.id, image) if upload is None else None
-    if query.output == "dicom_seg":
-        return _seg(parts, caller, of_dataset, said, found.id, asked)
-    answer = inference.infer(parts, caller, found.id, asked)
-    if said.save_label and of_dataset is not None:
+    file = Sent(sent.file.filename or "", sent.file.file) if sent.file is not None else None
+    source = Source(row.id, query.image, query.session_id, file)
+    spec, segments = said.spec(labels), said.segments() if query.output == "dicom_seg" else {}
+    made = segmentations.segment(parts, caller, found.id, source, spec, said.client_id)
+    if said.save_label:
         told = {**said.model_dump(mode="json", exclude_unset=True), "label_names": labels, "model": found.name}
-        kept_results.keep(parts, caller, row.id, image, answer, said.label_tag, told)
-    return _answered(answer, labels, form, query.output)
-
-
-class _Wanted(NamedTuple):
-    """An image of a data set."""
-
-    dataset_id: str
-    image: str
-
-
-def _upload(parts: Parts, caller: Caller, file: UploadFile | None, session_id: str) -> Upload | None:
-    if file is not None:
-        return uploads.create(parts, caller, [Sent(file.filename or "", file.file)], ONCE_S)
-    return uploads.find(parts, caller, session_id, use=True) if session_id else None
-
-
-def _seg(
-    parts: Parts, caller: Caller, wanted: _Wanted | None, said: InferParams, experiment_id: str, asked: Inference
-) -> Response:
-    if said.label_info is None:
-        raise NotFoundError("label_info in the params: a DICOM SEG names its segments by it, as", '[{"name", "idx"}]')
-    if wanted is None:
-        raise InvalidRequestError("A DICOM SEG refers to its image's series: ask about an image of the data set")
-    answer = inference.infer(parts, caller, experiment_id, asked)
-    names = {each.idx or number: each.name for number, each in enumerate(said.label_info, start=1)}
-    content = kept_results.as_seg(parts, caller, wanted.dataset_id, wanted.image, answer, names)
-    return Response(content, media_type="application/dicom", headers=headers_of(answer))
+        segmentations.keep(parts, caller, made, said.label_tag, told)
+    if query.output == "dicom_seg":
+        content = segmentations.as_seg(parts, caller, made, segments)
+        return Response(content, media_type="application/dicom", headers=headers_of(made.predicted))
+    return _answered(made.predicted, labels, said.form(made.image), query.output)
 
 
 def _answered(answer: Predicted, labels: Mapping[str, int], form: ResultForm, output: Output) -> Response:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from configs.errors import InvalidRequestError
+from configs.errors import InvalidRequestError, NotFoundError
 from configs.specs.infer import InferSpec
 from tasks.labels.forms.result import Ending, Kind, ResultForm
 from tasks.labels.incoming.save import PREDICTIONS
@@ -78,6 +78,18 @@ class InferParams(BaseModel):
             points=(*clicks, *self.background),
             point_labels=(*(_INSIDE,) * len(clicks), *(_OUTSIDE,) * len(self.background)),
         )
+
+    def segments(self) -> dict[int, str]:
+        """Return the segments of a DICOM SEG, number to name.
+
+        Raises:
+            NotFoundError: If they are not said; a 404, as of the original.
+        """
+        if self.label_info is None:
+            raise NotFoundError(
+                "label_info in the params: a DICOM SEG names its segments by it, as", '[{"name", "idx"}]'
+            )
+        return {each.idx or number: each.name for number, each in enumerate(self.label_info, start=1)}
 
     def _clicks(self, labels: Mapping[str, int]) -> dict[str, list[Point]]:
         """Return the clicks inside of labels, by label; labels without one are left out."""
