@@ -139,5 +139,5 @@ def test_labels_of_a_manifest_that_nothing_learns_from_are_counted_by_why(engine
 
     shown = engineer.at("GET", f"/api/teachback/v1/datasets/{made['id']}").json()
     assert shown["labels_left_out"] == {"neither mask, class nor boxes": 4}
-    listed = engineer.at("GET", f"/api/teachback/v1/datasets/{made['id']}/labels").json()
+    listed = engineer.at("GET", f"/api/teachback/v1/datasets/{made['id']}/labels").json()["labels"]
     assert [label["image"] for label in listed] == ["u-3"]
