@@ -28,6 +28,7 @@ from infra.services import people
 MAX_JSON_BYTES = 32 * 2**20
 MAX_UPLOAD_BYTES = 4 * 2**30
 UPLOADS = ("/label/", "/datastore", "/infer/", "/session", "/model/")
+IMPORT = re.compile(r"/api/teachback/v1/datasets/[^/]+/labels:import")
 REQUEST_ID_HEADER = "X-Request-ID"
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -153,7 +154,8 @@ def _is_form(headers: Headers) -> bool:
 
 def _is_upload(scope: Scope, headers: Headers) -> bool:
     """Whether a file comes, which goes to disk; every other route has the whole body in memory."""
-    return _is_form(headers) and scope["path"].startswith(UPLOADS)
+    path = scope["path"]
+    return _is_form(headers) and (path.startswith(UPLOADS) or IMPORT.fullmatch(path) is not None)
 
 
 def _limit(scope: Scope, headers: Headers) -> int:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import typer
 from pydantic import BaseModel
 
-from configs.errors import InvalidRequestError, NotFoundError
+from configs.errors import ForbiddenError, InvalidRequestError, NotFoundError, TeachbackError, UnauthorizedError
 from infra.doors.cli.client import OURS, Client, HomeOption, KeyOption, UrlOption
 from infra.doors.cli.terminal import terminal
 
@@ -76,7 +76,9 @@ def import_labels(
         for path, name in files:
             try:
                 saved = _import(client, dataset, path, name, image)
-            except (InvalidRequestError, NotFoundError) as error:
+            except (UnauthorizedError, ForbiddenError):
+                raise  # what one file may not, none may
+            except TeachbackError as error:
                 refused += 1
                 out.print(f"{path}: refused: {error}", markup=False)
                 continue

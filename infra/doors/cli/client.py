@@ -9,7 +9,14 @@ import httpx
 import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from configs.errors import ConflictError, InvalidRequestError, NotFoundError, TeachbackError, UnauthorizedError
+from configs.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+    TeachbackError,
+    UnauthorizedError,
+)
 from configs.settings import Settings
 from infra.doors.cli.supervisor.addresses import admin_key_file, read_ports
 from infra.doors.cli.supervisor.parts import api_address
@@ -35,6 +42,7 @@ _Model = TypeVar("_Model")
 _BY_STATUS: Mapping[int, type[TeachbackError]] = {
     400: InvalidRequestError,
     401: UnauthorizedError,
+    403: ForbiddenError,
     404: NotFoundError,
     409: ConflictError,
 }

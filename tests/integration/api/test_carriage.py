@@ -36,11 +36,12 @@ def test_labels_of_another_program_come_in_by_their_names_and_never_count(
         write_label(theirs / name)
     (theirs / "p3").mkdir()
     (theirs / "p3" / "a.json").write_text("no label")
+    write_label(theirs.joinpath(*["x" * 250] * 5, "a.nii.gz"))  # a name that is too long for the form: 422
 
     said, status = _say(datasets.app, address, engineer, "import-labels", "set", str(theirs))
 
     assert status == 1
-    assert "3 imported, 2 refused" in said
+    assert "3 imported, 3 refused" in said
     assert _say(datasets.app, address, engineer, "import-labels", "set", str(theirs))[0] == said
     rows = engineer.at("GET", f"{PATH}/datasets/set/labels").json()["labels"]
     assert sorted((row["image"], row["imported"], row["state"]) for row in rows) == [

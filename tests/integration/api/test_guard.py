@@ -52,12 +52,15 @@ def test_a_body_that_grows_too_large_is_broken_off(engineer: Api) -> None:
 def test_an_upload_without_a_key_is_refused_before_it_is_read(client: TestClient, dataset: str) -> None:
     def form() -> Iterator[bytes]:
         yield b'--b\r\nContent-Disposition: form-data; name="label"; filename="x"\r\n\r\n'
-        yield from [b"x" * 2**20] * 8
+        yield from [b"x" * 2**20] * 33
         yield b"\r\n--b--\r\n"
 
-    path, headers = f"/label/{dataset}/datastore/label?image=p1/a", {"Content-Type": "multipart/form-data; boundary=b"}
-    for shown in ({}, {"Authorization": "Bearer tb_nothing"}):
-        assert client.put(path, content=form(), headers={**headers, **shown}).status_code == 401
+    save = "PUT", f"/label/{dataset}/datastore/label?image=p1/a"
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    for method, path in (save, ("POST", f"/api/teachback/v1/datasets/{dataset}/labels:import")):
+        for shown in ({}, {"Authorization": "Bearer tb_nothing"}):
+            sent = {**headers, **shown}
+            assert client.request(method, path, content=form(), headers=sent).status_code == 401, "not 413"
 
 
 def test_the_access_log_names_the_endpoint_and_no_image(
