@@ -67,6 +67,10 @@ class Watches:
             self._watched.pop(row.id, None)
             self._refused[row.id] = time.monotonic() + AGAIN_AFTER_S
             log.warning("data set %s cannot be watched: %s", row.id, type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - process edge: the others are looked at, and this one's news kept
+            self._watched.pop(row.id, None)
+            self._refused[row.id] = time.monotonic() + AGAIN_AFTER_S
+            log.warning("data set %s is listed again later: unexpected %s", row.id, type(error).__name__)
         return False
 
 
@@ -81,17 +85,22 @@ def _to_watch(parts: Parts) -> Sequence[Row[tuple[str, dict[str, object], str | 
 
 def _ask(parts: Parts, dataset_id: str, watched: _Watched) -> bool:
     began = time.monotonic()
-    changed = watched.watch.changed()
+    changed, unanswered = False, False
+    try:
+        changed = watched.watch.changed()
+    except StoreError:  # whether the store fails, or takes only this question ill, its listing tells
+        unanswered = True
     took_s = time.monotonic() - began
     due = any(at <= began for at in watched.list_at)
     watched.list_at = tuple(at for at in watched.list_at if at > began)
     news = False
-    if changed or due:
+    if changed or due or unanswered:
         report = catch_up(parts, dataset_id, within_s=LISTING_S)
         news = bool(changed or report.added or report.changed or report.gone)
     done = time.monotonic()
     if news:
         watched.list_at = (done, done + AGAIN_AFTER_S)
-    wait_s = max(parts.settings.watch_s, _ASKING * took_s, _LISTING * (done - began - took_s))
+    least_s = AGAIN_AFTER_S if unanswered else parts.settings.watch_s
+    wait_s = max(least_s, _ASKING * took_s, _LISTING * (done - began - took_s))
     watched.ask_at = done + wait_s
     return news

@@ -70,7 +70,9 @@ def series_in(folder: Path, entries: Sequence[Entry], keep: Keep | None) -> list
         """Read the headers once."""
         (kept / _KEPT).write_bytes(_ALL.dump_json(_read(folder, [entry.name for entry in entries])))
 
-    marks = hash_lines([mark_of(entry.name, entry.stat()) for entry in entries])
+    # With the time of its rights' last change: a file that could not be read may have become readable.
+    stats = {entry.name: entry.stat() for entry in entries}
+    marks = hash_lines([f"{mark_of(name, stat)} {stat.st_ctime_ns}" for name, stat in stats.items()])
     return _ALL.validate_json((keep(f"{FORMAT}\n{folder}\n{marks}", fill) / _KEPT).read_bytes())
 
 
@@ -83,7 +85,7 @@ def _read(folder: Path, names: Sequence[str]) -> list[FolderSeries]:
     headers: dict[str, Dataset] = {}
     files: dict[str, list[str]] = {}
     for name in sorted(names):
-        header = _header(folder / name)
+        header = image_header(folder / name)
         if header is None:
             continue
         headers.setdefault(header.SeriesInstanceUID, header)
@@ -91,11 +93,14 @@ def _read(folder: Path, names: Sequence[str]) -> list[FolderSeries]:
     return [_described(headers[uid], files[uid]) for uid in sorted(headers)]
 
 
-def _header(path: Path) -> Dataset | None:
-    """Return what an image's instance says of its series; None for anything else, a damaged one among them."""
-    with path.open("rb") as file:
-        if file.read(_MAGIC_AT + len(_MAGIC))[_MAGIC_AT:] != _MAGIC:
-            return None
+def image_header(path: Path) -> Dataset | None:
+    """Return what an image's instance says of its series; None for anything else, what cannot be read among them."""
+    try:
+        with path.open("rb") as file:
+            if file.read(_MAGIC_AT + len(_MAGIC))[_MAGIC_AT:] != _MAGIC:
+                return None
+    except (PermissionError, FileNotFoundError):  # somebody else's, or gone by now: the others are there
+        return None
     try:
         header = read_dicom(path, pixels=False, only=_READ)
         told = {name: str(header.get(name, "") or "") for name in _READ}  # read now, where damage shows

@@ -6,6 +6,7 @@ are there. A server that gives everything whatever is asked is compared as a who
 
 from collections.abc import Callable, Mapping, Sequence
 
+from configs.errors import AccessError, StoreError
 from infra.adapters.images.seg import hash_lines
 
 Search = Callable[[dict[str, str], int, int], list[str]]
@@ -45,7 +46,7 @@ class SeriesWatch:
 
     def _count(self, filters: dict[str, str]) -> int:
         """Return how many match, by halving; -1 where the server takes no offset."""
-        if self._search(filters, _FAR, 1):
+        if not self._takes_offset(filters):
             return -1
         low, high = 0, 1  # `low` series are there; `high` of them are not
         while self._search(filters, high - 1, 1):
@@ -54,3 +55,13 @@ class SeriesWatch:
             middle = (low + high) // 2
             low, high = (middle, high) if self._search(filters, middle - 1, 1) else (low, middle)
         return low
+
+    def _takes_offset(self, filters: dict[str, str]) -> bool:
+        """Say whether nothing is answered far behind the last one; a server that refuses that question takes none."""
+        try:
+            return not self._search(filters, _FAR, 1)
+        except AccessError:
+            raise
+        except StoreError:
+            self._search(filters, 0, 1)  # raises if it is not the offset that fails
+            return False

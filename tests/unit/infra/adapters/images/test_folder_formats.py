@@ -3,17 +3,19 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 import SimpleITK
 from pydicom.dataset import FileDataset
 
-from configs.errors import DamagedImageError, InvalidRequestError, NotFoundError
+from configs.errors import DamagedImageError, InvalidRequestError, NotFoundError, StoreError
 from infra.adapters.cache.disk import DiskCache
 from infra.adapters.images.base import LabelToStore
 from infra.adapters.images.folder import FolderStore
+from infra.adapters.images.folder_series import series_in
+from infra.adapters.images.folder_tree import FolderTree
 from infra.adapters.images.folder_watch import FolderWatch
 from infra.adapters.images.series_watch import SeriesWatch
 from tasks.images.prepare import local_image
@@ -112,6 +114,17 @@ def test_headers_are_read_once_until_a_file_changes(root: Path, tmp_path: Path) 
     assert after.fingerprint != before.fingerprint
 
 
+def test_a_file_that_cannot_be_read_is_passed_over(root: Path) -> None:
+    _series(root, "anna")
+    _touch(root / "scratch")
+    entries = FolderTree(root.resolve()).files_in(PurePosixPath())
+    (root / "scratch").unlink()
+
+    [found] = series_in(root, entries, None)
+
+    assert found.patient == "anna"
+
+
 def _metaimage(path: Path, *, compressed: bool = False) -> None:
     image = SimpleITK.GetImageFromArray(asymmetric().T)
     affine = oblique_affine()
@@ -153,6 +166,31 @@ def test_a_header_that_names_other_files_than_its_own_is_refused(root: Path, tmp
     shutil.copy(header, whole)
     with pytest.raises(InvalidRequestError, match="names another file"):
         read_volume(whole)
+
+
+@pytest.mark.parametrize("ending", [".mha", ".mhd"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ElementDataFile: {secret}%.0d 0 0 1=",  # to the format's own reader the voxels' place, and its last line
+        "ElementDataFile : {secret}",
+        "Comment = a\rElementDataFile = {secret}",
+        "elementdatafile = {secret}",
+        "DimSize = 4 4 4",
+    ],
+)
+def test_a_line_that_other_readers_take_for_the_voxels_place_is_damage(
+    root: Path, tmp_path: Path, line: str, ending: str
+) -> None:
+    _metaimage(root / f"ct{ending}")
+    _touch(tmp_path / "secret.txt", b"S" * 4096)
+    content = (root / f"ct{ending}").read_bytes()
+    at = content.index(b"ElementDataFile")
+    header = content[:at] + line.format(secret=tmp_path / "secret.txt").encode() + b"\n"
+    (root / f"ct{ending}").write_bytes(header + b"ElementDataFile = LOCAL\n" + bytes(4096))
+
+    with pytest.raises((DamagedImageError, InvalidRequestError), match="is damaged"):
+        read_volume(FolderStore(root).fetch("ct", tmp_path / "into").paths[0])
 
 
 def test_labels_as_monai_label_keeps_them_are_labels_whatever_their_ending(root: Path) -> None:
@@ -207,15 +245,17 @@ def test_a_watch_tells_of_files_and_folders_that_came_or_went_but_for_our_own(ro
     assert not next(watch)
 
 
-@pytest.mark.parametrize("offsets", [True, False])
+@pytest.mark.parametrize("offsets", ["taken", "ignored", "refused"])
 @pytest.mark.parametrize("count", [0, 1, 7, 600])
-def test_a_watch_of_series_asks_little_and_tells_of_every_change(count: int, *, offsets: bool) -> None:
+def test_a_watch_of_series_asks_little_and_tells_of_every_change(count: int, offsets: str) -> None:
     there = [str(number) for number in range(count)]
     asked: list[int] = []
 
     def search(filters: dict[str, str], offset: int, limit: int) -> list[str]:
         matching = there if filters["Modality"] == "CT" else []
-        found = matching[offset : offset + limit] if offsets else list(matching)
+        if offset and offsets == "refused":
+            raise StoreError("The DICOMweb server answered 400")
+        found = matching[offset : offset + limit] if offsets == "taken" else list(matching)
         asked.append(len(found))
         return found
 
@@ -224,7 +264,7 @@ def test_a_watch_of_series_asks_little_and_tells_of_every_change(count: int, *, 
     asked.clear()
     assert not watch.changed()
     assert len(asked) == 2
-    assert not offsets or sum(asked) <= 2
+    assert offsets != "taken" or sum(asked) <= 2
 
     there.append("new")
     assert [watch.changed(), watch.changed()] == [True, False]
