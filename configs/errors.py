@@ -14,6 +14,7 @@ TeachbackError
 │   ├── StoreError           an image store
 │   │   ├── AccessError        it does not take our credentials
 │   │   ├── DamagedImageError  it answers, but cannot give this image
+│   │   ├── UnfinishedError    somebody is still writing this file
 │   │   └── ReadOnlyStoreError it does not let us write
 │   ├── OrchestratorError    Prefect
 │   └── TrackingError        MLflow
@@ -123,6 +124,10 @@ class AccessError(StoreError):
 
 class DamagedImageError(StoreError):
     """An image store answers, but does not give this one image whole."""
+
+
+class UnfinishedError(StoreError):
+    """A store's file that changed while it was read: its writer has not finished."""
 
 
 class ReadOnlyStoreError(StoreError):

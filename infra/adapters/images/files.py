@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from configs.durable import sync_file, sync_folder
-from configs.errors import StoreError
+from configs.errors import UnfinishedError
 
 _CHUNK_BYTES = 2**20
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
@@ -26,7 +26,7 @@ def copy_hashed(source: Path, target: Path, *, head: bytes = b"") -> str:
     """Copy a file that somebody may be writing; return the sha256 of what was written, which begins with *head*.
 
     Raises:
-        StoreError: If the source changed meanwhile.
+        UnfinishedError: If the source changed meanwhile.
     """
     digest = hashlib.sha256(head)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def copy_hashed(source: Path, target: Path, *, head: bytes = b"") -> str:
         after = os.fstat(reading.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         target.unlink()
-        raise StoreError("The file changed while it was read: ask again when its writer has finished")
+        raise UnfinishedError("The file changed while it was read: ask again when its writer has finished")
     return digest.hexdigest()
 
 

@@ -1,6 +1,7 @@
 """Labels found at the source are taken in once: they train from the first round and never count towards one.
 
-Where the data set says `watch`, what came to its store after it was first listed is somebody's work of now: it counts.
+Where the data set says `watch`, what was written to its store after it was first listed is somebody's work of now: it
+counts. When it was first seen here says nothing: an old label may have been left out until its image came, or at first.
 What is gone from the source is taken out, and comes in again when it is there again; what a person took out does not.
 """
 
@@ -13,12 +14,13 @@ from pathlib import Path
 from sqlalchemy import and_, delete, exists, select
 from sqlalchemy.orm import Session
 
-from configs.errors import DamagedImageError, InvalidRequestError, NotFoundError
+from configs.errors import ConflictError, DamagedImageError, InvalidRequestError, NotFoundError, UnfinishedError
 from configs.specs.dataset import DatasetSpec
 from configs.states import LabelState
 from infra.adapters.catalog import images, labels
 from infra.adapters.catalog.outbox import OutboxKind
 from infra.adapters.catalog.tables import Dataset, Image, Label, LabelEvent, Outbox, SeenLabel
+from infra.adapters.catalog.upsert import insert
 from infra.adapters.images.base import ImageStore, StoredLabel
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
@@ -29,6 +31,7 @@ from tasks.rounds.count import CheckedNotice, notify
 
 ACTOR = "import"
 _STANDS = (LabelState.ACTIVE, LabelState.SENT_BACK)
+_ANY_CLOCK_S = 14 * 3600.0  # a SEG's ContentTime is the local time of who made it, wherever that is
 
 
 def import_labels(parts: Parts, dataset_id: str) -> int:
@@ -52,7 +55,9 @@ def taking_in(parts: Parts, dataset_id: str, store: ImageStore | None = None) ->
     with parts.catalog.read() as session:
         row = session.get_one(Dataset, dataset_id)
         spec = DatasetSpec.model_validate(row.spec)
-        counts = spec.watch and row.caught_up_at is not None
+        counted_from = row.caught_up_at if spec.watch else None
+    if counted_from is not None and spec.kind == "dicomweb":
+        counted_from -= _ANY_CLOCK_S
     store = store or store_of(parts, dataset_id)
     _take_out_gone(parts, store, dataset_id)
     if spec.import_labels == "none":
@@ -62,16 +67,20 @@ def taking_in(parts: Parts, dataset_id: str, store: ImageStore | None = None) ->
     for stored in store.labels(seen):
         try:
             of_no_use = stored.automatic or stored.ours or not _wanted(spec.import_labels, stored)
-            found = "" if of_no_use else _checked(parts, store, dataset_id, stored, counts=counts)
-        except NotFoundError:
-            continue  # its image may yet come
+            found = "" if of_no_use else _checked(parts, store, dataset_id, stored, counted_from)
+        except (NotFoundError, ConflictError, UnfinishedError):
+            continue  # its image may yet come, or is being copied in, as the label may be
         yield parts.catalog.unit(partial(_note_seen, dataset_id, stored.mark, found))
 
 
 def _note_seen(dataset_id: str, mark: str, found: CheckedNotice | str, session: Session) -> int:
     left_out = found if isinstance(found, str) else ""
-    session.merge(SeenLabel(dataset_id=dataset_id, mark=mark, left_out=left_out))
-    return 0 if isinstance(found, str) else notify(session, dataset_id, [found], ACTOR)
+    # First what holds the data set's row: of two passes at once, the second waits there.
+    came = 0 if isinstance(found, str) else notify(session, dataset_id, [found], ACTOR)
+    statement = insert(session, SeenLabel).values(dataset_id=dataset_id, mark=mark, left_out=left_out)
+    key = [SeenLabel.dataset_id, SeenLabel.mark]
+    session.execute(statement.on_conflict_do_update(index_elements=key, set_={"left_out": left_out}))
+    return came
 
 
 def look_anew(session: Session, dataset_id: str) -> None:
@@ -102,9 +111,16 @@ def _wanted(said: str, stored: StoredLabel) -> bool:
 
 
 def _checked(
-    parts: Parts, store: ImageStore, dataset_id: str, stored: StoredLabel, *, counts: bool
+    parts: Parts, store: ImageStore, dataset_id: str, stored: StoredLabel, counted_from: float | None
 ) -> CheckedNotice | str:
-    """Return what is to be counted, or why it is left out; empty = it is known. Raises NotFoundError: no image."""
+    """Return what is to be taken in, or why it is left out; empty = it is known.
+
+    Raises:
+        NotFoundError: If its image is not there.
+        ConflictError: If its image is another than was listed.
+        UnfinishedError: If it or its image is still being written.
+        StoreError: If the store cannot be read.
+    """
     with parts.catalog.read() as session:
         image = images.by_key(session, dataset_id, stored.image)
         known = labels.find(session, dataset_id, image.id, stored.key, stored.fingerprint)
@@ -121,6 +137,8 @@ def _checked(
         return "its image cannot be read"
     except InvalidRequestError:
         return "neither mask, class nor boxes"
+    imported = known.imported if known is not None else not _is_new(stored, counted_from)
+    author = known.author if known is not None else stored.author
     return CheckedNotice(
         kind="added",
         image_id=image.id,
@@ -131,10 +149,15 @@ def _checked(
         names={str(value): name for value, name in checked.names.items()},
         place="store",
         tag=stored.tag,
-        imported=not counts,
-        person=stored.author if counts else "",
+        imported=imported,
+        person="" if imported else author,
         author_name=stored.author,
     )
+
+
+def _is_new(stored: StoredLabel, counted_from: float | None) -> bool:
+    """Say whether a label was written after that time (seconds since 1970); one of unknown age was not."""
+    return counted_from is not None and stored.changed is not None and stored.changed.timestamp() > counted_from
 
 
 def _was_gone(session: Session, known: Label) -> bool:

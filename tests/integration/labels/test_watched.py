@@ -8,12 +8,16 @@ from pydicom.dataset import FileDataset
 from pydicom.uid import generate_uid
 from sqlalchemy import select, update
 
+from configs.errors import UnfinishedError
 from configs.specs.dataset import DatasetSpec
 from configs.states import JobStatus, LabelState
 from infra.adapters.catalog.tables import Dataset, Experiment, Image, Job
 from infra.adapters.catalog.tables.base import new_id
+from infra.adapters.images.folder import FolderStore
 from tasks.images.health import DEGRADED, READY
+from tasks.images.volume import Volume, write_nifti
 from tasks.labels.incoming.catch_up import catch_up
+from tasks.labels.incoming.imports import import_labels, look_anew
 from tasks.labels.incoming.notice import Notice, check_notices
 from tasks.reconcile.watch import Watches
 from tasks.rounds.count import notify
@@ -141,3 +145,69 @@ def test_files_that_came_to_a_folder_are_known_and_a_store_that_fails_is_left_to
         session.execute(update(Dataset).values(state=READY))
     (tmp_path / "away").rename(root)
     assert _look(folder, watches) == 1
+
+
+def test_one_data_set_that_cannot_be_looked_at_keeps_no_other_from_it(folder: Clinic) -> None:
+    watches = _watching(folder, counts=True)
+    with folder.parts.catalog.write() as session:
+        row = session.get_one(Dataset, folder.dataset)
+        session.add(Dataset(id="0", org=row.org, name="0", spec={"kind": "unheard of"}, synced_at=row.synced_at))
+    for watched in watches._watched.values():
+        watched.ask_at, watched.list_at = 0.0, (0.0,)
+    label_file(_label(Path(row.spec["url"])))
+
+    assert watches.check(folder.parts) == 1
+    assert len(folder.rows()) == 1
+
+
+def _import(clinic: Clinic, which: str) -> None:
+    with clinic.parts.catalog.write() as session:
+        row = session.get_one(Dataset, clinic.dataset)
+        row.spec = {**row.spec, "import_labels": which}
+        look_anew(session, clinic.dataset)
+
+
+def _label(root: Path) -> Path:
+    path = root / "labels" / "final" / "p" / "ct.nii.gz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+class _Writing(FolderStore):
+    """A folder in which somebody is writing a label whenever one is read."""
+
+    def fetch_label(self, key: str, into: Path) -> Path:
+        raise UnfinishedError(f"{len(str(into / key))} letters changed")
+
+
+def test_a_label_waits_while_it_or_its_image_is_being_copied_in(folder: Clinic, tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    label_file(_label(root))
+    assert catch_up(folder.parts, folder.dataset, store=_Writing(root)).complete
+    write_nifti(Volume(asymmetric() + 1, IMAGE.affine), root / "p" / "ct.nii.gz")
+    assert import_labels(folder.parts, folder.dataset) == 0
+    assert folder.rows() == []
+
+    catch_up(folder.parts, folder.dataset)
+
+    assert len(folder.rows()) == 1
+    with folder.parts.catalog.read() as session:
+        assert session.get_one(Dataset, folder.dataset).state == READY
+
+
+def test_a_label_older_than_the_first_listing_never_counts_whenever_it_comes_in(folder: Clinic, tmp_path: Path) -> None:
+    path = label_file(_label(tmp_path / "images"))
+    _import(folder, "none")
+    _watching(folder, counts=True)
+    _import(folder, "all")
+    catch_up(folder.parts, folder.dataset)
+    assert [(row.imported, row.state) for row in folder.rows()] == [(True, LabelState.ACTIVE)]
+
+    content = path.read_bytes()
+    path.unlink()
+    catch_up(folder.parts, folder.dataset)
+    path.write_bytes(content)
+    catch_up(folder.parts, folder.dataset)
+
+    assert [(row.imported, row.state) for row in folder.rows()] == [(True, LabelState.ACTIVE)]
+    assert _pending(folder) == 0
