@@ -1,6 +1,7 @@
 """Which image a label's file speaks about, where nobody says so: by what it refers to, else by its name."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from sqlalchemy import ColumnElement, or_, select
@@ -37,14 +38,16 @@ def image_of_label(session: Session, dataset_id: str, file: Path, name: str) -> 
         if found is not None:
             return found
     last = PurePosixPath(next(_stems(name))).name
-    # The name alone, wherever it lies: told by its end, compared as text and not as a pattern.
+    # The name alone, wherever it lies: told by its end.
     ends = or_(Image.key == last, Image.key.endswith(f"/{last}", autoescape=True))
-    return _one(session, dataset_id, ends, name)
+    return _one(session, dataset_id, ends, name, last)
 
 
-def _one(session: Session, dataset_id: str, meant: ColumnElement[bool], name: str) -> str:
+def _one(session: Session, dataset_id: str, meant: ColumnElement[bool], name: str, last: str | None = None) -> str:
+    """Return the one image that is meant, and whose last part is exactly this: SQLite's LIKE knows no capitals."""
     query = select(Image.key).where(Image.dataset_id == dataset_id, meant).order_by(Image.key)
-    found = session.scalars(query.limit(_SHOWN)).all()
+    keys = (key for key in session.scalars(query) if last is None or PurePosixPath(key).name == last)
+    found = list(islice(keys, _SHOWN))
     if not found:
         raise NotFoundError("image for the label", name)
     if len(found) > 1:

@@ -23,6 +23,7 @@ from tasks.labels.forms.write import write_seg
 from tasks.labels.incoming.imports import import_labels
 from tasks.labels.incoming.notice import Notice, check_notices
 from tasks.labels.incoming.save import LabelParams, save_label
+from tasks.labels.incoming.whose import image_of_label
 from tasks.rounds.records.snapshot import SnapshotRow
 from tasks.rounds.steps.work import Claim, Work, cases_of
 from tests.dicom_series import SHAPE, asymmetric, make_series
@@ -239,3 +240,13 @@ def test_an_image_that_vanished_from_its_store_is_left_out_of_the_round(folder: 
         (tmp_path / "images" / "p" / "ct.nii.gz").unlink()
 
         assert cases_of(parts, opened, [snapshot_row], pin) == []
+
+
+def test_a_file_speaks_of_the_image_of_exactly_its_name(folder: Clinic, tmp_path: Path) -> None:
+    for name in ("a/CT1", "b/ct1", "c/xct1"):
+        (tmp_path / "images" / name).parent.mkdir()
+        (tmp_path / "images" / f"{name}.nii").touch()
+    sync_dataset(folder.parts, folder.dataset)
+
+    with folder.parts.catalog.read() as session:
+        assert image_of_label(session, folder.dataset, tmp_path / "ct1.nii.gz", "ct1.nii.gz") == "b/ct1"
