@@ -6,11 +6,12 @@ from pathlib import Path
 from sqlalchemy import select
 
 from configs.errors import StoreError
+from configs.specs.dataset import DatasetSpec
 from infra.adapters.cache.trim import trim
-from infra.adapters.catalog.tables import Image
+from infra.adapters.catalog.tables import Dataset, Image
 from infra.wiring import Parts
 from tasks.images.prepare import cache_key
-from tasks.images.stores import store_of
+from tasks.images.stores import PLACE_FILE, place_of, store_of
 
 OWNER_FILE = "dataset"
 """In an entry of the cache: the data set that it was made for."""
@@ -19,11 +20,14 @@ log = logging.getLogger(__name__)
 
 
 def forget_dataset(parts: Parts, dataset_id: str) -> None:
-    """Drop the data set's images, preprocessed tensors and predictions from this host's cache.
+    """Drop the data set's images, preprocessed tensors, predictions and listings from this host's cache.
 
     Tensors are known by their content alone, so all of them go: they are made again where they are needed.
     """
-    parts.cache.drop_where("prediction", lambda entry: _owner(entry) == dataset_id)
+    parts.cache.drop_where("prediction", lambda entry: _said(entry, OWNER_FILE) == dataset_id)
+    with parts.catalog.read() as session:
+        place = place_of(DatasetSpec.model_validate(session.get_one(Dataset, dataset_id).spec))
+    parts.cache.drop_where("raw", lambda entry: _said(entry, PLACE_FILE) == place)  # what its files say of patients
     for folder in (parts.settings.cache_dir / "hosts").glob("*"):
         trim(folder, 0)
     try:
@@ -43,8 +47,8 @@ def _images(parts: Parts, dataset_id: str) -> list[tuple[str, str]]:
         return [(key, fingerprint) for key, fingerprint in session.execute(query)]
 
 
-def _owner(entry: Path) -> str:
+def _said(entry: Path, name: str) -> str:
     try:
-        return (entry / OWNER_FILE).read_text()
+        return (entry / name).read_text()
     except FileNotFoundError:
         return ""

@@ -1,6 +1,9 @@
 """From a data set's row to its store, and from an image's row to a file on this host."""
 
+import hashlib
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from sqlalchemy.orm import Session
 
@@ -14,6 +17,9 @@ from infra.adapters.images.open import open_store
 from infra.wiring import Parts
 from tasks.images import health, poison
 from tasks.images.prepare import LocalImage, local_image
+
+PLACE_FILE = "place"
+"""In what this host keeps of a store's listing: `place_of` the data set."""
 
 
 def store_of(parts: Parts, dataset_id: str) -> ImageStore:
@@ -48,8 +54,24 @@ def opened(parts: Parts, spec: DatasetSpec, credentials: Credentials | None) -> 
         session=session,
         most_bytes=parts.settings.volume_bytes,
         objects=parts.objects,
-        keep=partial(parts.cache.get, "raw"),
+        keep=partial(_keep, parts.cache, place_of(spec)),
     )
+
+
+def place_of(spec: DatasetSpec) -> str:
+    """Return a hash of where a data set's images are: two data sets may share a place, and what is kept of it."""
+    return hashlib.sha256(f"{spec.kind}:{spec.url}".encode()).hexdigest()
+
+
+def _keep(cache: Cache, place: str, key: str, fill: Callable[[Path], None]) -> Path:
+    """Keep what a store is read from in this host's cache, and say of which place it is: it may name patients."""
+
+    def owned(folder: Path) -> None:
+        """Fill the entry."""
+        fill(folder)
+        (folder / PLACE_FILE).write_text(place)
+
+    return cache.get("raw", key, owned)
 
 
 def image_of(parts: Parts, store: ImageStore, image: Image, cache: Cache | None = None) -> LocalImage:

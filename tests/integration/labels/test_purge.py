@@ -9,6 +9,8 @@ from sqlalchemy import select
 from configs.specs.round import RoundSpec
 from infra.adapters.catalog.tables import Dataset, Experiment, Image, Label, VaultValue
 from infra.adapters.catalog.tables.base import now
+from tasks.images.forget import forget_dataset
+from tasks.images.sync import sync_dataset
 from tasks.labels.incoming.save import LabelParams, save_label
 from tasks.labels.leave import hide
 from tasks.labels.purge import FRESH_S, Purged, purge
@@ -95,6 +97,21 @@ def test_a_deleted_data_set_keeps_neither_names_nor_credentials(folder: Clinic, 
         assert session.scalars(select(VaultValue)).all() == []
         assert session.get_one(Label, label).store_key == f"purged/{label}"
     assert _purge(folder) == Purged()
+
+
+def test_what_dicom_files_say_of_patients_is_not_kept_of_a_data_set_that_is_gone(
+    folder: Clinic, tmp_path: Path
+) -> None:
+    for number, instance in enumerate(folder.series):
+        (tmp_path / "images" / "q").mkdir(exist_ok=True)
+        instance.save_as(tmp_path / "images" / "q" / f"{number}", enforce_file_format=True)
+    sync_dataset(folder.parts, folder.dataset)
+    cache = folder.parts.settings.cache_dir / "raw"
+    assert len(list(cache.glob("*/*/series.json"))) == 1
+
+    forget_dataset(folder.parts, folder.dataset)
+
+    assert list(cache.glob("*/*/series.json")) == []
 
 
 def test_a_round_is_given_classes_and_boxes_beside_its_masks(folder: Clinic, tmp_path: Path) -> None:
