@@ -16,6 +16,7 @@ class _Told(FolderStore):
 
     def __init__(self, headers: Sequence[Dataset] | None) -> None:
         self._headers = headers
+        self.on_gap = "refuse"
 
     def headers(self, key: str) -> list[Dataset] | None:
         if self._headers is None:
