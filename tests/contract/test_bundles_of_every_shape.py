@@ -9,7 +9,7 @@ from PIL import Image
 
 from configs.errors import BundleError
 from configs.wire.answers import ClassAnswer
-from configs.wire.host import Load, Loaded, Predict, Prediction, ServeRequest
+from configs.wire.host import Case, ImageScore, Load, Loaded, Predict, Prediction, ScoreRequest, ServeRequest
 from infra.adapters.compute.process import ProcessHosts
 from tasks.bundles.examine import examine
 from tests.shapes.answering import of_pictures, tells_a_class
@@ -104,6 +104,25 @@ def test_one_that_takes_pictures_answers_with_a_slice_of_their_pixels(hosts: Pro
     answer = nib.load(_answer(hosts, folder, tmp_path / "serve", found.labels, [str(tmp_path / "grey.png")]))
     assert answer.shape == (40, 24, 1)
     assert answer.affine.tolist() == np.diag([-1, -1, 1, 1]).tolist()
+
+
+@pytest.mark.parametrize("size", [(24, 24), (24, 40)])
+def test_masks_of_pictures_are_scored_against_the_answer(
+    hosts: ProcessHosts, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    folder, labels = of_pictures().write(tmp_path / "of_pictures"), {1: "disc"}
+    image, label = tmp_path / "grey.png", tmp_path / "label.nii"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)).save(image)
+    answer = _predict(hosts, folder, tmp_path / "serve", labels, [str(image)])
+    assert set(np.unique(answer)) == {0, 1}
+    nib.save(nib.Nifti1Image(answer[..., 0], np.diag([-1, -1, 1, 1])), label)
+    case = Case(id="1", image=[str(image)], label=str(label))
+
+    for method, itself in (("dice", 1.0), ("surface", 0.0)):
+        request = ScoreRequest(bundle=str(folder), images=[case], labels=labels, method=method)
+        with hosts.start(request, work=tmp_path / method, bundle=folder, readable=[tmp_path], threads=1) as host:
+            scored = [message for message in host.messages() if isinstance(message, ImageScore)]
+        assert [each.score for each in scored] == [itself]
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -11,9 +11,9 @@ class Judged:
     """One label map and what a model says of its image, on the image's own grid.
 
     Attributes:
-        label: Indices of the experiment's labels, shape (i, j, k).
+        label: Indices of the experiment's labels, shape (i, j, k), of a picture (i, j).
         drawn: The indices that the label speaks about.
-        spacing: Of the voxels along i, j, k, mm.
+        spacing: Of the voxels along these axes, mm.
         answer: Returns the model's label map, as `label`; it is asked only by who needs it.
     """
 

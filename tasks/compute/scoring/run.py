@@ -70,7 +70,8 @@ def _judged(case: Case, network: nn.Module, predictor: Predictor, labels: dict[i
 
     def answer() -> Tensor:
         """Return the network's label map."""
-        return torch.from_numpy(predictor.segment(network, case.image, scored=False)[0])
+        labels = torch.from_numpy(predictor.segment(network, case.image, scored=False)[0])
+        return labels.reshape(label.shape)  # of a picture two axes
 
     return Judged(torch.as_tensor(label).to(torch.uint8), tuple(drawn), spacing, answer)
 
