@@ -67,6 +67,9 @@ def pass_on(session: Session, experiment_id: str) -> None:
 
 
 def round_waits(session: Session) -> bool:
-    """Say whether any experiment's round waits: scoring holds the place in the work pool that it needs."""
-    waiting = exists().where(Job.action == "train", Job.status == JobStatus.PENDING)
+    """Say whether any experiment's round waits: scoring holds the place in the work pool that it needs.
+
+    What comes after another job needs no place yet, and may wait for days.
+    """
+    waiting = exists().where(Job.action == "train", Job.status == JobStatus.PENDING, ~waits_for_another())
     return bool(session.scalar(select(waiting)))

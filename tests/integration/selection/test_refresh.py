@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from configs.errors import BundleError, HostDiedError
+from configs.specs.round import RoundSpec
 from configs.wire.host import Failed, HostMessage, HostRequest, ImageScore, Ordered, OrderRequest, Ready, ScoreRequest
 from infra.adapters.catalog.tables import Candidate, Dataset, Experiment, Image, ModelVersion
 from infra.wiring import Parts
@@ -16,6 +17,8 @@ from tasks.compute.scoring.subject import Beside
 from tasks.delivery.dispatch import deliver_due
 from tasks.images.sync import sync_dataset
 from tasks.rounds.count import notify
+from tasks.rounds.jobs.pause import pause
+from tasks.rounds.jobs.start import start_train
 from tasks.selection.leases import reclaim
 from tasks.selection.next_image import next_image
 from tasks.selection.refresh import refresh_experiment, refresh_scores
@@ -210,6 +213,19 @@ def test_images_are_ordered_beside_each_other_and_beside_what_is_labelled(parts:
 
     refresh_experiment(parts, world.experiment)
     assert len(hosts.orders) == 1, "nothing new was seen"
+
+
+def test_scoring_goes_on_while_a_training_waits_for_another_job(parts: Parts, world: World) -> None:
+    other, hosts = second_experiment(parts.catalog, world, {"1": "spleen"}), _hosts(parts)
+    with parts.catalog.write() as session:
+        experiment = session.get_one(Experiment, other.experiment)
+        before = start_train(session, experiment, RoundSpec(), actor="ann")
+        start_train(session, experiment, RoundSpec(publish="none"), actor="ann", after=before.id)
+    assert refresh_experiment(parts, world.experiment) == 0, "the first of the two needs the place"
+    with parts.catalog.write() as session:
+        pause(session, before.id)
+    assert refresh_experiment(parts, world.experiment) == 5
+    assert len(hosts.requests) == 1
 
 
 def test_an_order_that_was_lost_is_made_by_the_next_refresh(parts: Parts, world: World) -> None:
