@@ -2,7 +2,10 @@
 
 from configs.errors import InvalidRequestError
 
-UNREADABLE = "The file is no volume that can be read: give NIfTI (.nii, .nii.gz) or NRRD (.nrrd) with three axes"
+UNREADABLE = (
+    "The file is no volume that can be read: give NIfTI (.nii, .nii.gz), NRRD (.nrrd) or MetaImage (.mha) "
+    "with three axes"
+)
 DEFLATED_AT_MOST = 1032
 """How many bytes one byte of a deflated stream can become (zlib's technical details)."""
 

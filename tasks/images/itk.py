@@ -5,10 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InvalidRequestError
-from infra.adapters.images.metaimage import whole_header
-from tasks.images.bounds import DEFLATED_AT_MOST, UNREADABLE, refuse_too_large
-
-_BITS = 8
+from tasks.images.bounds import UNREADABLE, refuse_too_large
 
 
 def open_itk(path: Path, io: str, *, most_there: int, most_bytes: int) -> Any:
@@ -38,18 +35,3 @@ def open_itk(path: Path, io: str, *, most_there: int, most_bytes: int) -> Any:
         raise InvalidRequestError("The file ends before its last voxel: store it again")
     refuse_too_large(size, most_bytes)
     return reader
-
-
-def open_metaimage(path: Path, most_bytes: int) -> Any:
-    """Return the reader of an `.mha` file.
-
-    Raises:
-        InvalidRequestError: If it cannot be read, refers to other files, or is too large.
-    """
-    header, fields = whole_header(path)
-    there = path.stat().st_size - len(header)
-    if fields.get("compresseddata", "").lower() == "true":
-        there *= DEFLATED_AT_MOST
-    elif fields.get("binarydata", "true").lower() != "true":
-        there *= _BITS  # numbers in text
-    return open_itk(path, "MetaImageIO", most_there=there, most_bytes=most_bytes)

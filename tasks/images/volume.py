@@ -14,7 +14,7 @@ from infra.adapters.images.base import MOST_BYTES
 from tasks.images.bounds import UNREADABLE
 from tasks.images.dicom import read_series
 from tasks.images.geometry import RAS_FROM_LPS, Affine, Geometry
-from tasks.images.itk import open_metaimage
+from tasks.images.metaimage import open_metaimage, read_voxels
 from tasks.images.nifti import DAMAGE, open_nifti
 from tasks.images.nrrd import open_nrrd
 
@@ -59,8 +59,12 @@ def read_volume(path: Path, most_bytes: int = MOST_BYTES) -> Volume:
     """
     if path.is_dir():
         return Volume(*read_series(path, most_bytes=most_bytes))
-    if path.name.endswith(NRRD + METAIMAGE):
-        return _read_itk(path, most_bytes)
+    if path.name.endswith(METAIMAGE):
+        whole = open_metaimage(path, most_bytes)
+        _refuse_components(whole.components)
+        return Volume(read_voxels(whole).reshape(_shape(whole.shape), order="F"), whole.affine, whole.fields)
+    if path.name.endswith(NRRD):
+        return _read_nrrd(path, most_bytes)
     image = open_nifti(path, most_bytes)
     try:
         array = np.asanyarray(image.dataobj)
@@ -80,11 +84,15 @@ def read_geometry(path: Path, most_bytes: int = MOST_BYTES, channels: bool = Fal
         from tasks.images.picture import picture_geometry  # noqa: PLC0415 - only data sets of pictures need Pillow
 
         return picture_geometry(path)
-    if not path.name.endswith(NRRD + METAIMAGE):
+    if path.name.endswith(METAIMAGE):
+        whole = open_metaimage(path, most_bytes)
+        _refuse_components(whole.components)
+        return Geometry(_shape(whole.shape), whole.affine)
+    if not path.name.endswith(NRRD):
         image = open_nifti(path, most_bytes)
         return Geometry(_shape(image.shape[:3] if channels else image.shape), _lps(image))
 
-    reader = _open_itk(path, most_bytes)
+    reader = open_nrrd(path, most_bytes)
     _refuse_components(reader.GetNumberOfComponents())
     return Geometry(_shape(reader.GetSize()), _itk_affine(reader))
 
@@ -125,14 +133,10 @@ def _refuse_components(count: int) -> None:
         )
 
 
-def _open_itk(path: Path, most_bytes: int) -> Any:
-    return open_nrrd(path, most_bytes) if path.name.endswith(NRRD) else open_metaimage(path, most_bytes)
-
-
-def _read_itk(path: Path, most_bytes: int) -> Volume:
+def _read_nrrd(path: Path, most_bytes: int) -> Volume:
     import SimpleITK  # noqa: PLC0415 - 100 MB in every process that never sees one
 
-    reader = _open_itk(path, most_bytes)
+    reader = open_nrrd(path, most_bytes)
     _refuse_components(reader.GetNumberOfComponents())
     try:
         image = reader.Execute()

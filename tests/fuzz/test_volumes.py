@@ -1,4 +1,4 @@
-"""NIfTI and NRRD files whose headers lie."""
+"""NIfTI, NRRD and MetaImage files whose headers lie."""
 
 import gzip
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,6 +113,23 @@ def test_nrrd_with_changed_bytes(content: bytes, tmp_path: Path) -> None:
     folder.mkdir(exist_ok=True)
     path = folder / "a.nrrd"
     path.write_bytes(content)
+
+    _read_everywhere(path, folder)
+
+
+def _metaimage(folder: Path, *, packed: bool) -> bytes:
+    image = SimpleITK.GetImageFromArray(_marks().array.T)
+    SimpleITK.WriteImage(image, str(folder / "good.mha"), useCompression=packed)
+    return (folder / "good.mha").read_bytes()
+
+
+@fuzz(40)
+@given(data=st.data(), packed=st.booleans())
+def test_metaimage_with_changed_bytes(data: st.DataObject, packed: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "root"
+    folder.mkdir(exist_ok=True)
+    path = folder / "a.mha"
+    path.write_bytes(data.draw(damaged(_metaimage(tmp_path, packed=packed), header=350)))
 
     _read_everywhere(path, folder)
 

@@ -1,5 +1,6 @@
 """Files keep their voxels and their place."""
 
+import zlib
 from pathlib import Path
 
 import nibabel
@@ -78,3 +79,39 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidRequestError):
         read_volume(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("MET_UCHAR", "u1"), ("MET_SHORT", "i2"), ("MET_LONG", "i4"), ("MET_ULONG_LONG", "u8"), ("MET_FLOAT", "f4")],
+)
+def test_a_metaimage_is_read_as_its_own_reader_reads_it(tmp_path: Path, name: str, dtype: str, *, packed: bool) -> None:
+    voxels = asymmetric(low=0).astype(f">{dtype}").tobytes(order="F")
+    content = zlib.compress(voxels) if packed else voxels
+    header = (
+        f"ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = True\nCompressedData = {packed}\n"
+        "TransformMatrix = 0 1 0 0.6 0 0.8 0.8 0 -0.6\nOffset = 1 2.5 -3\nCenterOfRotation = 0 0 0\n"
+        f"CompressedDataSize = {len(content)}\nElementSpacing = 1 2 3\nDimSize = 7 6 5\n"
+        f"ElementType = {name}\nSegment0_Name = liver\nElementDataFile = LOCAL\n"
+    )
+    path = tmp_path / "a.mha"
+    path.write_bytes(header.encode() + content)
+
+    volume, geometry, theirs = read_volume(path), read_geometry(path), SimpleITK.ReadImage(str(path))
+
+    np.testing.assert_array_equal(volume.array, SimpleITK.GetArrayFromImage(theirs).T)
+    assert (volume.array.dtype, volume.notes["Segment0_Name"]) == (np.dtype(dtype), "liver")
+    np.testing.assert_allclose(geometry.affine, volume.affine)
+    np.testing.assert_allclose(
+        theirs.TransformIndexToPhysicalPoint((6, 1, 3)), (volume.affine @ [6, 1, 3, 1])[:3], atol=1e-6
+    )
+
+
+def test_a_line_of_an_nrrd_header_that_ends_where_others_do_not_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"S" * 64)
+    header = f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 4 4 4\nencoding: raw\n\rdata file: {tmp_path / 'secret'}\n\n"
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + bytes(64))
+
+    with pytest.raises(InvalidRequestError):
+        read_volume(tmp_path / "a.nrrd")
