@@ -1,4 +1,4 @@
-"""What damaged archives raise, told in our words."""
+"""Archives from outside: bounded before their lists are read, and what damaged ones raise, told in our words."""
 
 import errno
 import lzma
@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from configs.errors import InvalidRequestError
 
@@ -25,6 +26,30 @@ _DAMAGE = (
     ValueError,
 )
 _IMPOSSIBLE = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EILSEQ})
+_ENTRIES, _LIST_BYTES = 4, 5
+_MOST_ENTRY_BYTES = 512
+"""What an entry of a zip's list may take on average: its name, and 46 bytes at least."""
+
+
+@contextmanager
+def open_zip(source: Path, most: int) -> Iterator[zipfile.ZipFile]:
+    """Open a zip of at most so many files and folders; a list that is longer is refused before it is read.
+
+    Raises:
+        InvalidRequestError: If there are more.
+        zipfile.BadZipFile: If it is damaged; `readable_archive` knows this and what else may be raised.
+    """
+    with source.open("rb") as file:
+        # ZipFile's own reading of the record: ours might find another one.
+        record = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # noqa: SLF001 - it has no public name
+    if record is None:
+        raise zipfile.BadZipFile
+    _refuse_more(record[_ENTRIES], most)
+    if record[_LIST_BYTES] > most * _MOST_ENTRY_BYTES:  # the size is what ZipFile reads by; the number may lie
+        _refuse_more(record[_LIST_BYTES] // _MOST_ENTRY_BYTES, most)
+    with zipfile.ZipFile(source) as archive:
+        _refuse_more(len(archive.infolist()), most)
+        yield archive
 
 
 @contextmanager
@@ -36,9 +61,14 @@ def readable_archive(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except _DAMAGE as error:
-        raise InvalidRequestError(f"{what} is damaged, encrypted, or names a file twice") from error
+    except _DAMAGE:  # their text names members, and these may name patients
+        raise InvalidRequestError(f"{what} is damaged, encrypted, or names a file twice") from None
     except OSError as error:
         if error.errno not in _IMPOSSIBLE:
             raise
-        raise InvalidRequestError(f"{what} has a member whose name or place is none") from error
+        raise InvalidRequestError(f"{what} has a member whose name or place is none") from None
+
+
+def _refuse_more(found: int, most: int) -> None:
+    if found > most:
+        raise InvalidRequestError(f"The archive has {found} files and folders or more: {most} are read at most")

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from configs.errors import InvalidRequestError
-from tasks.archives import readable_archive
+from tasks.archives import open_zip, readable_archive
 
 MAX_BYTES = 20 * 2**30
 MAX_FILES = 20_000
@@ -129,7 +129,7 @@ def _folder_members(source: Path) -> Iterator[Member]:
 
 
 def _zip_members(source: Path) -> Iterator[Member]:
-    with zipfile.ZipFile(source) as archive:
+    with open_zip(source, MAX_FILES) as archive:
         for info in archive.infolist():
             mode = info.external_attr >> 16
             if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
