@@ -11,13 +11,16 @@ Nobody waits for the disk: an entry is used as soon as it is filled, and synced 
 that. What a power cut may have damaged was not marked as synced and is of another boot: it is filled again.
 """
 
+import errno
 import hashlib
+import logging
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -28,6 +31,10 @@ from infra.adapters.cache.locks import locked, try_lock
 Kind = Literal["raw", "tensor", "prediction"]
 SYNCED = ".synced"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
+_LOST = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})
+"""What a sync raises where the disk has not taken what memory had for it."""
+_CANNOT = frozenset({errno.EINVAL, errno.ENOTSUP})
+_log = logging.getLogger(__name__)
 EVICT_TO = 0.9
 """Share of the allowed bytes that eviction leaves, so that it does not run at every fill."""
 
@@ -116,7 +123,7 @@ class DiskCache:
         return unsynced or (entry / SYNCED).exists()
 
     def _sync(self, kind: Kind, name: str) -> None:
-        """Make an entry durable and mark it; one that the disk does not take is given up."""
+        """Make an entry durable and mark it; one that the disk does not take is given up, unless somebody uses it."""
         entry, unsynced = self._entry(kind, name), self._unsynced or SYNCED
         try:
             synced = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -130,8 +137,11 @@ class DiskCache:
                 os.close(synced)
         except FileNotFoundError:
             return
-        except OSError:
-            self.drop(kind, name)
+        except OSError as error:
+            _tell_once(error.errno)
+            if error.errno in _LOST:
+                with locked(self._folder / "evict.lock"):
+                    self._evict_one(entry)
 
     def _use(self, entry: Path, pin: Path | None) -> bool:
         """Mark a filled entry as used now; under its lock, so that no evictor is between looking and removing."""
@@ -288,9 +298,17 @@ def _tree_bytes(folder: Path) -> int:
 
 def _sync_tree(folder: Path) -> None:
     """Make the tree durable, but for its own name: an entry whose name a power cut takes is filled again."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            sync_file(path)
-        else:
-            sync_folder(path)
-    sync_folder(folder)
+    for path in (*folder.rglob("*"), folder):
+        try:
+            (sync_file if path.is_file() else sync_folder)(path)
+        except OSError as error:
+            if error.errno not in _CANNOT:
+                raise
+            _tell_once(error.errno)  # not on this file system: it is as durable there as anything can be
+
+
+@cache
+def _tell_once(number: int | None) -> None:
+    """Tell the log by its name of what keeps entries from being synced; a path may name a patient."""
+    name = errno.errorcode.get(number or 0, "an error without a number")
+    _log.warning("The cache's disk does not sync (%s): a power cut may cost what was cached", name)

@@ -222,6 +222,28 @@ def test_an_entry_that_goes_before_it_is_synced_harms_nobody(tmp_path: Path) -> 
     assert all(folder is not None and (folder / SYNCED).exists() for folder in found)
 
 
+@pytest.mark.parametrize("syncs", [True, False])
+def test_an_entry_that_cannot_be_synced_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture, *, syncs: bool) -> None:
+    """Syncing a file of /proc is EINVAL, as folders are on some file systems; opening a pipe as a folder ENOTDIR."""
+    cache = DiskCache(tmp_path, ROOM)
+
+    def fill(folder: Path) -> None:
+        if syncs:
+            (folder / "a").symlink_to("/proc/self/status")
+        else:
+            os.mkfifo(folder / "a")
+
+    with cache.pin() as pin:
+        for key in ("a", "b"):
+            folder = pin.get("raw", key, fill)
+        cache.settle()
+
+        assert cache.find("raw", "b") == folder
+        assert (folder / SYNCED).exists() is syncs
+    assert sum(("EINVAL" if syncs else "ENOTDIR") in line for line in caplog.messages) == 1
+    assert str(tmp_path) not in caplog.text
+
+
 def test_a_dropped_entry_is_gone(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, ROOM)
     cache.get("raw", "a", lambda folder: _write(b"x", folder))
