@@ -19,8 +19,9 @@ class NoViewerError(NotFoundError):
 
     def __str__(self) -> str:
         return (
-            "OHIF does not come with this server: build OHIF 3 with its MONAI Label mode, and have it call"
-            " /label/{data set}/t/{annotator's key}/ here, which needs no header"
+            "OHIF does not come with this server: build OHIF 3 with its MONAI Label mode, serve it under this server's"
+            " own host and port (by a reverse proxy before both: pages of another origin change nothing here), and have"
+            " it call /label/{data set}/t/{annotator's key}/, which needs no header"
         )
 
 
