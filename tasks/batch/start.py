@@ -7,13 +7,14 @@ from sqlalchemy.orm import Session
 
 from configs.errors import InvalidRequestError, NotFoundError
 from configs.specs.batch import BatchSpec
-from configs.states import JobStatus
+from configs.states import AttemptState, JobStatus
 from infra.adapters.catalog import experiments, jobs, outbox
 from infra.adapters.catalog.tables import Attempt, Dataset, Experiment, Image, Job, ModelVersion
 from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
 from tasks.rounds.jobs.adopt import experiment_named
 from tasks.rounds.jobs.after import comes_after
+from tasks.rounds.jobs.attempts import fail
 
 ACTION = "batchinfer"
 _ASKED_AT_ONCE = 500
@@ -31,7 +32,7 @@ def start_batch(
 ) -> Job:
     """Ask for predictions; which version makes them is fixed now, so that all of them are of one.
 
-    Where they come *after* another job that is still to make that version, it is fixed once that is Done.
+    Where they come *after* another job that is still to make that version, it is fixed when they start.
 
     Raises:
         InvalidRequestError: If the experiment has no model yet, or no data set to predict on.
@@ -67,12 +68,33 @@ def start_batch(
 def fix_version(session: Session, job: Job) -> None:
     """Fix which version predicts: `published` means something else tomorrow.
 
+    Safe to repeat: what is fixed stays.
+
     Raises:
         InvalidRequestError: If the experiment has no model yet, or the training that is named is not Done.
         NotFoundError: If there is no such version.
     """
     version = _version(session, session.get_one(Experiment, job.experiment_id), BatchSpec.model_validate(job.spec))
     job.spec = {**job.spec, "version_id": version}
+
+
+def may_start(session: Session, job_id: str, n: int) -> bool:
+    """Say whether attempt *n* of a batch may start; one that came after another job is given its version by that.
+
+    Where there is no such version, the job ends in Error.
+    """
+    job = jobs.locked(session, job_id)
+    attempt = jobs.attempt(session, job_id, n)
+    if job.current_attempt != n or attempt is None or attempt.state != AttemptState.QUEUED:
+        return False
+    if job.after_id is None:
+        return True
+    try:
+        fix_version(session, job)
+    except (InvalidRequestError, NotFoundError) as error:
+        fail(session, job_id, n, str(error))
+        return False
+    return True
 
 
 def adopt_batch(parts: Parts, flow_run_id: str, experiment: str, dataset: str, spec: BatchSpec, reason: str) -> str:

@@ -1,5 +1,7 @@
 """Starting and cancelling flow runs. Each may run twice: the orchestrator knows the key, and claims are fenced."""
 
+from functools import partial
+
 from pydantic import BaseModel
 from sqlalchemy import or_, select, update
 
@@ -9,6 +11,7 @@ from infra.adapters.catalog import jobs, slots
 from infra.adapters.catalog.outbox import Entry
 from infra.adapters.catalog.tables import Attempt, Job, Slot
 from infra.wiring import Parts
+from tasks.batch.start import ACTION, may_start
 from tasks.rounds.jobs.after import waits_for_another
 from tasks.rounds.jobs.turns import others_turn
 
@@ -80,7 +83,9 @@ def _start_attempt(parts: Parts, job_id: str, n: int) -> None:
         return
     if job.current_attempt != n or attempt.state != AttemptState.QUEUED or attempt.flow_run_id is not None:
         return
-    batch = job.action == "batchinfer"
+    batch = job.action == ACTION
+    if batch and not parts.catalog.unit(partial(may_start, job_id=job_id, n=n)):
+        return
     title = "batch" if batch else f"round {job.round_no}" if job.round_no else "training"
     run = parts.orchestrator.start(
         BATCH if batch else ROUND, {"job_id": job_id, "attempt": n}, key=f"{job_id}-{n}", name=f"{title}, attempt {n}"

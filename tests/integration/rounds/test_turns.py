@@ -1,6 +1,7 @@
 """One training of an experiment at a time; the same request twice is one training."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 
 import pytest
@@ -22,7 +23,7 @@ from infra.wiring import Parts
 from tasks.batch.start import start_batch
 from tasks.delivery.dispatch import deliver_due
 from tasks.reconcile.attempts import ended_runs, unstarted
-from tasks.reconcile.followers import let_go
+from tasks.reconcile.followers import let_go, let_one_go
 from tasks.rounds.count import notify
 from tasks.rounds.jobs import attempts
 from tasks.rounds.jobs.cancel import cancel
@@ -212,6 +213,7 @@ def test_a_job_that_comes_after_another_starts_once_that_is_done(
     _ends(parts, before, JobStatus.RUNNING)
     _ends(parts, before, JobStatus.DONE)
     assert (let_go(parts), let_go(parts)) == (1, 0)
+    assert not parts.catalog.unit(partial(let_one_go, job_id=follower)), "another pass had found it, too"
     _deliver_all(parts)
     assert (_started(runs, follower), job(parts.catalog, follower).message) == ([1], "")
 
@@ -248,8 +250,9 @@ def test_a_follower_that_was_paused_waits_on_when_it_is_resumed(parts: Parts, ru
     assert _started(runs, follower) == [2]
 
 
+@pytest.mark.parametrize("paused", [False, True])
 def test_a_batch_that_comes_after_a_training_is_of_the_version_that_is_published_then(
-    parts: Parts, world: World
+    parts: Parts, runs: RunsInMemory, world: World, paused: bool
 ) -> None:
     before = _train(parts, world, epochs=2)
     with parts.catalog.write() as session:
@@ -260,10 +263,17 @@ def test_a_batch_that_comes_after_a_training_is_of_the_version_that_is_published
         session.add(made)
         session.flush()
         version = experiment.published_version = made.id
+        if paused:
+            pause(session, batch)
     _deliver_all(parts)
     _ends(parts, before, JobStatus.RUNNING)
     _ends(parts, before, JobStatus.DONE)
 
-    assert let_go(parts) == 1
+    assert let_go(parts) == int(not paused)
+    if paused:
+        with parts.catalog.write() as session:
+            resume(session, batch)
+    _deliver_all(parts)
 
     assert job(parts.catalog, batch).spec["version_id"] == version
+    assert _started(runs, batch) == [2 if paused else 1]
