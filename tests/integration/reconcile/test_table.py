@@ -20,6 +20,7 @@ class Row(NamedTuple):
 
 HERE = "integration/reconcile"
 ATTEMPTS, SLOTS = f"{HERE}/test_attempts.py", f"{HERE}/test_slots.py"
+TURNS = "integration/rounds/test_turns.py"
 TABLE = [
     Row(
         "an outbox entry is due and nobody has taken it",
@@ -40,6 +41,15 @@ TABLE = [
             f"{ATTEMPTS}::test_a_run_that_is_gone_is_followed_by_the_next_attempt",
             f"{ATTEMPTS}::test_while_prefect_is_away_no_attempt_is_used_up",
             f"{ATTEMPTS}::test_an_attempt_that_nobody_was_asked_to_start_is_started",
+        ),
+    ),
+    Row(
+        "a job came after another one, which has ended",
+        "started, or ended in Error with it",
+        ("jobs: what they waited for has ended",),
+        (
+            f"{TURNS}::test_a_job_that_comes_after_another_starts_once_that_is_done",
+            f"{TURNS}::test_a_job_fails_with_the_one_that_it_comes_after",
         ),
     ),
     Row(
