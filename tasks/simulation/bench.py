@@ -2,6 +2,7 @@
 
 import shutil
 import statistics
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ class Bench:
             for name, value in result.per_label.items():
                 values.setdefault(name, []).extend([] if value is None else [value])
         per_label = {name: statistics.fmean(each) for name, each in values.items() if each}
-        point = Point(labels=labels, mean=statistics.fmean(means), per_label=per_label)
+        point = Point(labels=labels, mean=statistics.fmean(means), per_label=per_label, at=time.time())
         return Measured(metric=found[0].metric, point=point)
 
     def scored(

@@ -11,13 +11,17 @@ NEARLY = 0.95
 
 
 class Point(BaseModel):
-    """How a model trained on so many labels did on the held-out cases: mean over cases and labels, and by label."""
+    """How a model trained on so many labels did on the held-out cases: mean over cases and labels, and by label.
+
+    `at` says when that was measured, in seconds since 1970.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     labels: int
     mean: float
     per_label: dict[str, float] = {}
+    at: float = 0.0
 
 
 class Curve(BaseModel):

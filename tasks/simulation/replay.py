@@ -92,7 +92,8 @@ class Replay:
 
     def _next(self, strategy: str, seed: int, number: int, labelled: list[int]) -> list[int]:
         """Return the places in the pool that this strategy labels next."""
-        kept = self._folder / f"{self._key(f'{strategy} {number} {self._rounds}', seed, labelled)}.json"
+        what = f"{strategy} {number} of {self._rounds} by {self._spec.round_size}"
+        kept = self._folder / f"{self._key(what, seed, labelled)}.json"
         if kept.exists():
             return [int(place) for place in json.loads(kept.read_bytes())]
         left = [place for place in self._order(strategy, seed, number, labelled) if place not in labelled]

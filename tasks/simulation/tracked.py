@@ -1,14 +1,12 @@
 """A simulation's curves in MLflow: a run for each strategy and seed, a point per round."""
 
-import time
-
 from infra.adapters.tracking.base import MetricPoint
 from infra.wiring import Parts
 from tasks.simulation.curves import Simulated
 
 
 def track(parts: Parts, found: Simulated, key: str) -> None:
-    """Write curves and what they came to; safe to repeat.
+    """Write curves and what they came to; safe to repeat: each point has the time at which it was measured.
 
     Args:
         parts: The adapters.
@@ -18,21 +16,25 @@ def track(parts: Parts, found: Simulated, key: str) -> None:
     Raises:
         TrackingError: If MLflow does not answer.
     """
-    at = time.time()
     group = f"simulation of {found.experiment}"
     for curve in found.curves:
         name = f"{curve.strategy}, seed {curve.seed}"
         tags = {"strategy": curve.strategy, "seed": str(curve.seed), "metric": found.metric}
-        run = parts.tracking.ensure_run(group, f"{key}-{curve.strategy}-{curve.seed}", name=name, started=at, tags=tags)
-        points = [MetricPoint("mean", point.mean, point.labels, at) for point in curve.points]
+        # What two simulations share was measured once, so the first round may be the newest.
+        times, last = sorted(point.at for point in curve.points), curve.points[-1]
+        run = parts.tracking.ensure_run(
+            group, f"{key}-{curve.strategy}-{curve.seed}", name=name, started=times[0], tags=tags
+        )
+        points = [MetricPoint("mean", point.mean, point.labels, point.at) for point in curve.points]
         points += [
-            MetricPoint(f"by label/{label}", value, point.labels, at)
+            MetricPoint(f"by label/{label}", value, point.labels, point.at)
             for point in curve.points
             for label, value in point.per_label.items()
         ]
-        last = curve.points[-1].labels
-        points.append(MetricPoint("area", curve.area, last, at))
+        points.append(MetricPoint("area", curve.area, last.labels, last.at))
         reached = curve.labels_to(found.target)
-        points += [MetricPoint("labels to target", reached, last, at)] if reached is not None else []
+        if reached is not None:
+            # By its target: of two values at one step and time, MLflow would show the greater.
+            points.append(MetricPoint(f"labels to {found.target:.3f}", reached, last.labels, last.at))
         parts.tracking.log_metrics(run, points)
-        parts.tracking.end_run(run, "FINISHED", at=at)
+        parts.tracking.end_run(run, "FINISHED", at=times[-1])

@@ -4,6 +4,7 @@ It opens the home, as `demo` does: it runs for hours, is an engineer's own and n
 files on the machine where it ran. Where an installation runs on the home, both share its devices.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -81,8 +82,9 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is an option of the command
                 )
 
         caller = people.operator(HOME_ORG)
-        found, tracked = simulations.simulate(parts, caller, dataset, experiment, spec, target=target, say=say)
-    _leave(found, to)
+        found, tracked = simulations.simulate(
+            parts, caller, dataset, experiment, spec, target=target, say=say, keep=partial(_leave, to=to)
+        )
     if as_json:
         show_json(found.model_dump(mode="json") | {"summaries": [each.model_dump() for each in found.summaries()]})
         return

@@ -1,5 +1,6 @@
 """Which strategy would have needed fewer labels: a labelled data set, replayed."""
 
+from collections.abc import Callable
 from hashlib import sha256
 
 from configs.errors import ConflictError, NotFoundError
@@ -22,6 +23,7 @@ def simulate(
     *,
     target: float | None,
     say: Say,
+    keep: Callable[[Simulated], None],
 ) -> tuple[Simulated, bool]:
     """Replay a data set's labels; see `tasks.simulation.run.simulate`. Its curves go to MLflow where one answers.
 
@@ -33,6 +35,7 @@ def simulate(
         spec: What is simulated.
         target: See there.
         say: See there.
+        keep: Given the curves before MLflow is.
 
     Returns:
         The curves, and whether they are in MLflow.
@@ -41,6 +44,7 @@ def simulate(
         ForbiddenError: If the caller may not.
         NotFoundError: If there is no such data set or experiment.
         ConflictError: If several experiments learn from the data set and none was named.
+        TrackingError: If MLflow answers and does not take them; said again, only that is done again.
     """
     allow(caller, Right.RUN_JOBS)
     with parts.catalog.read() as session:
@@ -54,6 +58,7 @@ def simulate(
         chosen = experiments.find(session, caller.org, experiment) if experiment else using[0]
     folder = parts.settings.home / "simulations" / f"{chosen.id}-{row.id}"
     found = replay(parts, chosen.id, row.id, spec, folder=folder, target=target, say=say)
+    keep(found)
     tracked = parts.tracking.healthy()
     if tracked:
         key = sha256(f"{chosen.id} {row.id} {spec.model_dump_json()}".encode()).hexdigest()

@@ -1,17 +1,23 @@
 """A simulation replays labels: the same patients held out for all, nothing trained twice, going on after an end."""
 
 import csv
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from configs.errors import InvalidRequestError
+from configs.errors import InvalidRequestError, TrackingError
 from configs.specs.simulation import SimulationSpec
 from infra.adapters.catalog.tables import Image
 from infra.doors.cli.simulated.picture import draw
 from infra.doors.cli.simulated.report import show, write_csv
+from infra.services import people
+from infra.services.learning import simulations
 from tasks.simulation.curves import Simulated
 from tasks.simulation.run import simulate
+from tests.builders import ORG
 from tests.integration.simulation.conftest import ScoringInMemory
 from tests.rounds_in_memory import Ward
 
@@ -28,6 +34,19 @@ def _simulate(ward: Ward, spec: SimulationSpec = SPEC, target: float | None = No
         target=target,
         say=lambda *_: None,
     )
+
+
+class _HealthyAndNoMore(BaseHTTPRequestHandler):
+    """A tracker that says it is well, and takes nothing."""
+
+    def do_GET(self) -> None:
+        """Answer nothing, well."""
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
 def _keys(ward: Ward, cases: list[str]) -> list[str]:
@@ -72,6 +91,27 @@ def test_it_goes_on_where_it_was_ended_and_leaves_no_weights(ward: Ward, hosts: 
     assert _simulate(ward) == first
     assert len(hosts.trained) == trained
     assert not [*(ward.folder / "simulation").glob("*.safetensors")]
+
+
+def test_rounds_of_another_size_choose_anew(ward: Ward, hosts: ScoringInMemory) -> None:
+    sizes = {size: _simulate(ward, SPEC.model_copy(update={"round_size": size})) for size in (3, 2)}
+    for size, found in sizes.items():
+        assert {tuple(point.labels for point in curve.points) for curve in found.curves} == {(size, 2 * size)}
+    assert {len(request.cases) for request in hosts.trained} == {2, 3, 4, 6}
+
+
+def test_the_curves_are_kept_before_a_tracker_that_fails_is_told(ward: Ward) -> None:
+    parts, caller, kept = ward.parts, people.operator(ORG), list[Simulated]()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _HealthyAndNoMore) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.server_port}"
+        parts.settings = parts.settings.model_copy(update={"mlflow_tracking_uri": uri})
+        with pytest.raises(TrackingError, match="is none"):
+            simulations.simulate(
+                parts, caller, ward.dataset, ward.experiment, SPEC, target=None, say=lambda *_: None, keep=kept.append
+            )
+        server.shutdown()
+    assert len(kept) == 1
 
 
 def test_what_it_came_to_is_told_as_a_table_csv_and_a_picture(

@@ -6,8 +6,12 @@ import httpx
 import pytest
 
 from configs.errors import TrackingError
+from configs.settings import Settings
 from infra.adapters.tracking.base import MetricPoint
 from infra.adapters.tracking.mlflow import KEY_TAG, MlflowTracking
+from infra.wiring import Parts
+from tasks.simulation.curves import Curve, Point, Simulated
+from tasks.simulation.tracked import track
 from tests.processes import free_port
 
 
@@ -35,6 +39,23 @@ def test_metrics_said_twice_are_the_same_points(mlflow_uri: str) -> None:
     asked: dict[str, str | int] = {"run_id": run, "metric_key": "loss", "max_results": 5000}
     history = httpx.get(f"{mlflow_uri}/api/2.0/mlflow/metrics/get-history", params=asked).json()["metrics"]
     assert sorted(point["step"] for point in history) == list(range(1200))
+
+
+def test_a_simulation_said_twice_is_the_same_points(mlflow_uri: str, tmp_path: Path) -> None:
+    points = [Point(labels=labels, mean=labels / 10, at=1000.0 + labels) for labels in (3, 6)]
+    curve = Curve(strategy="random", seed=0, points=points)
+    found = Simulated(
+        dataset="studies", experiment="liver", metric="mean_dice", pool=9, held_out=2, target=0.5, curves=[curve]
+    )
+    parts = Parts(Settings(home=tmp_path, mlflow_tracking_uri=mlflow_uri))
+    for _ in range(2):
+        track(parts, found, "simulation-1")
+    run = parts.tracking.ensure_run("simulation of liver", "simulation-1-random-0", name="", started=1.0, tags={})
+    for name, count in {"mean": 2, "area": 1, "labels to 0.500": 1}.items():
+        asked = {"run_id": run, "metric_key": name}
+        history = httpx.get(f"{mlflow_uri}/api/2.0/mlflow/metrics/get-history", params=asked).json()["metrics"]
+        assert len(history) == count, name
+    parts.close()
 
 
 def test_a_parameter_keeps_its_first_value(mlflow_uri: str) -> None:
