@@ -26,6 +26,7 @@ from tasks.selection.skip import GONE, SYSTEM, skip
 BATCH = 250
 _STREAMED = 10_000
 HELD_OUT_PERCENT = 20
+_MOST_UID = 64  # characters, DICOM PS3.5 9.1
 RESAMPLED = "Resampled"
 """In an image's meta: what was put right by interpolation."""
 
@@ -132,6 +133,7 @@ def _take_in(
         different = row.fingerprint != stored.fingerprint
         if different:
             row.fingerprint, row.meta, row.failures = stored.fingerprint, _meta(stored, found), 0
+            row.study = _study(stored)
             changed += 1
         elsewhere = row.skipped_by == SYSTEM and (different or row.skipped_reason == GONE)
         if elsewhere:
@@ -152,6 +154,7 @@ def _row(parts: Parts, org: str, dataset_id: str, stored: StoredImage, found: Ex
         dataset_id=dataset_id,
         key=stored.key,
         name=stored.name,
+        study=_study(stored),
         patient_key=patient_key,
         held_out=is_held_out(patient_key),
         fingerprint=stored.fingerprint,
@@ -161,6 +164,11 @@ def _row(parts: Parts, org: str, dataset_id: str, stored: StoredImage, found: Ex
         skipped_by=SYSTEM if found.skipped else "",
         shuffle=random.random(),  # noqa: S311 - an order, no secret
     )
+
+
+def _study(stored: StoredImage) -> str | None:
+    """Return the study's UID; one that is too long is none."""
+    return stored.study if stored.study and len(stored.study) <= _MOST_UID else None
 
 
 def _meta(stored: StoredImage, found: Examined) -> dict[str, str]:

@@ -154,4 +154,4 @@ def _empty(parts: Parts, dataset_id: str) -> None:
         session.execute(delete(VaultValue).where(VaultValue.id == secret))
         for image in session.scalars(select(Image).where(Image.dataset_id == dataset_id)):
             image.key, image.name, image.meta, image.skipped_reason = f"purged/{image.id}", "", {}, ""
-            image.open = False
+            image.open, image.study = False, None

@@ -58,13 +58,8 @@ class Web:
             ValueError: If what it answers is no such list.
             StoreError: If it answers without end.
         """
-        endless = StoreError(f"The server lists more than {MOST_JSON_BYTES} bytes in one answer: see its log")
         with self._get(path, _JSON) as answer:
-            content = b"".join(_bounded(answer, MOST_JSON_BYTES, endless))
-        found = json.loads(content) if content.strip() else []
-        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-            raise ValueError("an answer that is no list of data sets")
-        return found
+            return data_sets(answer, MOST_JSON_BYTES)
 
     def bodies(self, path: str, accept: str, most_bytes: int) -> Iterator[Iterator[bytes]]:
         """Yield the parts of a multipart answer, each in pieces, to be read to its end before the next is asked for.
@@ -97,6 +92,22 @@ class Web:
             with answer:
                 answer.raise_for_status()
         return answer
+
+
+def data_sets(answer: requests.Response, most_bytes: int) -> list[dict[str, Any]]:
+    """Return what a JSON answer lists; nothing for an empty answer.
+
+    Raises:
+        requests.RequestException: If it breaks off.
+        ValueError: If it is no list of data sets.
+        StoreError: If it has more than `most_bytes`.
+    """
+    endless = StoreError(f"The server lists more than {most_bytes} bytes in one answer: see its log")
+    content = b"".join(_bounded(answer, most_bytes, endless))
+    found = json.loads(content) if content.strip() else []
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise ValueError("an answer that is no list of data sets")
+    return found
 
 
 def _bounded(answer: requests.Response, most_bytes: int, beyond: TeachbackError) -> Iterator[bytes]:

@@ -25,7 +25,7 @@ from tasks.images.uploads import address_of, drop, make_room
 LONGEST_S = 3600.0
 ONCE_S = 300.0
 """For what is uploaded to be predicted once."""
-_MOST_FILES = 10_000
+MOST_FILES = 10_000
 
 
 class NoUploadError(NotFoundError):
@@ -119,8 +119,8 @@ def address(row: Upload) -> str:
 
 def _name(files: Sequence[Sent]) -> str:
     """Return what the upload is called; refuse names that say no format."""
-    if not files or len(files) > _MOST_FILES:
-        raise InvalidRequestError(f"An image is 1 to {_MOST_FILES} files, not {len(files)}")
+    if not files or len(files) > MOST_FILES:
+        raise InvalidRequestError(f"An image is 1 to {MOST_FILES} files, not {len(files)}")
     # Clients send whole paths of their own machines, of Windows, too.
     names = [basename(PurePosixPath(PureWindowsPath(sent.name).as_posix()).name) for sent in files]
     endings = {ending_of(name) for name in names}

@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
+import nibabel as nib
+import numpy as np
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from configs.states import JobStatus
-from infra.adapters.catalog.tables import Dataset, Experiment, Image, Job, ModelVersion
+from infra.adapters.catalog.tables import Dataset, Experiment, Image, Job, Label, ModelVersion
 from infra.services.callers import Role
+from infra.services.data.dicomweb import MOST_FOUND_BYTES
+from infra.services.data.uploads import MOST_FILES
 from infra.wiring import Parts
 from tasks.publishing.publish import publish_by_person
 from tests.integration.api.conftest import Api, write_label
@@ -114,12 +118,31 @@ def test_the_servers_own_pages(people_of: dict[Role, Api], parts: Parts) -> None
     assert (viewer.status_code, "/t/{annotator's key}/" in viewer.json()["detail"]) == (404, True)
 
 
+def test_a_session_may_have_more_slices_than_a_thousand(annotator: Api) -> None:
+    slices = [b"%d" % number * (number % 3) for number in range(1100)]
+    sent = [("files", (f"{number}.dcm", content)) for number, content in enumerate(slices)]
+    session = annotator.at("PUT", "/session/", files=sent).json()["session_id"]
+    packed = zipfile.ZipFile(io.BytesIO(annotator.at("GET", f"/session/{session}?image=true").content))
+    assert [packed.read(f"{number}.dcm") for number in range(1100)] == slices
+    assert annotator.at("PUT", "/session/", files={"file": b"x"}).status_code == 422
+    too_many = [("files", ("x.dcm", b""))] * (MOST_FILES + 1)
+    assert annotator.at("PUT", "/session/", files=too_many).status_code == 400
+    described = annotator.at("GET", "/openapi.json").json()["paths"]["/session"]["put"]
+    assert "files" in described["requestBody"]["content"]["multipart/form-data"]["schema"]["required"]
+
+
+def _finding(study: str, series: str = "") -> dict[str, object]:
+    return {"0020000D": {"Value": [study]}, **({"0020000E": {"Value": [series]}} if series else {})}
+
+
 class _Pacs(ThreadingHTTPServer):
     """Answers searches with two series, and whatever else with bytes."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answers)
         self.asked: list[tuple[str, str | None]] = []
+        self.found = [_finding(STUDY, uid) for uid in (MINE, OTHERS)]
+        self.instead: tuple[int, bytes] | None = None
 
 
 class _Answers(BaseHTTPRequestHandler):
@@ -127,11 +150,13 @@ class _Answers(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append((self.path, self.headers.get("Range")))
-        place = urlsplit(self.path).path
-        found = [{"0020000D": {"Value": [STUDY]}, "0020000E": {"Value": [uid]}} for uid in (MINE, OTHERS)]
+        place, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
+        begin, most = (int(query.get(name, ["0"])[0]) for name in ("offset", "limit"))
+        found = [one for one in self.server.found if "SeriesInstanceUID" not in query or one == self.server.found[-1]]
         search = place.endswith(("series", "studies", "instances"))
-        content = json.dumps(found).encode() if search else b"voxels" * 1000
-        self.send_response(200)
+        content = json.dumps(found[begin : begin + (most or 500)]).encode() if search else b"voxels" * 1000
+        status, content = self.server.instead or (200, content)
+        self.send_response(status)
         self.send_header("Content-Type", "application/dicom+json" if search else "application/octet-stream")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -148,12 +173,14 @@ def pacs(parts: Parts, engineer: Api) -> Iterator[_Pacs]:
         thread = Thread(target=running.serve_forever)
         thread.start()
         with parts.catalog.write() as session:
-            spec = {"kind": "dicomweb", "url": f"http://127.0.0.1:{running.server_port}/dicom-web", "by_admin": True}
+            url = f"http://127.0.0.1:{running.server_port}/dicom-web"
+            filters = "Modality=CT&StudyDate=20260101-&SeriesDescription=T1"
+            spec = {"kind": "dicomweb", "url": url, "by_admin": True, "filters": filters}
             row = Dataset(org=engineer.org, name="pacs", spec=spec)
             session.add(row)
             session.flush()
             meta = {"StudyInstanceUID": STUDY, "SeriesInstanceUID": MINE}
-            session.add(Image(dataset_id=row.id, key=MINE, patient_key="x", shuffle=0.5, meta=meta))
+            session.add(Image(dataset_id=row.id, key=MINE, patient_key="x", shuffle=0.5, meta=meta, study=STUDY))
         yield running
         running.shutdown()
         thread.join()
@@ -165,7 +192,7 @@ def test_viewers_are_given_the_data_sets_series_alone_and_their_query_as_it_came
     at = "/label/pacs/proxy/dicom"
     found = annotator.at("GET", f"{at}/qido/studies/{STUDY}/series?limit=101&PatientName=x%20y").json()
     assert [each["0020000E"]["Value"] for each in found] == [[MINE]]
-    assert pacs.asked[-1][0] == f"/dicom-web/studies/{STUDY}/series?limit=101&PatientName=x%20y"
+    assert pacs.asked[0][0] == f"/dicom-web/studies/{STUDY}/series?PatientName=x%20y&limit=101"
 
     instance = f"studies/{STUDY}/series/{MINE}/instances/1.2.3.1.1"
     voxels = annotator.at("GET", f"{at}/wado/{instance}", headers={"Range": "bytes=0-9"})
@@ -178,3 +205,64 @@ def test_viewers_are_given_the_data_sets_series_alone_and_their_query_as_it_came
     assert stranger.at("GET", f"{at}/qido/studies").status_code == 404
     assert annotator.at("GET", f"/label/{dataset}/proxy/dicom/qido/studies").status_code == 400
     assert len(pacs.asked) == before
+
+
+def test_a_search_finds_what_is_ours_behind_what_is_not_and_is_narrowed_by_the_data_sets_filters(
+    annotator: Api, pacs: _Pacs
+) -> None:
+    at = "/label/pacs/proxy/dicom/qido"
+    pacs.found = [_finding(f"9.{number}") for number in range(250)] + [_finding(STUDY)]
+    assert annotator.at("GET", f"{at}/studies?limit=1").json() == [_finding(STUDY)]
+    assert pacs.asked[0][0] == "/dicom-web/studies?ModalitiesInStudy=CT&StudyDate=20260101-&limit=100"
+    assert annotator.at("GET", f"{at}/studies?limit=101&offset=1&StudyDate=2025").json() == []
+    assert "20260101" not in pacs.asked[-1][0]
+    assert len(pacs.asked) == 3 + 4
+    found = annotator.at("GET", f"{at}/studies")
+    assert (found.json(), "warning" in found.headers) == ([_finding(STUDY)], False)
+
+
+def test_where_several_series_are_one_image_all_of_its_study_are_given(
+    annotator: Api, pacs: _Pacs, parts: Parts
+) -> None:
+    at, second = "/label/pacs/proxy/dicom", f"studies/{STUDY}/series/{OTHERS}"
+    assert annotator.at("GET", f"{at}/wado/{second}/metadata").status_code == 404
+    with parts.catalog.write() as session:
+        row = session.scalars(select(Dataset).where(Dataset.name == "pacs")).one()
+        row.spec = {**row.spec, "channels": [{"name": name, "SeriesDescription": name} for name in ("T1", "T2")]}
+    found = annotator.at("GET", f"{at}/qido/studies/{STUDY}/series").json()
+    assert [each["0020000E"]["Value"] for each in found] == [[MINE], [OTHERS]]
+    assert annotator.at("GET", f"{at}/wado/{second}/metadata").status_code == 200
+    pacs.found = [_finding("6.6.6", OTHERS)]
+    assert annotator.at("GET", f"{at}/wado/{second}/metadata").status_code == 404, "the study is the server's word"
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "expected"),
+    [
+        (204, b"", 200),
+        (200, b"", 200),
+        (200, b'{"a": 1}', 502),
+        (200, b"<html>", 502),
+        (200, b'[{"0020000E": 5}]', 502),
+        (200, b"[" + b" " * MOST_FOUND_BYTES + b"]", 502),
+        (503, b"", 503),
+    ],
+)
+def test_a_search_whose_answer_is_no_list_is_the_servers_fault_and_an_empty_one_finds_nothing(
+    annotator: Api, pacs: _Pacs, status: int, content: bytes, expected: int
+) -> None:
+    pacs.instead = status, content
+    reply = annotator.at("GET", f"/label/pacs/proxy/dicom/qido/studies/{STUDY}/series")
+    assert (reply.status_code, reply.content if status != 503 and expected == 200 else b"[]") == (expected, b"[]")
+
+
+@pytest.mark.usefixtures("pacs")
+def test_a_label_that_was_deleted_is_not_given(annotator: Api, parts: Parts) -> None:
+    at = f"/label/pacs/proxy/dicom/wado/studies/{STUDY}/series/{OTHERS}"
+    with parts.catalog.write() as session:
+        image = session.scalars(select(Image).where(Image.key == MINE)).one()
+        session.add(Label(dataset_id=image.dataset_id, image_id=image.id, store_key=OTHERS, fingerprint="1"))
+    assert annotator.at("GET", at).content == b"voxels" * 1000
+    with parts.catalog.write() as session:
+        session.execute(update(Label).values(deleted_at=1.0))
+    assert annotator.at("GET", at).status_code == 404

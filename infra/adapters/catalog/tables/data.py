@@ -9,6 +9,7 @@ from configs.states import LabelState
 from infra.adapters.catalog.tables.base import HASH, ID, NAME, STATE, Base, new_id, now
 
 _SKIPPED = text("skipped_reason != ''")
+_OF_STUDY = text("study IS NOT NULL")
 _LEFT_OUT = text("left_out != ''")
 _UPLOADS, _UPLOADS_SQLITE = text("upload_pending"), text("upload_pending = 1")  # as questions have it there
 _DELETED = text("deleted_at IS NOT NULL")
@@ -76,12 +77,14 @@ class Image(Base):
             postgresql_where=_SKIPPED,
         ),
         Index("ix_image_out", "dataset_id", "key", sqlite_where=_SKIPPED, postgresql_where=_SKIPPED),
+        Index("ix_image_study", "dataset_id", "study", sqlite_where=_OF_STUDY, postgresql_where=_OF_STUDY),
     )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"))
     key: Mapped[str] = mapped_column(String(1024))
     name: Mapped[str] = mapped_column(NAME, default="")
+    study: Mapped[str | None] = mapped_column(String(64))  # its StudyInstanceUID, where a DICOMweb server has it
     patient_key: Mapped[str] = mapped_column(HASH)  # keyed hash, never the patient's id
     held_out: Mapped[bool] = mapped_column(default=False)  # the keyed hash sends its patient to evaluation
     fingerprint: Mapped[str] = mapped_column(String(256), default="")

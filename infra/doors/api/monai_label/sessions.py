@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, UploadFile
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
 from infra.adapters.catalog.tables import Upload
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_label.datastore import as_file
+from infra.doors.api.monai_label.sent_files import BODY, sent_files
 from infra.services.data import uploads
 from infra.services.data.uploads import LONGEST_S, Sent
 
@@ -46,17 +47,16 @@ class Session(BaseModel):
     session_info: SessionInfo
 
 
-@router.put("")
+@router.put("", openapi_extra=BODY)
 @router.put("/", include_in_schema=False)
 def create_session(
     parts: PartsDep,
     caller: CallerDep,
-    files: list[UploadFile],
+    sent: Annotated[list[Sent], Depends(sent_files)],
     expiry: Annotated[int, Query(ge=0, le=int(LONGEST_S), description="Seconds after its last use.")] = 0,
     uncompress: bool = False,  # noqa: ARG001 - the dialect's: what a zip holds is told by what is in it
 ) -> Session:
     """Keep an image: one file, a zip of a DICOM series, or the files of one."""
-    sent = [Sent(file.filename or "", file.file) for file in files]
     row = uploads.create(parts, caller, sent, float(expiry))
     return Session(session_id=row.id, session_info=SessionInfo.of(row))
 

@@ -61,6 +61,7 @@ def _image() -> None:
         sa.Column("dataset_id", sa.String(length=36), nullable=False),
         sa.Column("key", sa.String(length=1024), nullable=False),
         sa.Column("name", sa.String(length=512), nullable=False),
+        sa.Column("study", sa.String(length=64)),
         sa.Column("patient_key", sa.String(length=64), nullable=False),
         sa.Column("held_out", sa.Boolean(), nullable=False),
         sa.Column("fingerprint", sa.String(length=256), nullable=False),
@@ -86,6 +87,10 @@ def _image() -> None:
         postgresql_where=skipped,
     )
     op.create_index("ix_image_out", "image", ["dataset_id", "key"], sqlite_where=skipped, postgresql_where=skipped)
+    of_study = sa.text("study IS NOT NULL")
+    op.create_index(
+        "ix_image_study", "image", ["dataset_id", "study"], sqlite_where=of_study, postgresql_where=of_study
+    )
     op.create_index("ix_image_next", "image", ["dataset_id", "open", "shuffle"])
 
 
