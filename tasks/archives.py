@@ -44,11 +44,11 @@ def open_zip(source: Path, most: int) -> Iterator[zipfile.ZipFile]:
         record = zipfile._EndRecData(file)  # type: ignore[attr-defined]  # noqa: SLF001 - it has no public name
     if record is None:
         raise zipfile.BadZipFile
-    _refuse_more(record[_ENTRIES], most)
+    refuse_more(record[_ENTRIES], most)
     if record[_LIST_BYTES] > most * _MOST_ENTRY_BYTES:  # the size is what ZipFile reads by; the number may lie
-        _refuse_more(record[_LIST_BYTES] // _MOST_ENTRY_BYTES, most)
+        refuse_more(record[_LIST_BYTES] // _MOST_ENTRY_BYTES, most)
     with zipfile.ZipFile(source) as archive:
-        _refuse_more(len(archive.infolist()), most)
+        refuse_more(len(archive.infolist()), most)
         yield archive
 
 
@@ -69,6 +69,11 @@ def readable_archive(what: str) -> Iterator[None]:
         raise InvalidRequestError(f"{what} has a member whose name or place is none") from None
 
 
-def _refuse_more(found: int, most: int) -> None:
+def refuse_more(found: int, most: int) -> None:
+    """Refuse an archive with too many members.
+
+    Raises:
+        InvalidRequestError: If it has.
+    """
     if found > most:
         raise InvalidRequestError(f"The archive has {found} files and folders or more: {most} are read at most")

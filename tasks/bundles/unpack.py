@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from configs.errors import InvalidRequestError
-from tasks.archives import open_zip, readable_archive
+from tasks.archives import open_zip, readable_archive, refuse_more
 
 MAX_BYTES = 20 * 2**30
 MAX_FILES = 20_000
@@ -141,7 +141,8 @@ def _zip_members(source: Path) -> Iterator[Member]:
 
 def _tar_members(source: Path) -> Iterator[Member]:
     with tarfile.open(source) as archive:
-        for info in archive:
+        for count, info in enumerate(archive, start=1):
+            refuse_more(count, MAX_FILES)  # each is kept by its reader, folders too
             if info.isdir():
                 continue
             content = archive.extractfile(info) if info.isreg() else None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from configs.errors import InvalidRequestError
-from tasks.bundles.unpack import content_hash, unpack
+from tasks.bundles.unpack import MAX_FILES, content_hash, unpack
 
 METADATA = json.dumps({"name": "tiny"})
 
@@ -82,3 +82,20 @@ def test_what_is_no_archive_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "bundle.zip").write_bytes(io.BytesIO(b"not a zip").getvalue())
     with pytest.raises(InvalidRequestError, match=r"bundle\.zip"):
         unpack(tmp_path / "bundle.zip", tmp_path / "bundles")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_archive_of_too_many_folders_is_refused(tmp_path: Path, kind: str) -> None:
+    source = tmp_path / f"bundle.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(source, "w") as archive:
+            for number in range(MAX_FILES + 1):
+                archive.writestr(f"{number}/", b"")
+    else:
+        with tarfile.open(source, "w") as tar:
+            folder = tarfile.TarInfo("a")
+            folder.type = tarfile.DIRTYPE
+            for _ in range(MAX_FILES + 1):
+                tar.addfile(folder)
+    with pytest.raises(InvalidRequestError, match="20001 files and folders"):
+        unpack(source, tmp_path / "bundles")
