@@ -35,8 +35,6 @@ def _encoding(path: Path) -> tuple[str, int]:
     encoding, offset = "raw", 0
     for line in head.splitlines(keepends=True):
         offset += len(line)
-        if line.endswith(b"\r"):  # whether that ends a line differs among readers, and so where the header does
-            raise InvalidRequestError(UNREADABLE)
         if not line.strip(b"\r\n"):
             return encoding, offset
         name, _, value = line.partition(b":")
