@@ -115,7 +115,6 @@ class Upload(Base):
     org: Mapped[str] = mapped_column(ForeignKey("organisation.id"), index=True)
     name: Mapped[str] = mapped_column(NAME)  # as its sender calls it, with its ending
     blob: Mapped[str] = mapped_column(HASH)
-    said: Mapped[dict[str, Any]] = mapped_column(default=dict)
     expiry: Mapped[float]  # seconds that it lives on after it was used
     created_at: Mapped[float] = mapped_column(default=now())
     used_at: Mapped[float] = mapped_column(default=now())
@@ -185,7 +184,9 @@ class LabelTag(Base):
     """A name that points to one of an image's labels; saving under it again moves it. The label's row comes first."""
 
     __tablename__ = "label_tag"
+    __table_args__ = (Index("ix_label_tag_counted", "dataset_id", "tag"),)
 
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"))
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True)
     tag: Mapped[str] = mapped_column(String(64), primary_key=True)
     label_id: Mapped[str] = mapped_column(ForeignKey("label.id"), index=True)

@@ -173,14 +173,17 @@ def _label() -> None:
 def _label_tag() -> None:
     op.create_table(
         "label_tag",
+        sa.Column("dataset_id", sa.String(length=36), nullable=False),
         sa.Column("image_id", sa.Integer(), nullable=False),
         sa.Column("tag", sa.String(length=64), nullable=False),
         sa.Column("label_id", sa.String(length=36), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset_id"], ["dataset.id"], name="fk_label_tag_dataset_id_dataset"),
         sa.ForeignKeyConstraint(["image_id"], ["image.id"], name="fk_label_tag_image_id_image"),
         sa.ForeignKeyConstraint(["label_id"], ["label.id"], name="fk_label_tag_label_id_label"),
         sa.PrimaryKeyConstraint("image_id", "tag", name="pk_label_tag"),
     )
+    op.create_index("ix_label_tag_counted", "label_tag", ["dataset_id", "tag"])
     op.create_index("ix_label_tag_label_id", "label_tag", ["label_id"])
 
 
@@ -248,7 +251,6 @@ def _upload() -> None:
         sa.Column("org", sa.String(length=512), nullable=False),
         sa.Column("name", sa.String(length=512), nullable=False),
         sa.Column("blob", sa.String(length=64), nullable=False),
-        sa.Column("said", json(), nullable=False),
         sa.Column("expiry", sa.Double(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("used_at", sa.Double(), nullable=False),
