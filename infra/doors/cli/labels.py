@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from pydantic import BaseModel
@@ -125,7 +126,7 @@ def queue(
 
 def _show(client: Client, dataset: str, said: Mapping[str, str], *, as_json: bool) -> None:
     query = {name: value for name, value in said.items() if value}
-    answer = client.request("GET", f"{OURS}/datasets/{dataset}/labels", params=query)
+    answer = client.request("GET", f"{OURS}/datasets/{quote(dataset, safe='')}/labels", params=query)
     found = client.get_as(_Labels, answer)
     show_table(
         "Labels",
@@ -161,7 +162,7 @@ def agreement(
     """Compare the masks of every two people who labelled the same image: Dice, and the mean distance of surfaces."""
     with Client.of(url, key, home) as client:
         query: dict[str, str | int] = {"image": image, "limit": limit}
-        answer = client.request("GET", f"{OURS}/datasets/{dataset}/agreement", params=query)
+        answer = client.request("GET", f"{OURS}/datasets/{quote(dataset, safe='')}/agreement", params=query)
         pairs = client.get_as(list[_Pair], answer)
     show_table(
         "Agreement",

@@ -10,7 +10,7 @@ from tests.integration.api.conftest import Api, write_label
 
 
 def test_labels_are_listed_fetched_reviewed_hidden_and_purged(
-    address: str, people_of: dict[Role, Api], annotator: Api, experiment: str, tmp_path: Path
+    address: str, people_of: dict[Role, Api], annotator: Api, experiment: str, folder: Path, tmp_path: Path
 ) -> None:
     assert experiment
     content = write_label(tmp_path / "l.nii").read_bytes()
@@ -33,6 +33,10 @@ def test_labels_are_listed_fetched_reviewed_hidden_and_purged(
     assert run(labels.app, "approve", label, role=Role.ANNOTATOR).exit_code != 0
     assert "sent_back" in run(labels.app, "send-back", label, "--reason", "tail", role=Role.REVIEWER).output
     assert run(labels.app, "release", label).exit_code != 0
+    made = {"client_url": str(folder), "type": "semantic_segmentation", "format": "monai"}
+    people_of[Role.ENGINEER].made("/datasets", name="set?1", **made)
+    assert run(labels.app, "list", "set?1").output.startswith("No such label")
+    assert run(labels.app, "agreement", "set?1").output.startswith("No image has masks of two")
     assert "hidden" in run(labels.app, "delete", label).output
     assert label in run(labels.app, "set", "--deleted").output
 
