@@ -129,7 +129,7 @@ def _refused_request(request: Request, error: Exception) -> JSONResponse:
         raise error
     if _is_cloud(request):
         return refused_fields(error.errors())
-    return answer(request.url.path, HTTPStatus.UNPROCESSABLE_ENTITY, _sentence(error.errors()))
+    return answer(request.url.path, HTTPStatus.UNPROCESSABLE_ENTITY, sentence(error.errors()))
 
 
 def _refused_spec(request: Request, error: Exception) -> JSONResponse:
@@ -139,7 +139,7 @@ def _refused_spec(request: Request, error: Exception) -> JSONResponse:
     found = error.errors(include_url=False)
     if _is_cloud(request):
         return refused_fields(found)
-    return answer(request.url.path, HTTPStatus.BAD_REQUEST, _sentence(found))
+    return answer(request.url.path, HTTPStatus.BAD_REQUEST, sentence(found))
 
 
 def _framework(request: Request, error: Exception) -> JSONResponse:
@@ -165,7 +165,7 @@ def _is_cloud(request: Request) -> bool:
     return request.url.path.startswith(CLOUD_PREFIX + "/")
 
 
-def _sentence(errors: Sequence[Any]) -> str:
+def sentence(errors: Sequence[Any]) -> str:
     """Return what was refused, field by field, without the values: they may be secret."""
     return "; ".join(map(_one, errors))
 

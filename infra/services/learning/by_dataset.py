@@ -14,27 +14,27 @@ from infra.wiring import Parts
 
 @dataclass(frozen=True)
 class Model:
-    """An experiment and its bundle. `trains`: whether it learns from this data set."""
+    """An experiment and its bundle."""
 
     experiment: Experiment
     bundle: Bundle
-    trains: bool
 
 
 def models(parts: Parts, caller: Caller, dataset: Dataset) -> Mapping[str, Model]:
     """Return the experiments that use a data set, by name; of several of a name, the newest."""
     allow(caller, Right.READ)
     with parts.catalog.read() as session:
-        training = {row.id for row in catalog.using(session, caller.org, dataset.id, "train")}
-        return {
-            row.name: _model(row, catalog.bundle(session, row.bundle_id), training)
-            for row in catalog.using(session, caller.org, dataset.id)
-        }
+        used = catalog.using(session, caller.org, dataset.id)
+        return {row.name: Model(row, catalog.bundle(session, row.bundle_id)) for row in used}
 
 
 def trainers(parts: Parts, caller: Caller, dataset: Dataset) -> Mapping[str, Model]:
-    """Return those that learn from the data set."""
-    return {name: model for name, model in models(parts, caller, dataset).items() if model.trains}
+    """Return those that learn from the data set, and whose bundle can, by name; of several of a name, the newest."""
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        used = catalog.using(session, caller.org, dataset.id, "train")
+        learning = [Model(row, catalog.bundle(session, row.bundle_id)) for row in used]
+    return {model.experiment.name: model for model in learning if "train" in actions_of(model.bundle)}
 
 
 def model(parts: Parts, caller: Caller, dataset: Dataset, name: str) -> Model:
@@ -57,7 +57,3 @@ def _named(kind: str, name: str, known: Mapping[str, Model]) -> Model:
     if found is None:
         raise NotFoundError(kind, name, known)
     return found
-
-
-def _model(row: Experiment, bundle: Bundle, training: set[str]) -> Model:
-    return Model(row, bundle, row.id in training and "train" in actions_of(bundle))

@@ -90,11 +90,14 @@ def test_a_client_sees_how_it_goes_and_that_none_runs(annotator: Api, engineer: 
 
 def test_every_trainer_is_asked_at_once_as_ohif_does(engineer: Api, trainer: str, dataset: str, parts: Parts) -> None:
     make_experiment(engineer, dataset, name="other")
-    body = {"max_epochs": 2, "other": {"max_epochs": 7}, NAME: {"no such key": 1}}
+    make_experiment(engineer, dataset, name="third")
+    make_experiment(engineer, dataset, name="other", train_datasets=[], eval_dataset=None)  # it hides no trainer
+    body = {"max_epochs": 2, "other": {"max_epochs": 7}, NAME: {"no such key": 1}, "third": {"max_epochs": 0}}
 
     said = engineer.at("POST", f"{TRAIN}/", json=body).json()
 
-    assert said.keys() == {NAME, "other"}
+    assert said.keys() == {NAME, "other", "third"}
+    assert (said["third"]["result"], "max_epochs" in said["third"]["detail"]) == (None, True)
     assert said[NAME]["result"] is None
     assert "no such key" in said[NAME]["detail"]
     assert said["other"]["detail"] is None

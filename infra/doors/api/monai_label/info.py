@@ -118,7 +118,7 @@ def info(dataset: DatasetName, parts: PartsDep, caller: CallerDep) -> Info:
     row = datasets.find(parts, caller, dataset)
     mine = by_dataset.models(parts, caller, row)
     names = dict.fromkeys(str(name) for model in mine.values() for name in model.experiment.labels.values())
-    learning = {name: model for name, model in mine.items() if model.trains}
+    learning = by_dataset.trainers(parts, caller, row)
     counts = contents.counts(parts, caller, row.id)
     return Info(
         name=row.name,

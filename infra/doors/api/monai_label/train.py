@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from configs.errors import InvalidRequestError, NotFoundError
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError
 from configs.specs.annotation import PublishPolicy
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
 from configs.states import TERMINAL, TRAINING, JobStatus
 from infra.adapters.catalog.tables import Dataset, Job
 from infra.doors.api.deps import CallerDep, PartsDep
+from infra.doors.api.errors import sentence
 from infra.doors.api.monai_label.scope import DatasetName
 from infra.services.callers import Caller
 from infra.services.data import datasets
@@ -174,7 +175,9 @@ def _start(parts: Parts, caller: Caller, row: Dataset, model: str, body: dict[st
 def _started(parts: Parts, caller: Caller, row: Dataset, model: str, body: dict[str, Any]) -> Started:
     try:
         return Started(result=_start(parts, caller, row, model, body), detail=None)
-    except InvalidRequestError as error:
+    except ValidationError as error:
+        return Started(result=None, detail=sentence(error.errors(include_url=False)))
+    except (InvalidRequestError, NotFoundError, ConflictError) as error:
         return Started(result=None, detail=str(error))
 
 
