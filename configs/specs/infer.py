@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class InferSpec(BaseModel):
     """Prompts and bundle parameters of one prediction. Nothing in it is executed or used as a path."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     label_prompt: tuple[int, ...] = Field(
         default=(), max_length=512, description="Indices of the labels wanted; empty = all."

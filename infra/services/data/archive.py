@@ -10,15 +10,16 @@ from pydantic import BaseModel
 
 from configs.errors import InvalidRequestError, TeachbackError
 from infra.adapters.catalog.contents import Content
+from infra.adapters.catalog.tables import Label
 from infra.adapters.images.base import ImageStore
 from infra.services.callers import Caller, Right, allow
 from infra.services.data import contents, labels
-from infra.services.data.label_history import FINAL
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
 from tasks.labels.forms.read import ending_in
 
 _PIECE = 2**20
+_Labelled = tuple[Content, Label]
 
 
 class Case(BaseModel):
@@ -40,29 +41,29 @@ def labelled_cases(parts: Parts, caller: Caller, dataset_id: str, limit: int | N
     """
     allow(caller, Right.READ)
     pages = contents.pages(parts, caller, dataset_id)
-    found = (content for page in pages for content in page if FINAL in content.labels)
+    found = ((content, label) for page in pages for content in page if (label := contents.to_learn(content)))
     first = next(found, None)
     if first is None:
         raise InvalidRequestError("No case of this data set has a final label yet: label one first")
     return _packed(parts, store_of(parts, dataset_id), _some(first, found, limit))
 
 
-def _some(first: Content, others: Iterator[Content], limit: int | None) -> Iterator[Content]:
+def _some(first: _Labelled, others: Iterator[_Labelled], limit: int | None) -> Iterator[_Labelled]:
     yield first
-    for number, content in enumerate(others, start=2):
+    for number, labelled in enumerate(others, start=2):
         if limit is not None and number > limit:
             return
-        yield content
+        yield labelled
 
 
-def _packed(parts: Parts, store: ImageStore, found: Iterator[Content]) -> Iterator[bytes]:
+def _packed(parts: Parts, store: ImageStore, found: Iterator[_Labelled]) -> Iterator[bytes]:
     sink = _Sink()
     cases, left_out = list[Case](), list[str]()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as packed:
-        for number, content in enumerate(found):
+        for number, (content, row) in enumerate(found):
             try:
                 image = image_of(parts, store, content.image).path
-                label = labels.file_of(parts, content.labels[FINAL])
+                label = labels.file_of(parts, row)
             except TeachbackError:
                 left_out.append(content.image.key)
                 continue

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from configs.errors import InvalidRequestError
 from configs.kinds import LabelKind
-from configs.states import Side
+from configs.states import LabelState, Side
 from infra.adapters.catalog import datasets, experiments, labels
 from infra.adapters.catalog.tables import Dataset, Experiment, Image, Label
 from infra.services.callers import Caller, Right, allow
@@ -218,7 +218,7 @@ def _carried(label: Label, image: Image, side: str) -> Carried:
         if field not in {"image", "side", "label", "derived_from"}
     }
     by_hash = Side.EVALUATE if image.held_out else Side.TRAIN
-    sources = label.params.get("from", [])
+    sources = label.params.get("from", []) if label.state == LabelState.DERIVED else []
     return Carried.model_validate(
         {**own, "image": image.key, "side": side or by_hash, "label": label.id, "derived_from": sources}
     )

@@ -7,12 +7,14 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from configs.states import LabelState
 from infra.adapters.catalog import contents as catalog
 from infra.adapters.catalog import datasets, images
 from infra.adapters.catalog.contents import Content
-from infra.adapters.catalog.tables import Image
+from infra.adapters.catalog.tables import Image, Label
 from infra.adapters.catalog.tables.base import now
 from infra.services.callers import Caller, Right, allow
+from infra.services.data.label_history import FINAL
 from infra.wiring import Parts
 
 
@@ -62,6 +64,12 @@ def one(parts: Parts, caller: Caller, dataset_id: str, image: str) -> Content | 
         return catalog.contents(session, [found])[0] if found is not None else None
 
 
+def to_learn(content: Content) -> Label | None:
+    """Return an image's final label if it holds: none that was sent back, does not fit, or that only a model made."""
+    label = content.labels.get(FINAL)
+    return label if label is not None and label.state == LabelState.ACTIVE else None
+
+
 def say(parts: Parts, caller: Caller, dataset_id: str, image: str, more: Mapping[str, Any]) -> None:
     """Keep what a client says of an image.
 
@@ -83,8 +91,9 @@ def served(parts: Parts, caller: Caller, image: Image, strategy: str, client_id:
     with parts.catalog.write() as session:
         before = catalog.contents(session, [image])[0].said
         at = {"ts": int(session.scalar(select(now())) or 0), "client_id": client_id or caller.subject}
-        strategies = before.get("strategy", {})
-        catalog.say(session, image.id, {"strategy": {**strategies, strategy: at}})
+        told = before.get("strategy")
+        earlier = told if isinstance(told, Mapping) else {}  # a client may have said anything under this name
+        catalog.say(session, image.id, {"strategy": {**earlier, strategy: at}})
         return before
 
 

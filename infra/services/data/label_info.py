@@ -15,6 +15,8 @@ from infra.services.data import label_history
 from infra.wiring import Parts
 
 APPROVED, FLAGGED = "approved", "flagged"
+REVIEW = "segmentationMeta"
+"""Where clients keep a review among what is said of a label."""
 _NO_REASON = "flagged by a reviewer"
 
 
@@ -42,6 +44,14 @@ def find(parts: Parts, caller: Caller, dataset_id: str, name: str, tag: str | No
     return row
 
 
+def without_verdict(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is said of a label without a status of its review: that is what reviewers did, and ours to tell."""
+    meta = said.get(REVIEW)
+    if not isinstance(meta, Mapping):
+        return dict(said)
+    return {**said, REVIEW: {name: value for name, value in meta.items() if name != "status"}}
+
+
 def say(parts: Parts, caller: Caller, row: Label, more: Mapping[str, Any]) -> None:
     """Add to what is said of a label; somebody else's is for reviewers.
 
@@ -54,7 +64,7 @@ def say(parts: Parts, caller: Caller, row: Label, more: Mapping[str, Any]) -> No
     def said(session: Session) -> None:
         """Add it, on the record."""
         label = session.get_one(Label, row.id, with_for_update=True)
-        label.params = {**label.params, **more}
+        label.params = {**label.params, **without_verdict(more)}
         audit.record(session, caller.org, caller.subject, "label.info", row.id, fields=sorted(more))
 
     parts.catalog.unit(said)

@@ -94,8 +94,10 @@ def as_seg(parts: Parts, caller: Caller, made: Segmentation, names: Mapping[int,
         return target.read_bytes()
 
 
-def keep(parts: Parts, caller: Caller, made: Segmentation, tag: str, sent: Mapping[str, Any]) -> None:
-    """Keep a predicted label map as a label of its image, under a tag, as a model's own output.
+def keep(
+    parts: Parts, caller: Caller, made: Segmentation, tag: str, sent: Mapping[str, Any], *, client_id: str = ""
+) -> None:
+    """Keep a predicted label map as a label of its image, as a model's own output under whatever tag: it never counts.
 
     Raises:
         InvalidRequestError: If the image is none of a data set, or the answer no label map.
@@ -106,8 +108,9 @@ def keep(parts: Parts, caller: Caller, made: Segmentation, tag: str, sent: Mappi
         )
     if made.predicted.said is not None:
         raise InvalidRequestError("save_label keeps label maps, and this model answers none: leave it out")
-    params = LabelParams(tag=tag, base_version=made.predicted.version, unedited=True, sent=dict(sent))
-    labels.save(parts, caller, made.dataset_id, made.image, BytesIO(made.predicted.content), params)
+    params = LabelParams(tag=tag, base_version=made.predicted.version, unedited=True, predicted=True, sent=dict(sent))
+    content = BytesIO(made.predicted.content)
+    labels.save(parts, caller, made.dataset_id, made.image, content, params, client_id=client_id)
 
 
 def _upload(parts: Parts, caller: Caller, source: Source) -> Upload | None:

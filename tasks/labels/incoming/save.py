@@ -54,6 +54,7 @@ class LabelParams(BaseModel):
     base_version: str | None = Field(default=None, max_length=36, description="Model version that was corrected.")
     unedited: bool = Field(default=False, description="The model's own output, saved as it was.")
     imported: bool = Field(default=False, description="It was made elsewhere: it trains, and never counts.")
+    predicted: bool = Field(default=False, description="A program saves what a model made, under whatever tag.")
     tool: str = Field(default="", max_length=200)
     author_name: str = Field(default="", max_length=200, description="What people call who saves; default: their id.")
     sent: dict[str, object] = Field(default_factory=dict, description="All that the client sent, kept with the label.")
@@ -61,7 +62,7 @@ class LabelParams(BaseModel):
     @property
     def prediction(self) -> bool:
         """Whether a program saves what a model made."""
-        return self.tag == PREDICTIONS
+        return self.predicted or self.tag == PREDICTIONS
 
 
 class _Kept(NamedTuple):
@@ -97,8 +98,8 @@ def save_label(
         parts: The adapters.
         dataset_id: The data set.
         image_key: The image's id in it.
-        source: The label's bytes, in a file or as they come: NIfTI, NRRD, DICOM SEG, of a picture PNG, or JSON of a
-            class or boxes.
+        source: The label's bytes, in a file or as they come: NIfTI, NRRD, MetaImage, DICOM SEG or RTSTRUCT, of a
+            picture PNG, or JSON of a class or boxes.
         params: What the client says of it.
         actor: Who saves.
 
@@ -166,7 +167,9 @@ def linked(source: Path, folder: Path) -> Path:
     """
     ending = ending_in(source)
     if ending is None:
-        raise InvalidRequestError("The label's bytes are no NIfTI, NRRD, DICOM SEG, PNG or JSON: send one of those.")
+        raise InvalidRequestError(
+            "The label's bytes are no NIfTI, NRRD, MetaImage, DICOM SEG or RTSTRUCT, PNG or JSON: send one of those."
+        )
     target = folder / f"label{ending}"
     target.symlink_to(source)
     return target

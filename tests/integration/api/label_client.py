@@ -1,22 +1,18 @@
 """How clients of the original call: MONAI Label's Python client, which Slicer's module has a copy of.
 
 Written from what they send: a connection for each call, one boundary for every form, whole paths as names of files; and
-from what they take: status 200 alone, no redirect, a form taken apart by the standard library of their time.
+from what they take: status 200 alone, no redirect, a form taken apart part by part, by the names of files in it.
 """
 
 import http.client
-import io
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus, urlsplit
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # the clients use it; Python 3.13 is without it
-    import cgi
 
 BOUNDARY = "----------lImIt_of_THE_fIle_eW_$"
 
@@ -105,11 +101,16 @@ class Segmented:
         if "multipart" not in kind:
             return cls(json.loads(reply.body))
         assert int(reply.headers["content-length"]) == len(reply.body)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            found = cgi.FieldStorage(io.BytesIO(reply.body), {**reply.headers}, environ={"REQUEST_METHOD": "POST"})
-        files = [part for part in found.list or [] if part.filename]
-        said = [part for part in found.list or [] if not part.filename]
-        [params], [file] = said, files
-        assert (params.name, file.name) == ("params", "image")
-        return cls(json.loads(params.value), str(file.filename), file.value)
+        # They use `cgi`, which Python 3.13 is without.
+        found = [*message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + reply.body).walk()][1:]
+        files = [part for part in found if part.get_filename()]
+        [params], [file] = [part for part in found if not part.get_filename()], files
+        names = [part.get_param("name", header="content-disposition") for part in (params, file)]
+        assert names == ["params", "image"]
+        return cls(json.loads(_bytes(params)), str(file.get_filename()), _bytes(file))
+
+
+def _bytes(part: Message) -> bytes:
+    content = part.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    return content

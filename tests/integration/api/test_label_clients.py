@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 import nibabel as nib
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 import SimpleITK
 from sqlalchemy import update
 
-from infra.adapters.catalog.tables import Bundle, Upload
+from infra.adapters.catalog.tables import Bundle, Image, Upload
 from infra.services.callers import Role
 from infra.wiring import Parts
 from tasks.images.geometry import RAS_FROM_LPS
@@ -31,6 +31,7 @@ SLICER = {"result_extension": ".nrrd", "result_dtype": "uint8"}
 # What is said; how many clicks that is, on which side of which labels.
 CLICKS: list[tuple[dict[str, Any], int, tuple[int, ...], tuple[int, ...]]] = [
     ({"label": "liver", "foreground": [[1, 2, 3]], "background": [[4, 5, 6]]}, 2, (1, 0), (1,)),
+    ({"label": "spleen", "background": [[4, 5, 6]]}, 1, (0,), (2,)),
     ({"liver": [], "spleen": [[1, 2, 3], [2, 2, 2]], "background": []}, 2, (1, 1), (2,)),
     ({"points": [[1, 2, 3]], "point_labels": [1], "label_prompt": [2]}, 1, (1,), (2,)),
     ({"label_prompt": [1, 2]}, 0, (), (1, 2)),
@@ -40,6 +41,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"liver": [[1, 2, 3]], "spleen": [[2, 2, 2]]}, "label by label"),
     ({"foreground": [[1, 2, 3]], "label": "pancreas"}, "liver, spleen"),
     ({"liver": "here"}, "[i, j, k]"),
+    ({"liver": [[1, 2, float("nan")]]}, "points"),
+    ({"points": [[1, float("inf"), 3]], "point_labels": [1]}, "points"),
+    ({"label_info": [{"name": "liver", "idx": 10**9}]}, "label_info"),
+    ({"label_info": [{"name": "liver", "idx": -1}]}, "label_info"),
     ({"result_extension": ".jpg"}, ".nii.gz, .nii, .nrrd"),
     ({"result_dtype": "complex"}, "result_dtype"),
 ]
@@ -96,7 +101,7 @@ def test_slicers_sequence_from_info_to_a_training_that_is_polled(
     sample = slicer.post("/activelearning/first", {"client_id": "ann"}).json
     image = sample["id"]
     assert (image, sample["name"]) == ("p1/a", "a")
-    assert not Path(sample["path"]).exists()
+    assert sample["path"] == image, "no path of the server: Slicer would read it, had it one of this name"
     assert slicer.get("/datastore/?output=all")["objects"][image]["labels"] == {}
     assert slicer.call("GET", "/datastore/label?label=p1%2Fa&tag=original").status == 404
     downloaded = slicer.call("GET", "/datastore/image?image=p1%2Fa")
@@ -137,6 +142,18 @@ def test_an_empty_form_is_answered_in_the_images_own_form_with_what_is_said_of_i
     assert Segmented.of(said).params["label_names"] == {"liver": 1, "spleen": 2}
     assert said.json["latencies"]["total"] >= said.json["latencies"]["infer"]
     assert slicer.form("POST", f"/infer/{IN_URL}?image=p1%2Fa&output=video", {}, {}).status == 422
+
+
+@pytest.mark.usefixtures("answer")
+def test_an_image_may_be_called_in_any_letters(slicer: LabelClient, dataset: str, parts: Parts) -> None:
+    with parts.catalog.write() as session:
+        session.add(Image(dataset_id=dataset, key="p1/żó", patient_key="p1", shuffle=0.5))
+    at = f"/infer/{IN_URL}?image={quote_plus('p1/żó')}"
+    alone = slicer.form("POST", f"{at}&output=image", {}, {})
+    assert alone.status == 200
+    assert f"filename*=utf-8''{quote('żó')}_seg" in alone.headers["content-disposition"]
+    whole = slicer.form("POST", at, {}, {})
+    assert (whole.status, 'name="image"; filename="żó_seg'.encode() in whole.body) == (200, True)
 
 
 def test_a_result_is_written_as_it_is_asked_for(
@@ -210,7 +227,7 @@ def test_the_reviewers_calls(slicer: LabelClient, people_of: dict[Role, Api], ad
     assert _says(mine, meta).status == 403
     assert _says(reviewer, meta).json is None
     told = reviewer.get("/datastore/?output=all")["objects"]["p1/a"]["labels"]["final"]["info"]
-    assert told["segmentationMeta"] == meta
+    assert told["segmentationMeta"] == {**meta, "approvedBy": ""}
     assert mine.post("/activelearning/first", {"client_id": "ann"}).json["sent_back"] == "the edge"
 
     version = "/datastore/label?image=p1%2Fa&tag=version_1"
@@ -236,6 +253,12 @@ def test_what_is_said_of_images_and_labels_is_kept_and_added_to(
     assert slicer.get("/datastore/image/info?image=nowhere") == {}
     assert slicer.call("PUT", "/datastore/image/info?image=no", b"info=%7B%22a%22%3A1%7D", url_encoded).status == 404
     assert slicer.call("PUT", at, b"info=%5B1%5D", url_encoded).status == 400
+    theirs = {**dict.fromkeys(("name", "ts", "id", "path")), "strategy": "x"}
+    assert slicer.call("PUT", at, urlencode({"info": json.dumps(theirs)}).encode(), url_encoded).json is None
+    sample = slicer.post("/activelearning/first", {"client_id": "ann"}).json
+    assert (sample["id"], sample["path"], sample["name"]) == ("p1/a", "p1/a", "a")
+    shown = slicer.get("/datastore/?output=all")["objects"]["p1/a"]["image"]["info"]
+    assert (shown["name"], shown["strategy"].keys()) == ("a", {"first"})
 
     label = write_label(tmp_path / "label.nii.gz")
     slicer.form("PUT", "/datastore/label?image=p1%2Fa", {}, {"label": label})
@@ -252,6 +275,36 @@ def test_what_is_said_of_images_and_labels_is_kept_and_added_to(
     assert slicer.call("HEAD", "/datastore/image?image=p9").status == 404
 
 
+def test_a_review_is_what_reviewers_did_whatever_is_sent_with_a_label(
+    slicer: LabelClient, people_of: dict[Role, Api], address: str, tmp_path: Path
+) -> None:
+    mine, at = LabelClient(address, people_of[Role.ANNOTATOR].secret), "/datastore/label?image=p1%2Fa"
+    label = write_label(tmp_path / "label.nii.gz")
+    claimed = {"status": "approved", "approvedBy": "rev", "level": "hard"}
+    sent = {"params": json.dumps({"segmentationMeta": claimed, "name": None, "from": "slicer"})}
+    assert mine.form("PUT", at, sent, {"label": label}).status == 200
+    body = urlencode({"info": json.dumps({"segmentationMeta": claimed})}).encode()
+    info, url_encoded = "/datastore/label/info?label=p1%2Fa&tag=final", "application/x-www-form-urlencoded"
+    assert mine.call("PUT", info, body, url_encoded).json is None
+    told = slicer.get(info)
+    assert told["segmentationMeta"] == {"status": "", "approvedBy": "", "comment": "", "level": "hard"}
+    assert told["params"]["segmentationMeta"].keys() == {"approvedBy", "level"}
+
+    reviewer, path = people_of[Role.REVIEWER], "/api/teachback/v1/labels"
+    row = _only_label(reviewer)
+    assert people_of[Role.ENGINEER].at("GET", "/api/teachback/v1/datasets/set:export").status_code == 200
+    assert reviewer.at("POST", f"{path}/{row['id']}:approve", json={}).status_code == 200
+    approved = slicer.get(info)["segmentationMeta"]
+    assert (approved["status"], approved["approvedBy"]) == ("approved", _only_label(reviewer)["reviewed_by"])
+    assert slicer.get("/datastore/?output=train") == [{"image": "p1/a", "label": row["label"]}]
+    assert reviewer.at("POST", f"{path}/{row['id']}:send_back", json={"reason": "the edge"}).status_code == 200
+    assert slicer.call("PUT", info, b"info=%7B%22segmentationMeta%22%3Anull%7D", url_encoded).json is None
+    whole = slicer.get("/datastore/?output=all")["objects"]["p1/a"]["labels"]["final"]["info"]
+    assert whole["segmentationMeta"] == {"status": "flagged", "approvedBy": "", "comment": "the edge"}
+    assert slicer.get("/datastore/?output=train") == []
+    assert slicer.call("GET", "/datastore/dataset").status == 400
+
+
 def test_a_label_without_a_header_lies_on_its_image(slicer: LabelClient, tmp_path: Path) -> None:
     voxels = np.zeros(SHAPE, np.uint8)
     voxels[1, 2, 3] = 2
@@ -263,6 +316,11 @@ def test_a_label_without_a_header_lies_on_its_image(slicer: LabelClient, tmp_pat
     (tmp_path / "label.bin").write_bytes(b"\0" * 5)
     refused = slicer.form("PUT", "/datastore/label?image=p1%2Fa", {}, {"label": tmp_path / "label.bin"})
     assert (refused.status, b"6 x 7 x 8 voxels" in refused.body) == (400, True)
+
+
+def _only_label(person: Api) -> Any:
+    [row] = person.at("GET", "/api/teachback/v1/datasets/set/labels").json()["labels"]
+    return row
 
 
 def _says(client: LabelClient, meta: dict[str, str], tag: str = "final") -> Reply:
@@ -363,6 +421,9 @@ def test_a_result_is_kept_as_the_models_own_and_is_no_label_of_a_person(slicer: 
     slicer.infer(NAME, "p1/a", {**SLICER, "save_label": True})
     entry = slicer.get("/datastore/?output=all")["objects"]["p1/a"]["labels"]["original"]
     assert entry["info"]["params"]["label_names"] == {"liver": 1, "spleen": 2}
+    slicer.infer(NAME, "p1/b", {**SLICER, "save_label": True, "label_tag": "final", "client_id": "ann"})
+    kept = slicer.get("/datastore/label/info?label=p1%2Fb&tag=final")
+    assert (kept["client_id"], slicer.get("/datastore/?output=train")) == ("ann", [])
     assert slicer.get("/info/")["datastore"]["completed"] == 0
     assert slicer.call("GET", "/datastore/label?label=p1%2Fa&tag=original").status == 200
     for fields, status in (({}, 404), ({"label_info": [{"name": "liver", "idx": 1}]}, 400)):

@@ -87,7 +87,8 @@ def test_the_labelled_cases_come_as_a_zip(engineer: Api, dataset: str, folder: P
     assert ([case["id"] for case in told["cases"]], told["left_out"]) == (["p1/a", "p1/b"], [])
     assert {name.partition("/")[0] for name in packed.namelist()} == {"image", "label", "metadata.json"}
     assert packed.read(told["cases"][0]["label"]) == (tmp_path / "label.nii.gz").read_bytes()
-    assert folder.joinpath("p1/a.nii.gz").exists()
+    image = nib.Nifti1Image.from_bytes(packed.read(told["cases"][0]["image"]))
+    np.testing.assert_array_equal(image.get_fdata(), nib.load(folder / "p1/a.nii.gz").get_fdata())
 
 
 def test_a_deleted_image_is_hidden_and_stays_in_its_store(
@@ -103,7 +104,9 @@ def test_a_deleted_image_is_hidden_and_stays_in_its_store(
     assert people_of[Role.ENGINEER].at("DELETE", f"{at}/image?id=nowhere").status_code == 404
 
 
-def test_the_servers_own_pages(people_of: dict[Role, Api], parts: Parts) -> None:
+def test_the_servers_own_pages(
+    people_of: dict[Role, Api], parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     logs = parts.settings.home / "logs"
     logs.mkdir(parents=True)
     (logs / "api.log").write_text("".join(f"line {number} <x>\n" for number in range(400)))
@@ -113,7 +116,16 @@ def test_the_servers_own_pages(people_of: dict[Role, Api], parts: Parts) -> None
         assert text == "line 398 <x>\nline 399 <x>\n"
     page = admin.at("GET", "/logs/?refresh=5")
     assert (page.headers["content-type"].partition(";")[0], "&lt;x&gt;" in page.text) == ("text/html", True)
-    assert admin.at("GET", "/logs/gpu").status_code in {200, 404, 502}
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    monkeypatch.setenv("PATH", str(tool.parent))
+    missing = admin.at("GET", "/logs/gpu")
+    assert (missing.status_code, "nvidia-smi" in missing.json()["detail"]) == (404, True)
+    for script, status, said in (("echo H200", 200, "H200\n"), ("exit 9", 502, "look at the machine's driver")):
+        tool.write_text(f"#!/bin/sh\n{script}\n")
+        tool.chmod(0o755)
+        found = admin.at("GET", "/logs/gpu")
+        assert (found.status_code, said in found.text) == (status, True)
     viewer = admin.client.get("/ohif/viewer/x.js")
     assert (viewer.status_code, "/t/{annotator's key}/" in viewer.json()["detail"]) == (404, True)
 

@@ -1,6 +1,6 @@
 """Labels in `/datastore` of this dialect, in and out. Saving a label is its notification."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Response, UploadFile
 from fastapi.responses import FileResponse
@@ -44,7 +44,7 @@ class SentParams(BaseModel):
     def to_params(self, tag: str) -> LabelParams:
         """Return what the service is told. The names in `label_info` are those that the label speaks about."""
         names = {entry.idx: entry.name for entry in self.label_info}
-        sent: dict[str, Any] = self.model_dump(mode="json", exclude_unset=True)
+        sent = label_info.without_verdict(self.model_dump(mode="json", exclude_unset=True))
         return LabelParams(
             tag=tag,
             names=names,

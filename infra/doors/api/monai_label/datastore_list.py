@@ -14,7 +14,7 @@ from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_label.info import DatastoreInfo
 from infra.doors.api.monai_label.scope import DatasetName
 from infra.services.data import archive, contents, datasets
-from infra.services.data.label_history import FINAL
+from infra.services.data.label_info import APPROVED, FLAGGED, REVIEW
 
 router = APIRouter(prefix="/datastore", tags=["MONAI Label: datastore"])
 _JSON, _ZIP = "application/json", "application/zip"
@@ -22,7 +22,7 @@ _ZIPPED: dict[int | str, dict[str, Any]] = {
     200: {"content": {_ZIP: {"schema": {"type": "string", "format": "binary"}}}}
 }
 IMAGE_ENDING = ".nii"
-_STATUS = {LabelState.SENT_BACK: "flagged"}
+_STATUS = {LabelState.SENT_BACK: FLAGGED}
 
 
 class Said(BaseModel):
@@ -105,19 +105,22 @@ def image_info(content: Content) -> Said:
         **content.said,
         **({"skip": row.skipped_reason} if row.skipped_reason else {}),
     }
-    return Said.model_validate({"name": row.name or row.key, **more, "ts": int(row.added_at)})
+    return Said.model_validate({**more, "name": row.name or row.key, "ts": int(row.added_at)})
 
 
 def label_info(row: Label) -> Said:
-    """Return what is known of a label: what was sent with it, who made it, and what reviewers say."""
+    """Return what is known of a label: what was sent with it, who made it, and what reviewers say: here, not there."""
     names = [{"name": name, "idx": int(value)} for value, name in row.names.items()]
     ours = {"label_info": names, "client_id": row.author_name, "params": row.params}
-    review = {"approvedBy": row.reviewed_by if row.approved else "", "comment": row.review_reason}
-    status = "approved" if row.approved else _STATUS.get(LabelState(row.state), "")
+    status = APPROVED if row.approved else _STATUS.get(LabelState(row.state), "")
     told = {**ours, **row.params}
-    if status:
-        told["segmentationMeta"] = {**review, "status": status, **told.get("segmentationMeta", {})}
-    return Said.model_validate({"name": row.store_key.rpartition("/")[2], **told, "ts": int(row.created_at)})
+    sent = told.pop(REVIEW, None)
+    meta = dict(sent) if isinstance(sent, Mapping) else {}
+    if meta or status:
+        comment = row.review_reason or meta.get("comment", "")
+        review = {"status": status, "approvedBy": row.reviewed_by if row.approved else "", "comment": comment}
+        told[REVIEW] = {**meta, **review}
+    return Said.model_validate({**told, "name": row.store_key.rpartition("/")[2], "ts": int(row.created_at)})
 
 
 def ending_of(row: Label) -> str:
@@ -141,7 +144,8 @@ def _everything(row: Dataset, pages: Iterator[Sequence[Content]]) -> Iterator[by
 def _pairs(pages: Iterator[Sequence[Content]]) -> Iterator[bytes]:
     separator = b"["
     for page in pages:
-        labelled = [Pair(image=one.image.key, label=one.labels[FINAL].store_key) for one in page if FINAL in one.labels]
+        found = [(one.image.key, contents.to_learn(one)) for one in page]
+        labelled = [Pair(image=image, label=label.store_key) for image, label in found if label is not None]
         if labelled:
             yield separator + _PAIRS.dump_json(labelled)[1:-1]
             separator = b","

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from configs.errors import InvalidRequestError
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_label.infer_params import InferParams
-from infra.doors.api.monai_label.infer_reply import BINARY, ResultParams, both, headers_of
+from infra.doors.api.monai_label.infer_reply import BINARY, ResultParams, both, disposition, headers_of
 from infra.doors.api.monai_label.scope import DatasetName
 from infra.services.data import datasets
 from infra.services.data.uploads import Sent
@@ -76,7 +76,7 @@ def infer(
     made = segmentations.segment(parts, caller, found.id, source, spec, said.client_id)
     if said.save_label:
         told = {**said.model_dump(mode="json", exclude_unset=True), "label_names": labels, "model": found.name}
-        segmentations.keep(parts, caller, made, said.label_tag, told)
+        segmentations.keep(parts, caller, made, said.label_tag, told, client_id=said.client_id)
     if query.output == "dicom_seg":
         content = segmentations.as_seg(parts, caller, made, segments)
         return Response(content, media_type="application/dicom", headers=headers_of(made.predicted))
@@ -91,6 +91,5 @@ def _answered(answer: Predicted, labels: Mapping[str, int], form: ResultForm, ou
     if not content:
         return Response(told, media_type="application/json", headers=headers)
     if output == "image":
-        disposition = f'attachment; filename="{name}"'
-        return Response(content, media_type=BINARY, headers={**headers, "Content-Disposition": disposition})
+        return Response(content, media_type=BINARY, headers={**headers, "Content-Disposition": disposition(name)})
     return both(told, name, content, headers)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from configs.errors import InvalidRequestError, NotFoundError
 from configs.specs.infer import InferSpec
@@ -16,12 +16,12 @@ _INSIDE, _OUTSIDE = 1, 0
 
 
 class Segment(BaseModel):
-    """A label of a DICOM SEG; without `idx` they are counted from 1."""
+    """A label of a DICOM SEG, by its value in the result; without `idx` they are counted from 1. 0 is no segment."""
 
     model_config = ConfigDict(extra="ignore")
 
     name: str
-    idx: int | None = None
+    idx: int | None = Field(default=None, ge=0, le=65535)
 
 
 class InferParams(BaseModel):
@@ -43,16 +43,17 @@ class InferParams(BaseModel):
     point_labels: tuple[int, ...] = ()
     label_info: list[Segment] | None = Field(default=None, description="A DICOM SEG's segments.")
 
-    def form(self, image: str) -> ResultForm:
-        """Return how the label map is to be written; without a word of it, like the image's own file.
+    @field_validator("result_extension")
+    @classmethod
+    def _is_written(cls, said: str) -> str:
+        if said and _ending(said) is None:
+            msg = f"{said!r} is asked for: one of {', '.join(_ENDINGS)} is written here"
+            raise ValueError(msg)
+        return said
 
-        Raises:
-            InvalidRequestError: If it is a form that is not offered.
-        """
-        said = self.result_extension
-        ending = next((one for one in _ENDINGS if (said or image).lower().endswith(one)), None if said else _ENDINGS[0])
-        if ending is None:
-            raise InvalidRequestError(f"result_extension is {said!r}: one of {', '.join(_ENDINGS)} is written here")
+    def form(self, image: str) -> ResultForm:
+        """Return how the label map is to be written; without a word of it, like the image's own file."""
+        ending = _ending(self.result_extension or image) or _ENDINGS[0]
         return ResultForm(ending=ending, kind=self.result_dtype, packed=self.result_compress and ending == ".nrrd")
 
     def spec(self, labels: Mapping[str, int]) -> InferSpec:
@@ -89,14 +90,17 @@ class InferParams(BaseModel):
             raise NotFoundError(
                 "label_info in the params: a DICOM SEG names its segments by it, as", '[{"name", "idx"}]'
             )
-        return {each.idx or number: each.name for number, each in enumerate(self.label_info, start=1)}
+        said = enumerate(self.label_info, start=1)
+        named = {number if each.idx is None else each.idx: each.name for number, each in said}
+        return {value: name for value, name in named.items() if value}
 
     def _clicks(self, labels: Mapping[str, int]) -> dict[str, list[Point]]:
-        """Return the clicks inside of labels, by label; labels without one are left out."""
-        found = {name: _points(name, said) for name, said in (self.model_extra or {}).items() if name in labels}
-        if self.foreground or (self.background and not any(found.values())):
+        """Return the clicks inside of labels, by label; of those without one only that of clicks outside of it."""
+        named = {name: _points(name, said) for name, said in (self.model_extra or {}).items() if name in labels}
+        found = {name: clicks for name, clicks in named.items() if clicks}
+        if self.foreground or (self.background and not found):
             found[self._clicked(labels)] = self.foreground
-        return {name: clicks for name, clicks in found.items() if clicks}
+        return found
 
     def _clicked(self, labels: Mapping[str, int]) -> str:
         if self.label in labels:
@@ -105,6 +109,10 @@ class InferParams(BaseModel):
             return next(iter(labels))
         known = ", ".join(labels)
         raise InvalidRequestError(f"Clicks are on the label {self.label!r}: name one of the model's as label: {known}")
+
+
+def _ending(name: str) -> Ending | None:
+    return next((one for one in _ENDINGS if name.lower().endswith(one)), None)
 
 
 def _points(name: str, said: object) -> list[Point]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 from fastapi import Response
@@ -63,6 +64,12 @@ class ResultParams(BaseModel):
 def headers_of(answer: Predicted) -> dict[str, str]:
     """Say which version answered, and that it was inference."""
     return {VERSION_HEADER: answer.version, SEQUENCE_HEADER: str(answer.seq)}
+
+
+def disposition(name: str) -> str:
+    """Return the header under whose name a client keeps the file: an image's id may have any letters."""
+    quoted = quote(name)
+    return f'attachment; filename="{name}"' if quoted == name else f"attachment; filename*=utf-8''{quoted}"
 
 
 def both(params: bytes, name: str, content: bytes, headers: Mapping[str, str]) -> Response:

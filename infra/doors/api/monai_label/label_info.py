@@ -10,11 +10,10 @@ from infra.doors.api.monai_label.datastore_list import Said
 from infra.doors.api.monai_label.datastore_list import label_info as told
 from infra.doors.api.monai_label.scope import DatasetName, LabelId
 from infra.services.data import datasets, label_info
-from infra.services.data.label_info import Verdict
+from infra.services.data.label_info import REVIEW, Verdict
 
 router = APIRouter(prefix="/datastore", tags=["MONAI Label: datastore"])
 MOST_CHARS = 2**20
-REVIEW = "segmentationMeta"
 Info = Annotated[str, Form(max_length=MOST_CHARS, description="JSON: fields by name.")]
 FIELDS: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 

@@ -62,4 +62,5 @@ def next_sample(
     later.add_task(inference.prefetch, parts, caller, asked, image)
     sent_back = images.reason_sent_back(parts, caller, image, said.client_id)
     more: dict[str, Any] = {**image.meta, **known, **({"sent_back": sent_back} if sent_back else {})}
-    return Sample(id=image.key, path=image.key, name=image.name or image.key, ts=int(image.added_at), **more)
+    ours = {"id": image.key, "path": image.key, "name": image.name or image.key, "ts": int(image.added_at)}
+    return Sample.model_validate({**more, **ours})  # the image is leased: whatever clients called their fields
