@@ -67,7 +67,8 @@ def add_labels(catalog: Catalog, dataset_id: str, images: list[int]) -> None:
         _insert(connection, _table("label"), label, count)
         event = {"dataset_id": label["dataset_id"], "seq": label["seq"], "kind": "'added'", "label_id": label["id"]}
         _insert(connection, _table("label_event"), event, count)
-        tag = {"image_id": label["image_id"], "tag": "'final'", "label_id": label["id"], "at": "n"}
+        tag = {"dataset_id": label["dataset_id"], "image_id": label["image_id"], "tag": "'final'"}
+        tag |= {"label_id": label["id"], "at": "n"}
         _insert(connection, _table("label_tag"), tag, count)
         connection.execute(update(image).where(image.c.id.between(images[0], images[-1])).values(open=False))
         connection.execute(update(dataset).where(dataset.c.id == dataset_id).values(label_seq=before + count))

@@ -117,7 +117,7 @@ def point_tag(session: Session, label: Label, tag: str, *, is_first: bool = Fals
     """Let a tag of the image, which has none if this label is its first, point to this label."""
     pointer = None if is_first else labels.pointer(session, label.image_id, tag)
     if pointer is None:
-        session.add(LabelTag(image_id=label.image_id, tag=tag, label=label))
+        session.add(LabelTag(dataset_id=label.dataset_id, image_id=label.image_id, tag=tag, label=label))
     else:
         pointer.label, pointer.at = label, now()  # SQL, computed by the statement
 

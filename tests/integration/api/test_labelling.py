@@ -93,8 +93,10 @@ def test_a_notified_label_counts_once_however_often_it_is_sent(
             == {}
         )
     assert _pending(parts, loop) == 1
+    assert annotator.at("GET", "/label/set/info/").json()["datastore"]["label_tags"] == {"final": 1}
     annotator.made(f"/datasets/{dataset}/jobs", action="notify", specs={"removed": [entry]})
     assert _pending(parts, loop) == 0
+    assert annotator.at("GET", "/label/set/info/").json()["datastore"]["label_tags"] == {}
 
 
 def test_a_refused_entry_is_named_and_nothing_of_the_call_counts(
