@@ -147,11 +147,12 @@ def _searched(asked: _Asked, query: str) -> Relayed:
         return _answered([each for _, each in _ours(asked, _findings(answer))]) if answer.ok else _relayed(answer)
     size = min(max(_PAGE if limit is None else limit, _LEAST_PAGE), _PAGE)
     said = [pair for pair in said if pair[0] not in {"limit", "offset"}]
-    said += [*_narrowed(asked, {name for name, _ in said}), ("limit", str(size))]
+    said += _narrowed(asked, {name for name, _ in said})
     ours: list[Mapping[str, Any]] = []
     offset, before = 0, None
     for _ in range(MOST_PAGES):
-        wanted = urlencode([*said, *([("offset", str(offset))] if offset else [])], quote_via=quote, safe="*-\\,")
+        paging = {"limit": _PAGE, "offset": offset} if offset else {"limit": size}
+        wanted = urlencode([*said, *paging.items()], quote_via=quote, safe="*-\\,")
         answer = _get(asked, f"{asked.path}?{wanted}", search=True)
         if not answer.ok and not offset:
             return _relayed(answer)
