@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Query
 from configs.specs.batch import BatchSpec, Which
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_label.scope import DatasetName
-from infra.doors.api.monai_label.train import NoTaskError, Task, refuse_sync
+from infra.doors.api.monai_label.tasks import Task, TaskQuery, refuse_sync
 from infra.services.data import datasets
 from infra.services.learning import trainings
 from infra.services.learning.jobs import Asked
@@ -21,21 +21,11 @@ _WHICH: dict[Images, Which] = {"all": "all", "labeled": "labelled", "unlabeled":
 @router.get("", response_model_exclude_none=True)
 @router.get("/", include_in_schema=False, response_model_exclude_none=True)
 def get_batch(
-    dataset: DatasetName,
-    parts: PartsDep,
-    caller: CallerDep,
-    every: Annotated[bool, Query(alias="all")] = False,
-    check_if_running: bool = False,
+    dataset: DatasetName, parts: PartsDep, caller: CallerDep, query: Annotated[TaskQuery, Query()]
 ) -> Task | list[Task]:
     """Return the batch that runs, else the newest; with `all` the newest hundred."""
     row = datasets.find(parts, caller, dataset)
-    found = trainings.newest(parts, caller, row, trainings.MOST if every else 1, action=_ACTION)
-    if check_if_running:
-        found = [each for each in found if each.runs]
-    if not found:
-        none = "No Batch_infer Tasks are currently Running" if check_if_running else "No Batch_infer Tasks Found"
-        raise NoTaskError(none)
-    return [Task.of(each) for each in found] if every else Task.of(found[0])
+    return query.shown(trainings.newest(parts, caller, row, query.most, action=_ACTION), "Batch_infer")
 
 
 @router.post("/{model}", response_model_exclude_none=True)

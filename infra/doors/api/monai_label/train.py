@@ -3,7 +3,6 @@
 The same request again joins the one that waits, and what was trained is published through the gate, unless told else.
 """
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query
@@ -13,21 +12,18 @@ from configs.errors import ConflictError, InvalidRequestError, NotFoundError
 from configs.specs.annotation import PublishPolicy
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
-from configs.states import TERMINAL, TRAINING, JobStatus
-from infra.adapters.catalog.tables import Dataset, Job
+from infra.adapters.catalog.tables import Dataset
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.errors import sentence
 from infra.doors.api.monai_label.scope import DatasetName
+from infra.doors.api.monai_label.tasks import Task, TaskQuery, refuse_sync
 from infra.services.callers import Caller
 from infra.services.data import datasets
 from infra.services.learning import by_dataset, trainings
 from infra.services.learning.jobs import Asked
-from infra.services.learning.trainings import Training
 from infra.wiring import Parts
-from tasks.rounds.records.result import RoundResult
 
 router = APIRouter(prefix="/train", tags=["MONAI Label: train"])
-_ENDED = {JobStatus.DONE: "DONE", JobStatus.ERROR: "ERROR", JobStatus.CANCELED: "STOPPED"}
 # What the original's clients send along and its own trainer reads; ours is told by the bundle.
 _ITS_OWN = frozenset(
     {
@@ -65,32 +61,6 @@ class TrainParams(BaseModel):
         return RoundSpec(train=TrainSpec.from_request({**ours, **others}), publish=self.publish)
 
 
-class Task(BaseModel):
-    """A training or batch as clients of the original read it; times in UTC. `details` is empty only until it begins."""
-
-    id: str
-    status: str
-    request: dict[str, Any]
-    start_ts: str
-    end_ts: str | None = None
-    details: list[str] | None = None
-
-    @classmethod
-    def of(cls, training: Training) -> "Task":
-        """Show one training."""
-        job = training.job
-        status = _ENDED.get(JobStatus(job.status), "RUNNING" if job.status in TRAINING else "SUBMITTED")
-        told = [_progress(job), *filter(None, [job.message])]
-        return cls(
-            id=job.id,
-            status=status,
-            request={**job.request, "model": training.trainer},
-            start_ts=_moment(job.created_at),
-            end_ts=_moment(job.modified_at) if job.status in TERMINAL else None,
-            details=None if status == "SUBMITTED" else told,
-        )
-
-
 class Started(BaseModel):
     """What became of one trainer where all were asked for."""
 
@@ -104,20 +74,11 @@ ParamsBody = Annotated[dict[str, Any] | None, Body()]
 @router.get("", response_model_exclude_none=True)
 @router.get("/", include_in_schema=False, response_model_exclude_none=True)
 def get_training(
-    dataset: DatasetName,
-    parts: PartsDep,
-    caller: CallerDep,
-    every: Annotated[bool, Query(alias="all")] = False,
-    check_if_running: bool = False,
+    dataset: DatasetName, parts: PartsDep, caller: CallerDep, query: Annotated[TaskQuery, Query()]
 ) -> Task | list[Task]:
     """Return the training that runs, else the newest; with `all` the newest hundred, rounds of loops among them."""
     row = datasets.find(parts, caller, dataset)
-    found = trainings.newest(parts, caller, row, trainings.MOST if every else 1)
-    if check_if_running:
-        found = [each for each in found if each.runs]
-    if not found:
-        raise NoTaskError("No Train Tasks are currently Running" if check_if_running else "No Train Tasks Found")
-    return [Task.of(each) for each in found] if every else Task.of(found[0])
+    return query.shown(trainings.newest(parts, caller, row, query.most), "Train")
 
 
 @router.post("/{model}", response_model_exclude_none=True)
@@ -156,17 +117,6 @@ def stop_training(dataset: DatasetName, parts: PartsDep, caller: CallerDep) -> T
     return None if stopped is None else Task.of(stopped)
 
 
-class NoTaskError(NotFoundError):
-    """There is no such task, in the original's words: its clients compare them."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__("task", sentence)
-        self._sentence = sentence
-
-    def __str__(self) -> str:
-        return self._sentence
-
-
 def _start(parts: Parts, caller: Caller, row: Dataset, model: str, body: dict[str, Any]) -> Task:
     spec = TrainParams.model_validate(body).to_spec()
     return Task.of(trainings.start(parts, caller, row, model, spec, Asked(specs=body)))
@@ -183,20 +133,3 @@ def _started(parts: Parts, caller: Caller, row: Dataset, model: str, body: dict[
 
 def _own(said: Any) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
-
-
-def _progress(job: Job) -> str:
-    if job.action != "train":
-        return job.status
-    result = RoundResult.model_validate(job.result)
-    return f"{job.status}, epoch {result.epoch} of {result.max_epoch}"
-
-
-def refuse_sync(run_sync: bool) -> None:
-    """Refuse to answer only when it is done."""
-    if run_sync:
-        raise InvalidRequestError("run_sync is not offered, a task outlives a request: ask GET /train/ or /batch/infer")
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
