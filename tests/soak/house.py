@@ -36,6 +36,9 @@ from tests.processes import wait_until
 from tests.soak.ledger import Found, Ledger, check
 
 CASES, PEOPLE, AWAY_S = 8, 3, 60.0
+# Who looks at an image before saving leaves the processors to rounds, as people do.
+LOOKS_S = 2.0
+FAULT_EVERY_S = 100.0
 SAMPLED_EVERY_S = 5.0
 _KINDS = ("infra.doors.api", "infra.doors.realtime", "infra.adapters.tracking", "worker", "prefect")
 
@@ -109,6 +112,7 @@ class Hospital:
                     return
                 number = chance.randrange(1, CASES + 1)
                 self._note("inference", lambda: self._infer(http, number))  # noqa: B023 - called before the loop goes on
+                self._stop.wait(LOOKS_S)
                 self._save(http, person, turn, number)
 
     def _infer(self, http: httpx.Client, number: int) -> httpx.Response:
@@ -208,16 +212,17 @@ class Hospital:
 
 
 def work(folder: Path, seconds: float) -> Week:
-    """Let a hospital work for so long, with a fault about every minute, and say what came of it."""
+    """Let a hospital work for so long, with a fault every minute or two, and say what came of it."""
     with running_installation(folder / "home", {**SHORT, "TEACHBACK_ATTEMPT_LEASE_S": "20"}) as installation:
         hospital = Hospital(installation, folder)
         faults = _faults(hospital)
         wait_until(lambda: hospital._served() is not None, "the realtime server", within_s=1500)
         began = time.monotonic()
         with hospital.at_work():
-            pause_s = max(5.0, (seconds - 3 * AWAY_S) / (len(faults) + 1))
+            times = max(1, round(seconds / FAULT_EVERY_S / len(faults)))
+            pause_s = max(5.0, (seconds - 3 * AWAY_S * times) / (len(faults) * times + 1))
             until = began + seconds
-            for name, happen in faults * max(1, round(seconds / 900)):
+            for name, happen in faults * times:
                 time.sleep(pause_s)
                 if time.monotonic() > until:
                     break
