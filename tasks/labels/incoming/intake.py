@@ -16,6 +16,8 @@ from tasks.labels.choosing.choose import SOURCE_LAYER, layer_of, people_s, spoke
 from tasks.labels.incoming.checked import CheckedNotice
 
 _NUMBER = update(Dataset).where(Dataset.id == bindparam("dataset")).values(label_seq=bindparam("number"))
+_GIVES_WAY = frozenset({LabelState.PREDICTION, LabelState.REMOVED})
+"""States of labels whose tag a model's own output may take."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,14 @@ def append_event(session: Session, dataset: Dataset, label: Label, kind: str, ac
 
 
 def point_tag(session: Session, label: Label, tag: str, *, is_first: bool = False) -> None:
-    """Let a tag of the image, which has none if this label is its first, point to this label."""
+    """Let a tag of the image, which has none if this label is its first, point to this label.
+
+    A model's own output takes no tag away from a person's label.
+    """
     pointer = None if is_first else labels.pointer(session, label.image_id, tag)
     if pointer is None:
         session.add(LabelTag(dataset_id=label.dataset_id, image_id=label.image_id, tag=tag, label=label))
-    else:
+    elif label.state != LabelState.PREDICTION or session.get_one(Label, pointer.label_id).state in _GIVES_WAY:
         pointer.label, pointer.at = label, now()  # SQL, computed by the statement
 
 

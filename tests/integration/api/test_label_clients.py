@@ -417,7 +417,7 @@ def test_an_image_that_is_sent_is_segmented_and_a_session_is_asked_until_it_ends
 
 
 @pytest.mark.usefixtures("answer")
-def test_a_result_is_kept_as_the_models_own_and_is_no_label_of_a_person(slicer: LabelClient) -> None:
+def test_a_result_is_kept_as_the_models_own_and_is_no_label_of_a_person(slicer: LabelClient, tmp_path: Path) -> None:
     slicer.infer(NAME, "p1/a", {**SLICER, "save_label": True})
     entry = slicer.get("/datastore/?output=all")["objects"]["p1/a"]["labels"]["original"]
     assert entry["info"]["params"]["label_names"] == {"liver": 1, "spleen": 2}
@@ -426,6 +426,10 @@ def test_a_result_is_kept_as_the_models_own_and_is_no_label_of_a_person(slicer: 
     assert (kept["client_id"], slicer.get("/datastore/?output=train")) == ("ann", [])
     assert slicer.get("/info/")["datastore"]["completed"] == 0
     assert slicer.call("GET", "/datastore/label?label=p1%2Fa&tag=original").status == 200
+    drawn = {"label": write_label(tmp_path / "drawn.nii.gz")}
+    slicer.form("PUT", "/datastore/label?image=p1%2Fb", {"params": json.dumps({"client_id": "bea"})}, drawn)
+    slicer.infer(NAME, "p1/b", {**SLICER, "save_label": True, "label_tag": "final", "client_id": "ann"})
+    assert slicer.get("/datastore/label/info?label=p1%2Fb&tag=final")["client_id"] == "bea", "a person's stays final"
     for fields, status in (({}, 404), ({"label_info": [{"name": "liver", "idx": 1}]}, 400)):
         form = {"params": json.dumps(fields)}
         assert slicer.form("POST", f"/infer/{IN_URL}?image=p1%2Fa&output=dicom_seg", form, {}).status == status
