@@ -60,6 +60,12 @@ class Health(BaseModel):
     degraded: dict[str, str]
 
 
+class Idle(BaseModel):
+    """Seconds since somebody last called this server, or since something was last seen to compute."""
+
+    seconds: float
+
+
 class Status(BaseModel):
     """Everything of one organisation."""
 

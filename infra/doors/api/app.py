@@ -11,7 +11,7 @@ from fastapi import Depends, FastAPI
 
 from configs.errors import UnauthorizedError
 from infra.adapters.security.redact import guard
-from infra.doors.api import errors, health, hooks, monitoring, pages
+from infra.doors.api import errors, health, hooks, idle, monitoring, pages
 from infra.doors.api.browser import jobs, login, mlflow, prefect, proxy, session
 from infra.doors.api.guard import Guard, hosts_of
 from infra.doors.api.logins import FailedLogins
@@ -50,6 +50,7 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
     app.state.parts = parts
     app.state.failed_logins = FailedLogins()
     app.state.meter = monitoring.Meter()
+    app.state.calls = idle.Calls()
     errors.install(app)
     pages.install(app)
     app.include_router(health.router)

@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Collection
+from contextlib import ExitStack, nullcontext
 from http import HTTPStatus
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -20,6 +21,7 @@ from configs.errors import UnauthorizedError
 from configs.settings import Settings
 from configs.wire.slot import SEQUENCE_HEADER
 from infra.doors.api.errors import CLOUD_PREFIX, answer
+from infra.doors.api.idle import is_call
 from infra.doors.api.monai_label.scope import key_in
 from infra.doors.api.monitoring import Meter
 from infra.doors.api.roles import name_of
@@ -74,21 +76,25 @@ class Guard:
             nonlocal status, inference
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if is_call(_endpoint(scope), status):
+                    during.enter_context(self._state.calls.one())
                 headers = MutableHeaders(scope=message)
                 inference = SEQUENCE_HEADER in headers
                 headers.update(_reply_headers(request_id))
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        # Before routing: a refused Host or Origin is to learn nothing of what there is.
-        refusal = self._refusal(scope, seen)
-        if refusal is None and _is_upload(scope, seen):
-            refusal = await run_sync(self._stranger, key_in(scope["path"]) or _bearer(seen))
-        if refusal is not None:
-            await answer(scope["path"], *refusal)(scope, receive, tell)
-        else:
-            _read_as_json(scope, seen)
-            await self._app(scope, _limited(receive, _limit(scope, seen)), tell)
+        with ExitStack() as during:
+            # Before routing: a refused Host or Origin is to learn nothing of what there is.
+            refusal = self._refusal(scope, seen)
+            if refusal is None and _is_upload(scope, seen):
+                refusal = await run_sync(self._stranger, key_in(scope["path"]) or _bearer(seen))
+                during.enter_context(self._state.calls.one() if refusal is None else nullcontext())
+            if refusal is not None:
+                await answer(scope["path"], *refusal)(scope, receive, tell)
+            else:
+                _read_as_json(scope, seen)
+                await self._app(scope, _limited(receive, _limit(scope, seen)), tell)
         seconds, endpoint = time.perf_counter() - began, _endpoint(scope)
         self._meter.count(endpoint, status, seconds, inference=inference)
         _log.info("%s %s %d %.1f ms %s", scope["method"], endpoint, status, seconds * 1000, request_id)

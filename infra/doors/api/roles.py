@@ -118,6 +118,7 @@ ROLES: dict[str, Role | None] = {
     "monai_label.train.start_trainings": Role.ENGINEER,
     "monai_label.train.stop_training": Role.ENGINEER,
     "native.status.status": Role.ANNOTATOR,
+    "native.status.idle": Role.ADMIN,
     "native.rounds.list_rounds": Role.ANNOTATOR,
     "native.rounds.rerun_round": Role.ENGINEER,
     "native.rounds.compare_rerun": Role.ANNOTATOR,

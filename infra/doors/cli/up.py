@@ -9,6 +9,7 @@ from typer.core import TyperCommand
 from configs.errors import InvalidRequestError
 from configs.settings import Settings
 from infra.doors.cli.client import HomeOption
+from infra.doors.cli.idle import duration_s, is_idle, look_every_s
 from infra.doors.cli.installation import Installation, running, settings_for
 from infra.doors.cli.studies import DEFAULT_MODEL, Studies, place_of, register, round_size_of
 from infra.doors.cli.terminal import noun, terminal
@@ -53,6 +54,10 @@ def up(  # noqa: PLR0913, PLR0917 - each is an option of the command
             "--conf", metavar="KEY VALUE", help="A setting, or a field or bundle override of the rounds' training."
         ),
     ] = None,
+    exit_when_idle: Annotated[
+        str,
+        typer.Option("--exit-when-idle", metavar="30m", help="End when nobody called and no job ran for that long."),
+    ] = "",
     insecure_network: Annotated[
         bool, typer.Option("--insecure-network", help="Allow a --host that others reach, without TLS.")
     ] = False,
@@ -71,6 +76,7 @@ def up(  # noqa: PLR0913, PLR0917 - each is an option of the command
         teachback up --studies http://localhost:8042/dicom-web --conf epochs 20 --conf realtime_quota 4
     """
     ours, train = _sorted_conf(conf or [])
+    idle_s = duration_s(exit_when_idle) if exit_when_idle else None
     settings = settings_for(home, host, port, insecure_network=insecure_network, changes=ours)
     wanted = (
         Studies(place_of(studies), _names(models), _names(labels), round_size_of(round_size), train)
@@ -82,9 +88,19 @@ def up(  # noqa: PLR0913, PLR0917 - each is an option of the command
             if wanted:
                 _register(installation, wanted)
             terminal().print(f"Teachback is ready at {installation.address}", markup=False)
-            installation.front.wait_end()
+            _wait_end(installation, idle_s)
     except KeyboardInterrupt:
         return
+
+
+def _wait_end(installation: Installation, idle_s: int | None) -> None:
+    """Wait for ever, or until the installation was idle for so long."""
+    if idle_s is None:
+        installation.front.wait_end()
+        return
+    with installation.client() as client:
+        installation.front.wait_end(lambda: is_idle(client, idle_s), look_every_s(idle_s))
+    terminal().print(f"Nobody called and no job ran for {idle_s} s.", markup=False)
 
 
 def _register(installation: Installation, studies: Studies) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, or_, select
 
 from configs.errors import NotFoundError, UpstreamError
 from configs.states import TERMINAL, JobStatus
 from infra.adapters.catalog import outbox
-from infra.adapters.catalog.tables import Job, Label, Slot
+from infra.adapters.catalog.tables import DeviceClaim, Job, Label, Slot
+from infra.adapters.catalog.tables.base import now
 from infra.services.callers import Caller, Right, allow
 from infra.services.operating import pages
 from infra.wiring import Parts
@@ -112,6 +113,20 @@ def numbers(parts: Parts, caller: Caller) -> Numbers:
             rounds=rounds,
             stuck_deliveries=len(outbox.stuck(session)),
         )
+
+
+def at_work(parts: Parts, caller: Caller) -> bool:
+    """Say whether a job is open, or something computes that is none, such as scores; a paused job works at nothing.
+
+    Raises:
+        ForbiddenError: As `logs`.
+    """
+    _operator(parts, caller)
+    # A loop is open for weeks, and its rounds are jobs of their own.
+    job = Job.action != "annotation", Job.status.not_in({*TERMINAL, JobStatus.PAUSED}), Job.deleted_at.is_(None)
+    computing = DeviceClaim.kind != "live", DeviceClaim.lease_until > now()
+    with parts.catalog.read() as session:
+        return bool(session.scalar(select(or_(exists().where(*job), exists().where(*computing)))))
 
 
 def _operator(parts: Parts, caller: Caller) -> None:

@@ -1,8 +1,10 @@
 """Numbers and logs for the operator."""
 
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from infra.doors.api.idle import Calls
 from infra.services.callers import Role
 from infra.wiring import Parts
 from tests.integration.api.conftest import Api
@@ -51,3 +53,30 @@ def test_a_keys_last_use_is_listed(people_of: dict[Role, Api]) -> None:
     used = {key["name"]: key["used_at"] for key in admin.at("GET", "/api/teachback/v1/keys").json()}
     assert used["the admin"] is not None
     assert used["the annotator"] is None
+
+
+def test_a_call_and_a_job_end_idleness_and_a_poll_does_not(
+    people_of: dict[Role, Api], app: FastAPI, experiment: str
+) -> None:
+    moments = [0.0]
+    app.state.calls = Calls(lambda: moments[0])
+    admin = people_of[Role.ADMIN]
+
+    def idle_after(seconds: float) -> float:
+        moments[0] += seconds
+        return float(admin.at("GET", "/api/teachback/v1/idle").json()["seconds"])
+
+    assert idle_after(9) == 9
+    admin.at("GET", "/api/teachback/v1/status")
+    assert admin.client.get("/info/").status_code == 401
+    assert idle_after(1) == 10
+    admin.call("GET", f"/experiments/{experiment}")
+    assert idle_after(1) == 1
+
+    admin.made(f"/experiments/{experiment}/jobs", action="annotation", specs={"round_size": 5})
+    assert idle_after(50) == 50
+    training = admin.made(f"/experiments/{experiment}/jobs", action="train", specs={})
+    assert idle_after(50) == 0
+    admin.call("POST", f"/experiments/{experiment}/jobs/{training}:cancel")
+    assert idle_after(50) == 50
+    assert people_of[Role.ENGINEER].at("GET", "/api/teachback/v1/idle").status_code == 403

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from types import FrameType, TracebackType
 from typing import Self
@@ -84,17 +84,22 @@ class Front:
         """
         return self._wait("up").text
 
-    def wait_end(self) -> None:
-        """Wait for ever.
+    def wait_end(self, over: Callable[[], bool] | None = None, every_s: float | None = None) -> None:
+        """Wait for ever, or until *over*, asked every so many seconds, says that it is.
 
         Raises:
             NotStartedError: If the supervisor ends or is killed.
         """
-        self._wait("gone")
-
-    def _wait(self, kind: str) -> Event:
         while True:
-            event = self._heard.get()
+            try:
+                self._wait("gone", every_s)
+            except Empty:
+                if over and over():
+                    return
+
+    def _wait(self, kind: str, wait_s: float | None = None) -> Event:
+        while True:
+            event = self._heard.get(timeout=wait_s)
             if event.kind == "failed":
                 raise NotStartedError(event.text)
             if event.kind == "gone":
