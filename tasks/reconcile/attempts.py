@@ -45,9 +45,11 @@ def unstarted(parts: Parts) -> int:
     free = and_(~others_turn(), ~waits_for_another())
     query = _open_attempts(AttemptState.QUEUED).where(Attempt.flow_run_id.is_(None), old, ~asked, free)
     with parts.catalog.read() as session:
-        found = session.scalars(query).all()
-    for attempt in found:
-        with parts.catalog.write() as session:
+        if not session.scalars(query).all():
+            return 0  # as a rule: no write lock is taken for that
+    with parts.catalog.write() as session:
+        found = session.scalars(query).all()  # asked again: it may have been started, or cancelled, meanwhile
+        for attempt in found:
             outbox.enqueue(session, OutboxKind.START_FLOW, attempt.job_id, {"attempt": attempt.n})
     return len(found)
 
