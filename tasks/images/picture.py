@@ -19,6 +19,7 @@ from tasks.images.geometry import Geometry
 MOST_PIXELS = 2**26
 """8192 x 8192. What a few kilobytes of PNG may unpack to is bounded by nothing else."""
 _FORMATS = ("PNG", "JPEG", "TIFF")
+_MASKS = ("PNG", "TIFF")  # what keeps every value as it was
 _UNREADABLE = "The picture cannot be read as PNG, JPEG or TIFF: store it again"
 _DAMAGE = (
     OSError,
@@ -56,20 +57,20 @@ def convert_picture(source: Path, target: Path) -> None:
 
 
 def picture_geometry(path: Path) -> Geometry:
-    """Return the grid of a picture that was written here: one millimetre a pixel, (column, row, 0) from its corner.
+    """Return the grid of a PNG or TIFF picture: one millimetre a pixel, (column, row, 0) from its corner.
 
     Raises:
         InvalidRequestError: If it cannot be read.
     """
     try:
-        with Image.open(path, formats=("PNG",)) as picture:
+        with Image.open(path, formats=_MASKS) as picture:
             return Geometry((*picture.size, 1), np.eye(4))
     except _DAMAGE:
         raise InvalidRequestError(_UNREADABLE) from None
 
 
 def picture_values(path: Path, shape: tuple[int, int, int]) -> NDArray[Any]:
-    """Return a mask's values, axes (i, j, k): a grey PNG's greys, or the numbers of a palette's colours.
+    """Return a mask's values, axes (i, j, k): a grey picture's greys, or the numbers of a palette's colours.
 
     Args:
         path: The mask.
@@ -80,7 +81,7 @@ def picture_values(path: Path, shape: tuple[int, int, int]) -> NDArray[Any]:
         MismatchError: If it has another size, or colours, which are no indices.
     """
     try:
-        with Image.open(path, formats=("PNG",)) as picture:
+        with Image.open(path, formats=_MASKS) as picture:
             if (*picture.size, 1) != shape:
                 found, wanted = (" x ".join(map(str, size)) for size in (picture.size, shape))
                 raise MismatchError(
@@ -88,6 +89,7 @@ def picture_values(path: Path, shape: tuple[int, int, int]) -> NDArray[Any]:
                 )
             if picture.mode not in (*_INDICES, *_DEEP):
                 raise MismatchError("The label is a picture in colours, which are no indices: save grey, or a palette")
+            _refuse(picture)
             values = np.asarray(picture)
     except Image.DecompressionBombError:
         raise InvalidRequestError(_too_large("more")) from None

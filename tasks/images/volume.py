@@ -20,6 +20,7 @@ from tasks.images.nrrd import open_nrrd
 
 NRRD = (".nrrd",)
 METAIMAGE = (".mha",)
+PICTURE = (".png", ".tif")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def read_geometry(path: Path, most_bytes: int = MOST_BYTES, channels: bool = Fal
         InvalidRequestError: If it cannot be read, or announces more voxels than are there or allowed.
         MismatchError: If it has not three axes.
     """
-    if path.suffix == ".png":
+    if path.name.endswith(PICTURE):
         from tasks.images.picture import picture_geometry  # noqa: PLC0415 - only data sets of pictures need Pillow
 
         return picture_geometry(path)

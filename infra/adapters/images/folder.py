@@ -201,11 +201,9 @@ class FolderStore:
         for number, source in enumerate(sources):
             if source is None:
                 raise DamagedImageError(f"There is no file of the image's channel {self._names[number]}: store it")
-            ending = next(ending for ending in IMAGE_ENDINGS if source.name.endswith(ending)).lower()
-            split = ending == SPLIT
-            targets.append(into / f"image{f'-{number}' if number else ''}{WHOLE if split else ending}")
-            with translated("read"):
-                hashes.append((copy_whole if split else copy_hashed)(source, targets[-1]))
+            target, sha256 = _copied(source, into, f"image{f'-{number}' if number else ''}", IMAGE_ENDINGS)
+            targets.append(target)
+            hashes.append(sha256)
         sha256 = hashes[0] if len(hashes) == 1 else hash_lines(hashes)
         return FetchedImage(paths=targets, sha256=sha256, meta={})
 
@@ -226,12 +224,7 @@ class FolderStore:
 
     def fetch_label(self, key: str, into: Path) -> Path:
         """Copy the label's file to `into`."""
-        source = self._known_label(key)
-        ending = next(ending for ending in LABEL_ENDINGS if source.name.endswith(ending))
-        target = into / f"label{ending}"
-        with translated("read"):
-            copy_hashed(source, target)
-        return target
+        return _copied(self._known_label(key), into, "label", LABEL_ENDINGS)[0]
 
     def put_label(self, image: str, source: LabelToStore) -> StoredLabel:
         """Create `teachback/labels/<image>/<id>.<ending>`."""
@@ -337,6 +330,15 @@ class FolderStore:
             ours=key.is_relative_to(OURS),
             changed=datetime.fromtimestamp(stat.st_mtime, tz=UTC),
         )
+
+
+def _copied(source: Path, into: Path, name: str, endings: Sequence[str]) -> tuple[Path, str]:
+    """Copy a file as one, under a name that tells nothing but what it is; return it and its sha256."""
+    ending = next(ending for ending in endings if source.name.endswith(ending)).lower()
+    split = ending == SPLIT
+    target = into / f"{name}{WHOLE if split else ending}"
+    with translated("read"):
+        return target, (copy_whole if split else copy_hashed)(source, target)
 
 
 def _final_last(found: tuple[PurePosixPath, os.stat_result]) -> tuple[bool, str]:

@@ -1,6 +1,6 @@
 """How a folder's labels are laid out: whose a label is, told by its path.
 
-labels/<image id>.<ending>          the user's
+labels/<image id>.<ending>          the user's; 3D Slicer's `.seg.nrrd`, too
 labels/<tag>/<image id>.<ending>    the user's as MONAI Label keeps them: `final`, `version_1` …; `original` are models'
 teachback/labels/<image id>/<label id>.<ending>   ours
 """
@@ -10,11 +10,15 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from infra.adapters.images.base import PICTURES
+from infra.adapters.images.metaimage import SPLIT, WHOLE
 
-VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha")
-_IMAGES = (*VOLUMES, ".mhd", *PICTURES)
+VOLUMES = (".nii.gz", ".nii", ".nrrd", WHOLE)
+_IMAGES = (*VOLUMES, SPLIT, *PICTURES)
+_LABELS = (*_IMAGES, ".dcm", ".json")
 IMAGE_ENDINGS = (*_IMAGES, *map(str.upper, _IMAGES))
-LABEL_ENDINGS = (*VOLUMES, ".dcm", ".png", ".json")
+LABEL_ENDINGS = (*_LABELS, *map(str.upper, _LABELS))
+SLICER = ".seg"
+"""What 3D Slicer puts before a label's ending."""
 THEIRS = PurePosixPath("labels")
 OURS = PurePosixPath("teachback/labels")
 FINAL = "final"
@@ -44,9 +48,9 @@ def readings_of(key: PurePosixPath) -> list[Reading]:
     if not key.is_relative_to(THEIRS):
         return []
     stem = str(key.relative_to(THEIRS)).removesuffix(ending)
-    tag, _, image = stem.partition("/")
-    tagged = [Reading(image, tag)] if image and _TAG.fullmatch(tag) else []
-    return [Reading(stem), *tagged]
+    stems = list(dict.fromkeys([stem, stem.removesuffix(SLICER)]))
+    tagged = [(image, tag) for tag, _, image in (each.partition("/") for each in stems) if _TAG.fullmatch(tag)]
+    return [*map(Reading, stems), *(Reading(image, tag) for image, tag in tagged if image)]
 
 
 def is_image_key(key: str) -> bool:

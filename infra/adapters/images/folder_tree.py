@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,7 @@ from infra.adapters.images.folder_layout import OURS, THEIRS
 
 _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _NOT_THERE = frozenset({errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
+_OF_THE_DISK = "lost+found"  # at the top of many a volume, and readable by nobody
 Entry = os.DirEntry[str]
 
 
@@ -67,9 +69,12 @@ class FolderTree:
         return sorted(entries, key=lambda entry: entry.name)
 
     def _is_file(self, folder: PurePosixPath, entry: Entry) -> bool:
-        if entry.is_symlink():
-            return self.resolved(str(folder / entry.name)) is not None
-        return entry.is_file()
+        if entry.is_symlink() and self.resolved(str(folder / entry.name)) is None:
+            return False
+        try:
+            return stat.S_ISREG(entry.stat().st_mode)  # which the entry keeps: what goes now was there
+        except FileNotFoundError:
+            return False
 
     def resolved(self, relative: str) -> Path | None:
         """Return the file of this relative path, or None if there is none inside the root."""
@@ -102,7 +107,7 @@ def is_there(name: str) -> bool:
         name.encode()
     except UnicodeEncodeError:
         return False
-    return not name.startswith(".")
+    return not name.startswith(".") and name != _OF_THE_DISK
 
 
 def is_plain(relative: str) -> bool:

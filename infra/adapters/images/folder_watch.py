@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from infra.adapters.images.folder_layout import OURS
-from infra.adapters.images.folder_tree import translated
+from infra.adapters.images.folder_tree import is_there, translated
 
 
 class FolderWatch:
@@ -34,7 +34,7 @@ class FolderWatch:
 
     def _changed(self) -> bool:
         root = str(self._root)
-        changed = [root] if self._times.get(root) != os.lstat(root).st_mtime_ns else []
+        changed = [root] if self._times.get(root) != os.lstat(root).st_ctime_ns else []
         for folder, time in list(self._times.items()):
             if folder != root and _time_of(folder) != time:
                 changed.append(folder)
@@ -57,7 +57,8 @@ class FolderWatch:
 
 def _time_of(folder: str) -> int | None:
     try:
-        return os.lstat(folder).st_mtime_ns
+        # The clock's own: the other time is set back by what copies folders with their times.
+        return os.lstat(folder).st_ctime_ns
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -65,7 +66,7 @@ def _time_of(folder: str) -> int | None:
 def _folders_in(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            named = [entry for entry in entries if not entry.name.startswith(".")]
+            named = [entry for entry in entries if is_there(entry.name)]
             return [entry.path for entry in named if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []

@@ -75,7 +75,7 @@ def carry_in(parts: Parts, caller: Caller, name: str, source: BinaryIO, file_nam
         parts: The adapters.
         caller: Who asks.
         name: The data set's name or id.
-        source: The label: NIfTI, NRRD, MetaImage, DICOM SEG or RTSTRUCT, PNG of a picture, JSON.
+        source: The label: NIfTI, NRRD, MetaImage, DICOM SEG or RTSTRUCT, PNG or TIFF of a picture, JSON.
         file_name: What its owner calls it, below the folder that it comes from.
         image: Its image; empty = the one that it refers to, else the one of its name.
 

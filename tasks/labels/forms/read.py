@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from configs.errors import InvalidRequestError, MismatchError
 from infra.adapters.images.part10 import read_dicom, readable
 from tasks.images.geometry import Geometry, Placement, align, place
-from tasks.images.volume import read_geometry, read_volume
+from tasks.images.volume import PICTURE, read_geometry, read_volume
 from tasks.labels.forms.label_map import LabelMap
 from tasks.labels.forms.rtstruct import MODALITY, read_structures, structure_names
 from tasks.labels.forms.seg import read_seg, segment_names
@@ -25,6 +25,8 @@ _MAGIC = (
     (".nii.gz", 0, b"\x1f\x8b"),
     (".nrrd", 0, b"NRRD000"),
     (".png", 0, b"\x89PNG"),
+    (".tif", 0, b"II*\0"),
+    (".tif", 0, b"MM\0*"),
     (".dcm", 128, b"DICM"),
     (".nii", 344, b"n+1"),
     (".nii", 4, b"n+2"),
@@ -52,7 +54,7 @@ def read_label(path: Path, image: Geometry) -> LabelMap:
     """Read a label onto the image's grid; permuted and flipped axes are put right exactly.
 
     Args:
-        path: `.nii`, `.nii.gz`, `.nrrd`, `.mha`, `.dcm` (SEG or RTSTRUCT); of an image with one slice also `.png`.
+        path: `.nii`, `.nii.gz`, `.nrrd`, `.mha`, `.dcm` (SEG or RTSTRUCT); of one slice `.png`, `.tif`.
         image: The grid of the image that it speaks about.
 
     Raises:
@@ -61,7 +63,7 @@ def read_label(path: Path, image: Geometry) -> LabelMap:
     """
     if path.name.endswith(".dcm"):
         return read_structures(path, image) if _is_rtstruct(path) else read_seg(path, image)
-    if path.name.endswith(".png"):
+    if path.name.endswith(PICTURE):
         from tasks.images.picture import picture_values  # noqa: PLC0415 - only data sets of pictures need Pillow
 
         return LabelMap(_indices(picture_values(path, image.shape)))

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from configs.errors import MismatchError
 from infra.adapters.images.base import MOST_BYTES
 from tasks.images.geometry import Geometry
-from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
+from tasks.images.volume import PICTURE, Volume, read_geometry, read_volume, write_nifti
 from tasks.labels.forms.label_map import map_label
 from tasks.labels.forms.read import names_in, read_label
 from tasks.labels.incoming.names import Names
@@ -41,7 +41,7 @@ def check_readable(path: Path, most_bytes: int = MOST_BYTES) -> CheckedLabel:
     try:
         if path.name.endswith(".dcm"):
             return CheckedLabel(names=dict(names_in(path)))
-        if path.name.endswith(".png"):
+        if path.name.endswith(PICTURE):
             read_geometry(path)
         else:
             read_volume(path, most_bytes)

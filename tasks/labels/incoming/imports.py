@@ -26,7 +26,7 @@ from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
 from tasks.labels.forms.structured import kind_in
 from tasks.labels.incoming.names import Names
-from tasks.labels.incoming.save import LabelParams, check_saved
+from tasks.labels.incoming.save import LabelParams, check_saved, fetched
 from tasks.rounds.count import CheckedNotice, notify
 
 ACTOR = "import"
@@ -128,13 +128,13 @@ def _checked(
             return ""
     try:
         with tempfile.TemporaryDirectory(prefix="import-") as folder:
-            path = store.fetch_label(stored.key, Path(folder))
+            path = fetched(store, stored.key, Path(folder))
             checked = check_saved(path, image_of(parts, store, image).geometry(), Names(), LabelParams())
             if checked.quarantine is not None:
                 return "does not fit its image"
             blob, kind = parts.blobs.put_file(path), kind_in(path)
     except DamagedImageError:
-        return "its image cannot be read"
+        return "it or its image cannot be read"
     except InvalidRequestError:
         return "neither mask, class nor boxes"
     imported = known.imported if known is not None else not _is_new(stored, counted_from)

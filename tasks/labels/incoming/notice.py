@@ -17,7 +17,7 @@ from tasks.images.stores import image_of, store_of
 from tasks.labels.forms.structured import kind_in
 from tasks.labels.forms.write import series_uid
 from tasks.labels.incoming.names import names_on
-from tasks.labels.incoming.save import LabelParams, check_saved, spoken
+from tasks.labels.incoming.save import LabelParams, check_saved, fetched, spoken
 from tasks.rounds.count import CheckedNotice, NoticeKind
 
 AT_ONCE = 4
@@ -86,7 +86,7 @@ def _check(parts: Parts, store: ImageStore, dataset_id: str, notice: Notice) -> 
     if stored.automatic:
         raise InvalidRequestError("all of it was made by a program: correct or confirm it first")
     with tempfile.TemporaryDirectory(prefix="notice-") as folder:
-        path = store.fetch_label(stored.key, Path(folder))
+        path = fetched(store, stored.key, Path(folder))
         kind = kind_in(path)
         with parts.catalog.read() as session:
             here = names_on(session, dataset_id, kind=kind)

@@ -26,7 +26,7 @@ from configs.states import LabelState
 from infra.adapters.catalog import images, labels, outbox
 from infra.adapters.catalog.outbox import OutboxKind
 from infra.adapters.catalog.tables import Dataset, Image, Label
-from infra.adapters.images.base import MOST_BYTES, StoredLabel
+from infra.adapters.images.base import MOST_BYTES, ImageStore, StoredLabel
 from infra.wiring import Parts
 from tasks.images.geometry import Geometry
 from tasks.images.stores import image_of, store_of
@@ -99,7 +99,7 @@ def save_label(
         dataset_id: The data set.
         image_key: The image's id in it.
         source: The label's bytes, in a file or as they come: NIfTI, NRRD, MetaImage, DICOM SEG or RTSTRUCT, of a
-            picture PNG, or JSON of a class or boxes.
+            picture PNG or TIFF, or JSON of a class or boxes.
         params: What the client says of it.
         actor: Who saves.
 
@@ -140,13 +140,15 @@ def _taken(
         What is to be counted, whether the copy in its place outlives a power cut, and whether anybody is to learn it.
     """
     with tempfile.TemporaryDirectory(prefix="label-") as folder, parts.blobs.putting(stream) as incoming:
+        # What is known without the bytes comes first: they are being written meanwhile.
         with parts.catalog.read() as session:
             image = images.by_key(session, *place)
-            file = linked(incoming.file, Path(folder))
-            kind = kind_in(file)
             spec = DatasetSpec.model_validate(session.get_one(Dataset, image.dataset_id).spec)
-            here = names_on(session, image.dataset_id, params.base_version, kind)
         geometry, lost = grid_of(parts, image.dataset_id, image)
+        file = linked(incoming.file.result(), Path(folder))
+        kind = kind_in(file)
+        with parts.catalog.read() as session:
+            here = names_on(session, image.dataset_id, params.base_version, kind)
         checked = check_saved(file, geometry, here, params, most_bytes=parts.settings.volume_bytes)
         if lost:
             checked = checked.model_copy(update={"quarantine": lost, "warnings": [*checked.warnings, lost]})
@@ -165,14 +167,25 @@ def linked(source: Path, folder: Path) -> Path:
     Raises:
         InvalidRequestError: If it is in none of the formats that we read.
     """
+    target = folder / f"label{_ending(source)}"
+    target.symlink_to(source)
+    return target
+
+
+def fetched(store: ImageStore, key: str, folder: Path) -> Path:
+    """Fetch a store's label, with the ending that its bytes have, whatever its owner called it; raises as `linked`."""
+    source = store.fetch_label(key, folder)
+    return source.rename(folder / f"fetched{_ending(source)}")
+
+
+def _ending(source: Path) -> str:
     ending = ending_in(source)
     if ending is None:
         raise InvalidRequestError(
-            "The label's bytes are no NIfTI, NRRD, MetaImage, DICOM SEG or RTSTRUCT, PNG or JSON: send one of those."
+            "The label's bytes are no NIfTI, NRRD, MetaImage, DICOM SEG or RTSTRUCT, PNG, TIFF or JSON: send one of"
+            " those."
         )
-    target = folder / f"label{ending}"
-    target.symlink_to(source)
-    return target
+    return ending
 
 
 def grid_of(parts: Parts, dataset_id: str, image: Image) -> tuple[Geometry | None, str]:

@@ -9,10 +9,9 @@ from sqlalchemy.orm import Session
 
 from configs.errors import InvalidRequestError, NotFoundError
 from infra.adapters.catalog.tables import Image
-from infra.adapters.images.folder_layout import LABEL_ENDINGS, THEIRS, readings_of
+from infra.adapters.images.folder_layout import LABEL_ENDINGS, SLICER, THEIRS, readings_of
 from infra.adapters.images.part10 import read_dicom, readable
 
-_SLICER = ".seg"
 _SHOWN = 3
 
 
@@ -58,7 +57,7 @@ def _one(session: Session, dataset_id: str, meant: ColumnElement[bool], name: st
 def _stems(name: str) -> Iterator[str]:
     """Yield the image ids that a name may mean: itself, and without the folders in which labels are kept."""
     ending = next((ending for ending in LABEL_ENDINGS if name.lower().endswith(ending)), "")
-    stem = name[: len(name) - len(ending)].removesuffix(_SLICER)
+    stem = name[: len(name) - len(ending)].removesuffix(SLICER)
     yield stem
     below = PurePosixPath(stem).relative_to(THEIRS) if PurePosixPath(stem).is_relative_to(THEIRS) else stem
     yield from (reading.image for reading in readings_of(THEIRS / f"{below}.nii"))

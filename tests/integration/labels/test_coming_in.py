@@ -1,12 +1,14 @@
 """Labels come in from clients and from stores: kept whole, written where they belong, learnt from where they fit."""
 
 import shutil
+import tempfile
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from sqlalchemy import select
 
 from configs.errors import InvalidRequestError
@@ -22,7 +24,7 @@ from tasks.labels.forms.read import read_label
 from tasks.labels.forms.write import write_seg
 from tasks.labels.incoming.imports import import_labels
 from tasks.labels.incoming.notice import Notice, check_notices
-from tasks.labels.incoming.save import LabelParams, save_label
+from tasks.labels.incoming.save import LabelParams, linked, save_label
 from tasks.labels.incoming.whose import image_of_label
 from tasks.rounds.records.snapshot import SnapshotRow
 from tasks.rounds.steps.work import Claim, Work, cases_of
@@ -155,15 +157,33 @@ def test_bytes_that_nobody_can_read_are_refused(folder: Clinic, tmp_path: Path) 
     assert folder.rows() == []
 
 
-def test_labels_of_the_users_are_imported_once(folder: Clinic, tmp_path: Path) -> None:
-    theirs = tmp_path / "images" / "labels" / "p"
-    theirs.mkdir(parents=True)
-    label_file(theirs / "ct.nii.gz")
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("p/ct.nii.gz", ".nii.gz"),
+        ("final/p/ct.seg.nrrd", ".nrrd"),
+        ("version_1/p/ct.seg.nrrd", ".nrrd"),
+        ("p/ct.mhd", ".mhd"),
+        ("final/p/ct.NII", ".nii"),
+        ("final/p/ct.nii.gz", ".nrrd"),  # as programs leave it that name a label after its image
+    ],
+)
+def test_labels_of_the_users_are_imported_once_whatever_their_ending(
+    name: str, made: str, folder: Clinic, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "images" / "labels" / name
+    theirs.parent.mkdir(parents=True)
+    whole = label_file(tmp_path / "whole.nii.gz")
+    SimpleITK.WriteImage(SimpleITK.ReadImage(whole), theirs.with_name(f"ct{made}"))
+    theirs.with_name(f"ct{made}").rename(theirs)
 
     assert import_labels(folder.parts, folder.dataset) == 1
     assert import_labels(folder.parts, folder.dataset) == 0
     [row] = folder.rows()
-    assert row.imported
+    assert (row.imported, row.blob) == (True, folder.parts.blobs.put_file(theirs) if made != ".mhd" else row.blob)
+    with tempfile.TemporaryDirectory() as scratch:
+        label = linked(folder.parts.blobs.path(row.blob or ""), Path(scratch))
+        np.testing.assert_array_equal(read_label(label, IMAGE).array, marks())
 
 
 def test_a_seg_that_somebody_put_in_the_pacs_is_imported(pacs: Clinic, orthanc: Orthanc, tmp_path: Path) -> None:

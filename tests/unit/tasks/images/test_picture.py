@@ -12,7 +12,7 @@ from PIL import Image
 from configs.errors import InvalidRequestError, MismatchError
 from tasks.images.geometry import Geometry
 from tasks.images.picture import MOST_PIXELS, convert_picture, picture_geometry, picture_values
-from tasks.labels.forms.read import read_label
+from tasks.labels.forms.read import ending_in, read_label
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -107,9 +107,11 @@ def _mask(mode: str, path: Path) -> Path:
     return saved(picture, path)
 
 
+@pytest.mark.parametrize("ending", [".png", ".tif"])
 @pytest.mark.parametrize("mode", ["L", "P", "1", "I;16"])
-def test_a_mask_s_values_are_its_greys_or_the_numbers_of_its_colours(tmp_path: Path, mode: str) -> None:
-    path = _mask(mode, tmp_path / "mask.png")
+def test_a_mask_s_values_are_its_greys_or_the_numbers_of_its_colours(tmp_path: Path, mode: str, ending: str) -> None:
+    path = _mask(mode, tmp_path / f"mask{ending}")
+    assert ending_in(path) == ending
     assert Image.open(path).mode in {mode, "I"}
     label = read_label(path, Geometry((3, 2, 1), np.eye(4)))
     assert label.array.dtype == np.uint8

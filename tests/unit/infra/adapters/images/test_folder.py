@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -54,6 +55,17 @@ def test_a_name_that_is_no_utf_8_keeps_no_other_image_from_being_listed(root: Pa
     assert [image.key for image in store.images()] == ["p/a"]
     with pytest.raises(NotFoundError):
         store.image(os.fsdecode(b"p/M\xfcller"))
+
+
+def test_a_file_that_goes_while_its_folder_is_listed_takes_nothing_else_with_it(root: Path) -> None:
+    for name in ("p/a.nii", "p/b.nii", "a/c.nii", "lost+found/d.nii"):
+        _write(root / name)
+    images = FolderStore(root).images()
+    assert next(images).key == "p/a"
+
+    shutil.rmtree(root / "p")
+
+    assert {image.key for image in images} - {"p/b"} == {"a/c"}
 
 
 def test_labels_are_not_images_and_belong_to_theirs(root: Path) -> None:
