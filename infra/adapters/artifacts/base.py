@@ -8,9 +8,9 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 
 class Incoming(NamedTuple):
-    """Bytes that are being stored: a file with all of them, to be read in the block, and their hash."""
+    """Bytes that are being stored: a file that has all of them by then, to be read in the block, and their hash."""
 
-    file: Path
+    file: Future[Path]
     sha256: Future[str]
 
 

@@ -34,7 +34,7 @@ def test_what_was_put_is_read_back_under_its_hash(blobs: Blobs, tmp_path: Path) 
 
 def test_what_comes_in_can_be_read_before_it_is_stored(blobs: Blobs) -> None:
     with blobs.putting(BytesIO(CONTENT)) as incoming:
-        assert incoming.file.read_bytes() == CONTENT
+        assert incoming.file.result().read_bytes() == CONTENT
         assert incoming.sha256.result() == SHA256
         assert list(blobs.hashes()) == []
 
