@@ -3,7 +3,7 @@
 Labels that are no masks are JSON, the same as people save it and as bundle hosts read it.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, model_validator
 
@@ -16,11 +16,16 @@ Box = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat, Fin
 
 
 class ClassLabel(BaseModel):
-    """The class of the whole image, an index of the experiment's labels; 0 is a class."""
+    """The class of the whole image, an index of the experiment's labels; 0 is a class.
+
+    A model's answer may be sent back as it is: its `probabilities` say nothing of what a person thinks.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    kind: ClassVar[LabelKind] = "class"
 
     index: Index = Field(alias="class")
+    probabilities: dict[int, FiniteFloat] = {}
 
     def classes_said(self) -> set[int]:
         """Return the indices that it names."""
@@ -34,6 +39,7 @@ class BoxesLabel(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: ClassVar[LabelKind] = "boxes"
 
     boxes: list[Box]
     classes: list[Index]

@@ -1,40 +1,31 @@
-"""What a bundle answers of one image where that is no label map: the JSON that its host writes and a slot hands on."""
+"""What a bundle answers of one image where that is no label map: a label, with how sure the network is of it.
+
+JSON, which its host writes, a slot hands on, a batch keeps, and a person corrects and saves: one form for all.
+"""
 
 import csv
 from io import StringIO
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, FiniteFloat, TypeAdapter
 
-from configs.kinds import Box, Index
+from configs.kinds import Box, BoxesLabel, ClassLabel
 
 
-class BoxesAnswer(BaseModel):
+class BoxesAnswer(BoxesLabel):
     """Boxes as labels have them (world mm, LPS), the surest first, with the label and how sure the network is, 0..1."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    kind: Literal["boxes"] = "boxes"
     boxes: list[Box] = Field(max_length=10_000)
-    classes: list[Index]
     scores: list[Annotated[float, Field(ge=0, le=1)]]
 
-    def label(self) -> str:
-        """Return JSON as labels are saved: what a person corrects and sends back."""
-        return self.model_dump_json(exclude={"kind"})
 
+class ClassAnswer(ClassLabel):
+    """The class of the whole image: the likeliest of the experiment's labels.
 
-class ClassAnswer(BaseModel):
-    """The class of the whole image.
-
-    `index`: the likeliest, of the experiment's labels. `probabilities` by label index; together they are 1.
+    `probabilities` by label index; together they are 1.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
-
-    kind: Literal["class"] = "class"
-    index: int = Field(ge=0, alias="class")
-    probabilities: dict[int, float] = Field(min_length=1, max_length=10_000)
+    probabilities: dict[int, FiniteFloat] = Field(min_length=1, max_length=10_000)
 
     def row(self, name: str) -> str:
         """Return a line of CSV as MONAI's savers write it: what it is about, then a value for each class, by index."""
@@ -44,6 +35,4 @@ class ClassAnswer(BaseModel):
         return line.getvalue()
 
 
-ANSWERS: TypeAdapter[ClassAnswer | BoxesAnswer] = TypeAdapter(
-    Annotated[ClassAnswer | BoxesAnswer, Field(discriminator="kind")]
-)
+ANSWERS: TypeAdapter[ClassAnswer | BoxesAnswer] = TypeAdapter(ClassAnswer | BoxesAnswer)

@@ -112,10 +112,10 @@ def _arrived(parts: Parts, dataset_id: str, key: str) -> Image:
 
 
 def _written(answer: ClassAnswer | BoxesAnswer, image: str, table: str) -> tuple[str, bytes]:
-    """Return name and content of the file that an answer is: a line of a table, or boxes in the form of labels."""
+    """Return name and content of the file that an answer is: a line of a table, or boxes."""
     if isinstance(answer, ClassAnswer):
         return table, answer.row(image).encode()
-    return f"{images.basename(image)}_boxes.json", answer.label().encode()
+    return f"{images.basename(image)}_boxes.json", answer.model_dump_json().encode()
 
 
 def table_name(experiment: Experiment, bundle: Bundle) -> str:

@@ -37,11 +37,6 @@ def read_structured(path: Path) -> ClassLabel | BoxesLabel:
         raise InvalidRequestError(f"The JSON is no label ({said}): {_FORMS}") from None
 
 
-def kind_of(label: ClassLabel | BoxesLabel) -> LabelKind:
-    """Return the label's kind in the catalog."""
-    return "class" if isinstance(label, ClassLabel) else "boxes"
-
-
 def faults(label: ClassLabel | BoxesLabel, image: Geometry) -> str | None:
     """Say why the label cannot be learnt from: a box beside the image, or without extent. None = it can."""
     if isinstance(label, ClassLabel):
@@ -66,7 +61,7 @@ def faults(label: ClassLabel | BoxesLabel, image: Geometry) -> str | None:
 
 def kind_in(file: Path) -> LabelKind:
     """Return what a label's file says of its image; raises as `read_structured`."""
-    return kind_of(read_structured(file)) if file.suffix == ".json" else "mask"
+    return read_structured(file).kind if file.suffix == ".json" else "mask"
 
 
 def check_structured(
@@ -95,14 +90,14 @@ def check_structured(
     if strange and isinstance(label, ClassLabel):
         has = ", ".join(f"{index} {name}" for index, name in sorted(labels.items())[:_SHOWN])
         wrong = f"Class {strange[0]} is none of the experiment's, which has {has}"
-    warnings = [NOT_LEARNT.format(_SAYS[kind_of(label)])] if not labels else []
+    warnings = [NOT_LEARNT.format(_SAYS[label.kind])] if not labels else []
     if strange and not wrong:
         warnings.append(f"Boxes of classes that the experiment has not got: {', '.join(map(str, strange[:_SHOWN]))}")
     if write_to is not None and wrong is None:
         write_to.write_text(_in_indices(label, found).model_dump_json(by_alias=True))
     return CheckedLabel(
         values=sorted(set(found.values())),
-        annotated=list((kind_of(label) == "boxes" and annotated) or labels.values()),
+        annotated=list((label.kind == "boxes" and annotated) or labels.values()),
         names={one: labels[index] for one, index in found.items()},
         warnings=[*warnings, *filter(None, [wrong])],
         empty=not found,

@@ -176,7 +176,7 @@ def test_of_a_dicom_series_the_file_is_a_seg_and_goes_to_the_pacs_only_where_its
 
 
 def test_answers_about_whole_images_are_json_and_a_table(parts: Parts, world: World, hosts: ServingHosts) -> None:
-    hosts.says = '{"kind": "class", "class": 1, "probabilities": {"0": 0.25, "1": 0.75}}'
+    hosts.says = '{"class": 1, "probabilities": {"0": 0.25, "1": 0.75}}'
     job_id = ask(parts, world)
     result = attempt(parts, job_id)
     table = (parts.settings.home / result.output / "predictions.csv").read_text().splitlines()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from configs.kinds import BoxesLabel
-from configs.wire.answers import BoxesAnswer
+from configs.kinds import STRUCTURED, BoxesLabel
+from configs.wire.answers import ANSWERS, BoxesAnswer, ClassAnswer
 from tasks.images.geometry import Geometry
 from tasks.labels.forms.structured import faults
 
@@ -28,8 +28,16 @@ def test_what_is_wrong_with_a_box_is_said(box: tuple[float, ...], said: str | No
     assert found is None if said is None else said in (found or "")
 
 
-def test_a_model_s_answer_is_a_label_as_it_is_and_corners_the_wrong_way_round_are_none() -> None:
-    answer = BoxesAnswer(boxes=[INSIDE], classes=[0], scores=[0.9])
-    assert BoxesLabel.model_validate_json(answer.label()).boxes == [INSIDE]
+@pytest.mark.parametrize(
+    "answer",
+    [BoxesAnswer(boxes=[INSIDE], classes=[0], scores=[0.9]), ClassAnswer(index=0, probabilities={0: 0.9, 1: 0.1})],
+)
+def test_a_model_s_answer_is_a_label_as_it_is(answer: BoxesAnswer | ClassAnswer) -> None:
+    written = answer.model_dump_json(by_alias=True)
+    assert STRUCTURED.validate_json(written).classes_said() == {0}
+    assert ANSWERS.validate_json(written) == answer
+
+
+def test_a_box_whose_corners_are_the_wrong_way_round_is_none() -> None:
     with pytest.raises(ValueError, match="ends before it begins"):
         BoxesLabel.model_validate({"boxes": [INSIDE[3:] + INSIDE[:3]], "classes": [0]})
