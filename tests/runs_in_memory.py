@@ -16,7 +16,7 @@ class RunsInMemory:
         self.deployments = {
             f"{flow}/default"
             for flow in ("continual-learning-round", "realtime-inference", "batch-inference", "refresh-scores")
-        }
+        } | {"refresh-scores/asked"}
         self.found: dict[str, FlowRun] = {}
         self.parameters: dict[str, dict[str, Any]] = {}
         self._by_key: dict[str, str] = {}

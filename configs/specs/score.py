@@ -10,7 +10,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 GROUP = "teachback.scoring_methods"
@@ -85,3 +85,20 @@ class _OneOf:
 
 ScoringMethod = Annotated[str, _OneOf("scoring method", {**_OF_IMAGES, **_OF_LABELS}, methods)]
 Strategy = Annotated[str, _OneOf("strategy", {**_PLAIN, **_OF_IMAGES}, strategies)]
+
+
+class ScoringSpec(BaseModel):
+    """Scores of a data set's images, or of their labels, that somebody asks for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: ScoringMethod
+
+
+class ScoringResult(BaseModel):
+    """What came of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    method: str
+    scored: int

@@ -11,14 +11,19 @@ from infra.adapters.catalog import jobs, slots
 from infra.adapters.catalog.outbox import Entry
 from infra.adapters.catalog.tables import Attempt, Job, Slot
 from infra.wiring import Parts
-from tasks.batch.start import ACTION, may_start
+from tasks.batch.start import ACTION as BATCHES
+from tasks.batch.start import may_start
 from tasks.rounds.jobs.after import waits_for_another
 from tasks.rounds.jobs.turns import others_turn
+from tasks.selection.scoring import ACTION as SCORINGS
 
 ROUND = "continual-learning-round/default"
 BATCH = "batch-inference/default"
 SLOT = "realtime-inference/default"
 SCORES = "refresh-scores/default"
+ASKED_SCORES = "refresh-scores/asked"
+_DEPLOYMENTS = {BATCHES: BATCH, SCORINGS: ASKED_SCORES}
+_TITLES = {BATCHES: "batch", SCORINGS: "scores"}
 
 
 class FlowAsked(BaseModel):
@@ -83,12 +88,14 @@ def _start_attempt(parts: Parts, job_id: str, n: int) -> None:
         return
     if job.current_attempt != n or attempt.state != AttemptState.QUEUED or attempt.flow_run_id is not None:
         return
-    batch = job.action == ACTION
-    if batch and not parts.catalog.unit(partial(may_start, job_id=job_id, n=n)):
+    if job.action == BATCHES and not parts.catalog.unit(partial(may_start, job_id=job_id, n=n)):
         return
-    title = "batch" if batch else f"round {job.round_no}" if job.round_no else "training"
+    title = _TITLES.get(job.action, f"round {job.round_no}" if job.round_no else "training")
     run = parts.orchestrator.start(
-        BATCH if batch else ROUND, {"job_id": job_id, "attempt": n}, key=f"{job_id}-{n}", name=f"{title}, attempt {n}"
+        _DEPLOYMENTS.get(job.action, ROUND),
+        {"job_id": job_id, "attempt": n},
+        key=f"{job_id}-{n}",
+        name=f"{title}, attempt {n}",
     )
     fail_point(parts.settings, "run-created")
     with parts.catalog.write() as session:

@@ -13,6 +13,7 @@ from tasks.rounds.steps.work import Claim, open_work
 from tasks.rounds.tasks import parts
 from tasks.selection.refresh import refresh_scores
 from tasks.selection.refresh_all import Refreshed, refresh_all
+from tasks.selection.scoring import score_as_asked
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,13 @@ def refresh_strategy_scores(held: Claim) -> None:
 def refresh_all_scores(experiment: str, method: ScoringMethod | None) -> list[Refreshed]:
     """Score unlabelled images of one experiment or of all, with what each has published."""
     return refresh_all(parts(), experiment, method)
+
+
+@task(name="score", cache_policy=NO_CACHE)
+def score_for_job(held: Claim) -> None:
+    """Score what a job asks for, and close it."""
+    with in_our_words(parts(), held):
+        score_as_asked(parts(), held)
 
 
 @task(name="report", cache_policy=NO_CACHE)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
-from configs.errors import NotFoundError
+from configs.errors import InvalidRequestError, NotFoundError
 from infra.adapters.catalog import experiments as catalog
 from infra.adapters.catalog.tables import Bundle, Dataset, Experiment
 from infra.services.callers import Caller, Right, allow
@@ -49,6 +49,18 @@ def model(parts: Parts, caller: Caller, dataset: Dataset, name: str) -> Model:
 def trainer(parts: Parts, caller: Caller, dataset: Dataset, name: str) -> Model:
     """Return the model of this name that learns from the data set; raises as `model`."""
     return _named("trainer", name, trainers(parts, caller, dataset))
+
+
+def newest(parts: Parts, caller: Caller, dataset: Dataset) -> Model:
+    """Return the newest of the data set's experiments that has a model.
+
+    Raises:
+        InvalidRequestError: If none has.
+    """
+    found = [each for each in models(parts, caller, dataset).values() if each.experiment.published_version]
+    if not found:
+        raise InvalidRequestError(f"No experiment of {dataset.name} has a model yet: label images until one has")
+    return max(found, key=lambda each: each.experiment.created_at)
 
 
 def _named(kind: str, name: str, known: Mapping[str, Model]) -> Model:

@@ -1,27 +1,34 @@
-"""Trainings and batches of a data set, whichever experiment of it they are for: asked for by its name, and stopped."""
+"""Trainings, batches, scorings of a data set, whichever experiment of it they are for: asked for by name or stopped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from sqlalchemy.orm import Session
+
 from configs.errors import ConflictError
 from configs.specs.batch import BatchSpec
 from configs.specs.round import RoundSpec
+from configs.specs.score import ScoringMethod
 from configs.states import TERMINAL, TRAINING
+from infra.adapters.catalog import audit
 from infra.adapters.catalog import experiments as catalog
 from infra.adapters.catalog.tables import Dataset, Job
 from infra.services.callers import Caller, Right, allow
 from infra.services.learning import by_dataset, jobs
 from infra.services.learning.jobs import Asked
 from infra.wiring import Parts
+from tasks.reconcile.loop import wake
+from tasks.rounds.jobs.secrets import Sealer
+from tasks.selection.scoring import ACTION, start_scoring
 
 MOST = 100
-Action = Literal["train", "batchinfer"]
+Action = Literal["train", "batchinfer", "scoring"]
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training, a round or a batch, and the name of the experiment that it is for."""
+    """A training, a round, a batch or a scoring, and the name of the experiment that it is for."""
 
     job: Job
     trainer: str
@@ -64,10 +71,44 @@ def predict(parts: Parts, caller: Caller, dataset: Dataset, model: str, spec: Ba
     return Training(jobs.get(parts, caller, experiment.id, job_id), experiment.name)
 
 
+def score(parts: Parts, caller: Caller, dataset: Dataset, method: ScoringMethod, model: str, asked: Asked) -> Training:
+    """Have a data set scored by one method, or join what waits or runs to do the same.
+
+    Args:
+        parts: The adapters.
+        caller: Who asks.
+        dataset: Whose images, or labels.
+        method: How.
+        model: An experiment of it; empty = the newest that has a model.
+        asked: What the caller said besides, shown again.
+
+    Raises:
+        ForbiddenError: If the caller may not.
+        NotFoundError: If no experiment of this name uses the data set.
+        InvalidRequestError: If the experiment, or every one, has no model yet.
+    """
+    allow(caller, Right.RUN_JOBS)
+    found = by_dataset.model(parts, caller, dataset, model) if model else by_dataset.newest(parts, caller, dataset)
+    experiment = found.experiment
+
+    def started(session: Session) -> str:
+        """Make the job's row, or find the one that does the same."""
+        request = Sealer(parts, session, caller.org).values(asked.specs)
+        here = catalog.get(session, caller.org, experiment.id)
+        job, new = start_scoring(session, here, dataset.id, method, actor=caller.subject, request=request)
+        if new:
+            audit.record(session, caller.org, caller.subject, f"job.{ACTION}", job.id, experiment=here.id)
+        return job.id
+
+    job_id = parts.catalog.unit(started)
+    wake()
+    return Training(jobs.get(parts, caller, experiment.id, job_id), experiment.name)
+
+
 def newest(
     parts: Parts, caller: Caller, dataset: Dataset, most: int, *, action: Action = "train"
 ) -> Sequence[Training]:
-    """Return the data set's trainings and rounds, or its batches: what runs first, then the newest first."""
+    """Return the data set's trainings and rounds, batches or scorings: what runs first, then the newest first."""
     allow(caller, Right.READ)
     with parts.catalog.read() as session:
         rows = catalog.jobs_on(session, caller.org, dataset.id, action, most)

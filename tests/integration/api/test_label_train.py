@@ -1,4 +1,4 @@
-"""`/train` of the MONAI Label dialect: its clients' calls, over the same jobs as the other dialect's."""
+"""`/train` and `/scoring` of the MONAI Label dialect: its clients' calls, over the same jobs as the other dialect's."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ import pytest
 from sqlalchemy import select, update
 
 from configs.states import JobStatus
-from infra.adapters.catalog.tables import Bundle, Job
+from infra.adapters.catalog.tables import Bundle, Experiment, Job
 from infra.services.callers import Role
 from infra.wiring import Parts
 from tests.integration.api.conftest import Api, make_experiment
 
 NAME = "liver and spleen"
-TRAIN = "/label/set/train"
+TRAIN, SCORING = "/label/set/train", "/label/set/scoring"
 # What the original's clients send along, as its own trainer's options are.
 OPTIONS = {"device": "cuda", "val_split": 0.2, "multi_gpu": True, "gpus": "all", "dataset": "CacheDataset", "name": "x"}
 
@@ -153,6 +153,42 @@ def test_what_cannot_be_followed_is_refused_and_starts_nothing(
     reply = engineer.at("POST", path, json=body)
     assert (reply.status_code, said in reply.json()["detail"]) == (status, True), reply.text
     assert _rows(parts) == []
+
+
+def test_scores_are_asked_for_once_watched_and_stopped(
+    people_of: dict[Role, Api], experiment: str, parts: Parts
+) -> None:
+    engineer, annotator = people_of[Role.ENGINEER], people_of[Role.ANNOTATOR]
+    for query, said in (
+        ("", "No Scoring Tasks Found"),
+        ("?check_if_running=true", "No Scoring Tasks are currently Running"),
+    ):
+        none = annotator.at("GET", f"{SCORING}/{query}", follow_redirects=False)
+        assert (none.status_code, none.json()["detail"]) == (404, said)
+
+    task = engineer.at("POST", f"{SCORING}/entropy", json={"client_id": "ann"}).json()
+    again = [engineer.at("POST", f"{SCORING}/entropy", json={"model": NAME}).json()["id"] for _ in range(3)]
+
+    assert ([task["id"]] * 3, task["status"]) == (again, "SUBMITTED")
+    assert task["request"] == {"client_id": "ann", "method": "entropy", "model": NAME}
+    _set(parts, status=JobStatus.RUNNING)
+    running = annotator.at("GET", f"{SCORING}/?check_if_running=true").json()
+    assert (running["id"], running["status"], running["details"]) == (task["id"], "RUNNING", ["Running"])
+    shown = engineer.call("GET", f"/experiments/{experiment}/jobs/{task['id']}").json()
+    assert (shown["action"], shown["status"]) == ("scoring", "Running")
+    assert engineer.at("DELETE", f"{SCORING}/").json()["id"] == task["id"]
+    every = engineer.at("POST", f"{SCORING}/", json={}).json()
+    assert {"entropy", "dice", "sum"} <= every.keys()
+    assert len({one["result"]["id"] for one in every.values()}) == len(every)
+    for path, status in (("/livr", 404), ("/dice?run_sync=true", 400)):
+        assert engineer.at("POST", f"{SCORING}{path}").status_code == status
+    assert annotator.at("POST", f"{SCORING}/dice").status_code == 403
+    assert engineer.at("POST", f"{SCORING}/dice", json={"model": "livr"}).status_code == 404
+    with parts.catalog.write() as session:
+        session.execute(update(Experiment).where(Experiment.id == experiment).values(published_version=None))
+    for body in ({}, {"model": NAME}):
+        without = engineer.at("POST", f"{SCORING}/sum", json=body)
+        assert (without.status_code, "model yet" in without.json()["detail"]) == (400, True)
 
 
 def _only(engineer: Api) -> str:

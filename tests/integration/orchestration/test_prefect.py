@@ -162,19 +162,21 @@ def test_our_own_file_registers_every_flow_with_its_form_and_may_be_registered_a
 ) -> None:
     flows = ["continual-learning-round", "train", "batch-inference", "refresh-scores", "realtime-inference"]
     names = [f"{flow}/default" for flow in flows]
+    names.insert(4, "refresh-scores/asked")
     for _ in range(2):
         assert deploy(prefect_server.url, prefect_server.auth, REPOSITORY) == names
     auth = ("teachback", prefect_server.auth.get_secret_value().split(":")[1])
     shown = [httpx.get(f"{prefect_server.url}/deployments/name/{name}", auth=auth).json() for name in names]
-    assert [each["work_pool_name"] for each in shown] == ["rounds"] * 4 + ["realtime"]
+    assert [each["work_pool_name"] for each in shown] == ["rounds"] * 5 + ["realtime"]
     forms = [each["parameter_openapi_schema"]["properties"] for each in shown]
     assert {"job_id", "attempt", "experiment", "reason"} <= set(forms[0])
-    assert set(forms[4]) == {"slot_id"}
-    assert all(field["description"] for form in forms[:4] for field in form.values())
+    assert set(forms[5]) == {"slot_id"}
+    assert all(field["description"] for form in forms[:5] for field in form.values())
     assert forms[0]["publish"]["enum"] == ["gate", "auto", "review", "none"]
     training = shown[0]["parameter_openapi_schema"]["definitions"]["TrainSpec"]["properties"]
     assert all(field["description"] for field in training.values())
     assert [schedule["schedule"]["interval"] for schedule in shown[3]["schedules"]] == [3600]
+    assert (shown[4]["schedules"], shown[4]["concurrency_limit"]) == ([], None)
     assert str(REPOSITORY) not in json.dumps(shown), "nothing registered names this machine"
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from configs.errors import BundleError, HostDiedError
+from configs.errors import BundleError, HostDiedError, SupersededError
 from configs.specs.round import RoundSpec
 from configs.wire.host import Failed, HostMessage, HostRequest, ImageScore, Ordered, OrderRequest, Ready, ScoreRequest
-from infra.adapters.catalog.tables import Candidate, Dataset, Experiment, Image, ModelVersion
+from infra.adapters.catalog.tables import Candidate, Dataset, Experiment, Image, Job, ModelVersion
 from infra.wiring import Parts
 from tasks.compute.scoring.subject import Beside
 from tasks.delivery.dispatch import deliver_due
@@ -19,10 +19,12 @@ from tasks.images.sync import sync_dataset
 from tasks.rounds.count import notify
 from tasks.rounds.jobs.pause import pause
 from tasks.rounds.jobs.start import start_train
+from tasks.rounds.steps.work import claim
 from tasks.selection.leases import reclaim
 from tasks.selection.next_image import next_image
 from tasks.selection.refresh import refresh_experiment, refresh_scores
 from tasks.selection.scores import keep_score
+from tasks.selection.scoring import score_as_asked, start_scoring
 from tests.builders import BUNDLE, World, add_version, build, notice, second_experiment, start_loop
 from tests.hosts_in_memory import HostInMemory, HostsInMemory
 from tests.runs_in_memory import RunsInMemory
@@ -297,3 +299,32 @@ def test_a_loop_without_a_model_asks_for_an_order_at_its_start(parts: Parts, wor
     start_loop(parts.catalog, world, round_size=5)
     deliver_due(parts)
     assert list(runs.parameters.values()) == [{"experiment": world.experiment}]
+
+
+def test_scores_that_are_asked_for_are_a_job_that_is_asked_for_once(
+    parts: Parts, world: World, runs: RunsInMemory
+) -> None:
+    hosts = _hosts(parts)
+    job_id = _ask(parts, world, "epistemic")
+    assert [_ask(parts, world, "epistemic"), _ask(parts, world, "entropy") == job_id] == [job_id, False]
+    deliver_due(parts)
+    assert {"job_id": job_id, "attempt": 1} in runs.parameters.values()
+
+    held = claim(parts, job_id, 1)
+    assert held is not None
+    score_as_asked(parts, held)
+
+    assert {request.method for request in hosts.requests} == {"epistemic"}
+    with parts.catalog.read() as session:
+        done = session.get_one(Job, job_id)
+    assert (done.status, done.result) == ("Done", {"method": "epistemic", "scored": 5})
+    assert _ask(parts, world, "epistemic") != job_id, "images may have come since"
+    with pytest.raises(SupersededError):
+        score_as_asked(parts, held)
+
+
+def _ask(parts: Parts, world: World, method: str) -> str:
+    with parts.catalog.write() as session:
+        experiment = session.get_one(Experiment, world.experiment)
+        job, _ = start_scoring(session, experiment, world.dataset, method, actor="ann", request={})
+        return job.id

@@ -12,6 +12,7 @@ from configs.specs.annotation import AnnotationSpec, GateSpec, PublishPolicy, St
 from configs.specs.batch import BatchResult, BatchSpec, Which
 from configs.specs.infer import InferSpec
 from configs.specs.round import RoundSpec, SpecChange
+from configs.specs.score import ScoringResult
 from configs.specs.train import TrainSpec
 from infra.adapters.catalog.tables import Job
 from infra.doors.api.cloud_errors import ClusterSpecError
@@ -22,6 +23,10 @@ from tasks.rounds.records.result import RoundResult
 _NO_METRIC_YET = 0.0
 _OF_INFERENCE = frozenset({"inference", "batch_inference"})  # what guides name, and what is run anyway
 Platform = Literal["t4", "l4", "l40", "a10", "a30", "a40", "a100", "v100"]
+_OTHER_RESULTS: Mapping[str, type[BatchResult | ScoringResult]] = {
+    "batchinfer": BatchResult,
+    "scoring": ScoringResult,
+}
 _PROMPTS = ("label_prompt", "points", "point_labels")
 
 
@@ -236,8 +241,8 @@ class JobResult(BaseModel):
     @classmethod
     def of(cls, job: Job) -> "JobResult":
         """Show one job's result."""
-        loop, batch = job.action == "annotation", job.action == "batchinfer"
-        result = RoundResult() if batch else RoundResult.model_validate(job.result)
+        loop = job.action == "annotation"
+        result = RoundResult() if job.action in _OTHER_RESULTS else RoundResult.model_validate(job.result)
         metric = job.best_metric if loop else result.key_metric
         day, moment = iso(job.modified_at).split("T")
         return cls(
@@ -321,7 +326,7 @@ def _span(seconds: float) -> str:
 def _stats(job: Job) -> dict[str, Any]:
     if not job.result:
         return {}
-    kind = BatchResult if job.action == "batchinfer" else RoundResult
+    kind: type[BaseModel] = _OTHER_RESULTS.get(job.action, RoundResult)
     return kind.model_validate(job.result).model_dump(mode="json", exclude_none=True)
 
 

@@ -17,6 +17,7 @@ from infra.doors.api.monai_label import (
     models,
     proxy,
     samples,
+    scoring,
     server,
     sessions,
     train,
@@ -44,6 +45,7 @@ _TOPICS = (
     label_info,
     datastore,
     train,
+    scoring,
     models,
     proxy,
 )

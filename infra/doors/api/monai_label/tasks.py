@@ -1,22 +1,25 @@
-"""Tasks of this dialect: how trainings and batches are shown, and which of a data set's are."""
+"""Tasks of this dialect: how trainings, batches and scorings are shown, and which of a data set's are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from configs.errors import InvalidRequestError, NotFoundError
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError
 from configs.states import TERMINAL, TRAINING, JobStatus
-from infra.adapters.catalog.tables import Job
+from infra.adapters.catalog.tables import Dataset, Job
+from infra.doors.api.errors import sentence
+from infra.services.callers import Caller
 from infra.services.learning.trainings import MOST, Training
+from infra.wiring import Parts
 from tasks.rounds.records.result import RoundResult
 
 _ENDED = {JobStatus.DONE: "DONE", JobStatus.ERROR: "ERROR", JobStatus.CANCELED: "STOPPED"}
 
 
 class Task(BaseModel):
-    """A training or batch as clients of the original read it; times in UTC. `details` is empty only until it begins."""
+    """A task as clients of the original read it; times in UTC. `details` is empty only until it begins."""
 
     id: str
     status: str
@@ -64,6 +67,30 @@ class TaskQuery(BaseModel):
         return told if self.all else told[0]
 
 
+class Started(BaseModel):
+    """What became of one trainer or method where all were asked for."""
+
+    result: Task | None
+    detail: str | None
+
+
+def started(
+    start: Callable[[Parts, Caller, Dataset, str, dict[str, Any]], Task],
+    parts: Parts,
+    caller: Caller,
+    row: Dataset,
+    name: str,
+    body: dict[str, Any],
+) -> Started:
+    """Start one of several, or say why not: the others are started all the same."""
+    try:
+        return Started(result=start(parts, caller, row, name, body), detail=None)
+    except ValidationError as error:
+        return Started(result=None, detail=sentence(error.errors(include_url=False)))
+    except (InvalidRequestError, NotFoundError, ConflictError) as error:
+        return Started(result=None, detail=str(error))
+
+
 class NoTaskError(NotFoundError):
     """There is no such task, in the original's words: its clients compare them."""
 
@@ -85,7 +112,9 @@ def _progress(job: Job) -> str:
 def refuse_sync(run_sync: bool) -> None:
     """Refuse to answer only when it is done."""
     if run_sync:
-        raise InvalidRequestError("run_sync is not offered, a task outlives a request: ask GET /train/ or /batch/infer")
+        raise InvalidRequestError(
+            "run_sync is not offered, a task outlives a request: ask GET /train/, /scoring/ or /batch/infer"
+        )
 
 
 def _moment(seconds: float) -> str:

@@ -6,17 +6,15 @@ The same request again joins the one that waits, and what was trained is publish
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from configs.errors import ConflictError, InvalidRequestError, NotFoundError
 from configs.specs.annotation import PublishPolicy
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
 from infra.adapters.catalog.tables import Dataset
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.doors.api.errors import sentence
 from infra.doors.api.monai_label.scope import DatasetName
-from infra.doors.api.monai_label.tasks import Task, TaskQuery, refuse_sync
+from infra.doors.api.monai_label.tasks import Started, Task, TaskQuery, refuse_sync, started
 from infra.services.callers import Caller
 from infra.services.data import datasets
 from infra.services.learning import by_dataset, trainings
@@ -61,13 +59,6 @@ class TrainParams(BaseModel):
         return RoundSpec(train=TrainSpec.from_request({**ours, **others}), publish=self.publish)
 
 
-class Started(BaseModel):
-    """What became of one trainer where all were asked for."""
-
-    result: Task | None
-    detail: str | None
-
-
 ParamsBody = Annotated[dict[str, Any] | None, Body()]
 
 
@@ -106,7 +97,7 @@ def start_trainings(
     row, asked = datasets.find(parts, caller, dataset), body or {}
     names = by_dataset.trainers(parts, caller, row)
     common = {name: value for name, value in asked.items() if name not in names}
-    return {name: _started(parts, caller, row, name, {**common, **_own(asked.get(name))}) for name in names}
+    return {name: started(_start, parts, caller, row, name, {**common, **_own(asked.get(name))}) for name in names}
 
 
 @router.delete("", response_model_exclude_none=True)
@@ -120,15 +111,6 @@ def stop_training(dataset: DatasetName, parts: PartsDep, caller: CallerDep) -> T
 def _start(parts: Parts, caller: Caller, row: Dataset, model: str, body: dict[str, Any]) -> Task:
     spec = TrainParams.model_validate(body).to_spec()
     return Task.of(trainings.start(parts, caller, row, model, spec, Asked(specs=body)))
-
-
-def _started(parts: Parts, caller: Caller, row: Dataset, model: str, body: dict[str, Any]) -> Started:
-    try:
-        return Started(result=_start(parts, caller, row, model, body), detail=None)
-    except ValidationError as error:
-        return Started(result=None, detail=sentence(error.errors(include_url=False)))
-    except (InvalidRequestError, NotFoundError, ConflictError) as error:
-        return Started(result=None, detail=str(error))
 
 
 def _own(said: Any) -> dict[str, Any]:
