@@ -68,6 +68,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/shellcheck .ci/run infra/deploy/pod.sh
 
 # One thread each: threads that wait for work would take the processors from the other processes.
 test: $(STAMP)
