@@ -14,6 +14,7 @@ from infra.adapters.artifacts.base import Artifacts
 from infra.adapters.artifacts.blobs import Blobs
 from infra.adapters.cache.disk import DiskCache
 from infra.adapters.catalog.session import Catalog
+from infra.adapters.compute import warm
 from infra.adapters.compute.base import BundleHosts
 from infra.adapters.compute.process import ProcessHosts
 from infra.adapters.images.objects.place import Endpoints
@@ -86,6 +87,11 @@ class Parts:
             keep_free_mib=settings.host_keep_free_mib,
             warm=settings.warm_socket,
         )
+
+    def expect_hosts(self) -> None:
+        """Have bundle hosts ready to be forked on this machine: somebody has begun to work, and will need them."""
+        if self.settings.warm_socket is not None:
+            warm.wake(self.settings.warm_socket)
 
     def close(self) -> None:
         """Return connections, and wait until what was cached is on the disk."""

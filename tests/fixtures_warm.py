@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from infra.adapters.compute import warm
 from infra.adapters.compute.cage import probe
 from infra.adapters.compute.processes import ROOT, warm_command, warm_environment
 from tests.processes import end, wait_until
@@ -73,12 +74,12 @@ def _warm_host_where_hosts_start(request: pytest.FixtureRequest) -> None:
 
 
 @contextmanager
-def running_warm_host(folder: Path) -> Iterator[Path]:
+def running_warm_host(folder: Path, *, woken: bool = True, **options: float) -> Iterator[Path]:
     """Run a warm process until the block ends; it may still be importing, whoever asks it waits for that."""
     address, said = folder / "run" / "warm.sock", folder / "log.txt"
     with said.open("wb") as log:
         process = subprocess.Popen(
-            warm_command(address),
+            warm_command(address, **options),
             env=warm_environment(),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
@@ -88,6 +89,8 @@ def running_warm_host(folder: Path) -> Iterator[Path]:
         )
     try:
         wait_until(lambda: address.exists() or said.stat().st_size > 0, "the warm host's socket")
+        if woken:
+            warm.wake(address)
         yield address
     finally:
         end(process)

@@ -16,6 +16,7 @@ import pytest
 from configs.errors import HostDiedError
 from configs.specs.train import TrainSpec
 from configs.wire.host import Case, CheckRequest, HostRequest, ServeRequest, TrainRequest
+from infra.adapters.compute import warm as warm_process
 from infra.adapters.compute.base import BundleHost
 from infra.adapters.compute.cage import probe
 from infra.adapters.compute.process import ProcessHosts
@@ -142,6 +143,24 @@ def test_a_killed_warm_process_takes_its_hosts_with_it(tmp_path: Path) -> None:
             list(messages)
         wait_until(lambda: not any(process.is_running() for process in everything), "the hosts' end")
         host.kill()
+
+
+def test_it_rests_until_hosts_will_be_wanted_and_again_when_they_are_not(tmp_path: Path) -> None:
+    with running_warm_host(tmp_path, woken=False, rest_s=0.1) as warm:
+        assert warm.exists()
+        log = tmp_path / "log.txt"
+        (process,) = [one for one in psutil.Process().children() if str(warm) in one.cmdline()]
+        clean = process.environ()
+        assert "imports are done" not in log.read_text()
+        warm_process.wake(warm)
+        wait_until(lambda: log.read_text().count("at rest") == 2, "it to rest again")
+        assert log.read_text().count("imports are done") == 1
+        assert not [file for file in process.memory_maps() if "torch" in file.path]
+        assert process.environ() == clean
+        with ProcessHosts(warm=warm).start(serving(tmp_path), work=tmp_path / "work", bundle=SAMPLE) as host:
+            assert forker(host) == process
+            next(host.messages())
+            assert log.read_text().count("at rest") == 2
 
 
 def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 # An argument that only takes space: a fork shows there what it works on, where its command line was.
 _ROOM = " " * 1024
+# Longer than somebody who annotates pauses: a rest costs the first host after it the imports.
+_REST_S = 1800.0
 
 
-def warm_command(address: Path) -> list[str]:
-    """Return the command of a warm process that listens at *address*."""
-    return [sys.executable, "-m", "tasks.compute.warm", str(address), _ROOM]
+def warm_command(address: Path, *, rest_s: float = _REST_S) -> list[str]:
+    """Return the command of a warm process that listens at *address*, and rests when not wanted for *rest_s*."""
+    return [sys.executable, "-m", "tasks.compute.warm", str(address), str(rest_s), _ROOM]
 
 
 def warm_environment() -> dict[str, str]:

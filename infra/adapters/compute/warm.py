@@ -1,4 +1,4 @@
-"""Asks the warm process of this machine for a bundle host."""
+"""Asks the warm process of this machine for a bundle host, or tells it that one will be wanted."""
 
 import os
 import select
@@ -109,6 +109,13 @@ def fork(address: Path, start: Start, *, control: int, log: int) -> ForkedChild:
         raise
     connection.settimeout(None)
     return ForkedChild(handle[0], handle[1], connection)
+
+
+def wake(address: Path) -> None:
+    """Have the warm process do its imports, should it rest; where there is none, nothing happens."""
+    with socket.socket(socket.AF_UNIX) as connection, suppress(OSError, NotWarmError):
+        connection.setblocking(False)
+        _connect(connection, address)
 
 
 def _connect(connection: socket.socket, address: Path) -> None:

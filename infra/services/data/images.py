@@ -59,6 +59,7 @@ def take_next(parts: Parts, caller: Caller, dataset_id: str, asked: NextImage) -
         NotFoundError: If the organisation has no such data set or experiment, or no image is left.
     """
     allow(caller, Right.ANNOTATE)
+    parts.expect_hosts()
     found = _lease(parts, caller, dataset_id, asked)
     # Only when nothing is left: to list a store again takes seconds.
     if found is None and look_again(parts, dataset_id):

@@ -49,6 +49,7 @@ def save(
         datasets.get(session, caller.org, dataset_id)
     look_again(parts, dataset_id, [image_key])
     said = params.model_copy(update={"author_name": client_id or caller.name})
+    parts.expect_hosts()
     saved = save_label(parts, dataset_id, image_key, source, said, images.holder_of(caller, client_id))
     wake()
     return saved
@@ -93,6 +94,7 @@ def notify(parts: Parts, caller: Caller, dataset_id: str, notices: Sequence[Noti
         audit.record(session, caller.org, caller.subject, "labels.notify", dataset_id, entries=len(notices))
         return changed
 
+    parts.expect_hosts()
     changed = parts.catalog.unit(counted)
     wake()
     return changed

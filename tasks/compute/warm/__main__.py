@@ -1,13 +1,16 @@
-"""The warm bundle host: `python -m tasks.compute.warm SOCKET [BLANKS]`, in the environment of a bundle host.
+"""The warm bundle host: `python -m tasks.compute.warm SOCKET REST_S [BLANKS]`, in the environment of a bundle host.
 
-It listens before it imports, so that who asks early waits for what is already under way. Where this machine offers no
-cage to a forked process it waits idle, and every host starts cold.
+It rests, a few megabytes, until somebody connects, be it only to say that hosts will be wanted; then it imports, and
+whoever asked early waits for what is under way. When nobody has wanted anything for REST_S seconds, and no host is
+left, it becomes a fresh process and rests again. Where this machine offers no cage to a forked process it waits idle,
+and every host starts cold.
 """
 
 import gc
 import importlib
 import logging
 import os
+import select
 import signal
 import sys
 from collections.abc import Mapping
@@ -32,21 +35,25 @@ _FOR_IMPORTS: Mapping[str, str] = {
 _log = logging.getLogger("teachback.warm")
 
 
-def main(address: Path) -> int:
-    """Serve until TERM or the parent's death; returns the exit status."""
+def main(address: Path, rest_s: float) -> None:
+    """Serve until TERM or the parent's death."""
+    environment = dict(os.environ)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     confine.die_with(os.getppid())
     if reason := cage_works():
         _log.warning("no cage for forked hosts here, each starts cold: %s", reason)
         signal.pause()
-        return 0
+        return
     with listen(address) as listener:
+        _log.info("at rest until somebody will need a host")
+        select.select([listener], [], [])
         by_libraries = import_everything()
         gc.collect()
         gc.freeze()  # what is shared stays shared: the collector would write to every page of it
         _log.info("the imports are done; hosts are forked from now on")
-        Server(listener, by_libraries).run()
-    return 0
+        Server(listener, by_libraries).run(rest_s)
+        # What was imported cannot be given back. Who connects in the moment until it listens again starts cold.
+        os.execve(sys.executable, sys.orig_argv, environment)  # noqa: S606 - becomes itself, no shell
 
 
 def import_everything() -> dict[str, str]:
@@ -76,4 +83,4 @@ if __name__ == "__main__":
     _log.setLevel(logging.INFO)  # this one alone: what the libraries log is the bundle's business, in its own log
     _log.addHandler(logging.StreamHandler())
     title.remember()
-    sys.exit(main(Path(sys.argv[1])))
+    main(Path(sys.argv[1]), float(sys.argv[2]))

@@ -54,15 +54,21 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ, None)
 
-    def run(self) -> None:
-        """Serve for ever; whatever ends this process ends its hosts."""
+    def run(self, rest_s: float) -> None:
+        """Serve until nobody has connected for so many seconds, and no host is left.
+
+        Whatever ends this process ends its hosts.
+        """
         while True:
+            ready = self._selector.select(rest_s)
+            if not ready and len(self._selector.get_map()) == 1:  # the listener's
+                return
             # One at a time, since handling one may close what another is about; what waits is found again.
-            key, _ = self._selector.select()[0]
-            if key.data is None:
-                self._accept()
-            else:
-                self._handle(key.data)
+            for key, _ in ready[:1]:
+                if key.data is None:
+                    self._accept()
+                else:
+                    self._handle(key.data)
 
     def _handle(self, event: _Event) -> None:
         match event.kind:
@@ -82,12 +88,16 @@ class Server:
             if not is_ours(asker):
                 asker.close()
                 return
-            start, descriptors = _receive(asker)
-            environment = {**self._by_libraries, **start.environment}
+            received = _receive(asker)
         except (OSError, ValueError) as error:  # a ValidationError and a FramingError are ValueErrors
             _log.warning("a request could not be read: %s", type(error).__name__)
             asker.close()
             return
+        if received is None:  # only to be woken
+            asker.close()
+            return
+        start, descriptors = received
+        environment = {**self._by_libraries, **start.environment}
         try:
             pid, report = child.fork(start.model_copy(update={"environment": environment}), *descriptors)
         except OSError as error:
@@ -130,10 +140,12 @@ class Server:
         os.close(host.watched)
 
 
-def _receive(asker: socket.socket) -> tuple[Start, tuple[int, int]]:
-    """Read a request: one byte with the two descriptors, then the message."""
+def _receive(asker: socket.socket) -> tuple[Start, tuple[int, int]] | None:
+    """Read a request: one byte with the two descriptors, then the message; None where nothing is asked."""
     asker.settimeout(_PATIENCE_S)
-    _, descriptors, _, _ = socket.recv_fds(asker, 1, _DESCRIPTORS)
+    first, descriptors, _, _ = socket.recv_fds(asker, 1, _DESCRIPTORS)
+    if not first:
+        return None
     try:
         with asker.makefile("rb") as stream:
             start = Start.model_validate_json(read_frame(stream) or b"")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from configs.wire.listen import listen
 from infra.adapters.catalog.tables import Dataset, Image, Job, Label
 from infra.wiring import Parts
 from tests.integration.api.conftest import AFFINE, Api, write_label
@@ -39,6 +40,24 @@ def test_every_request_for_an_image_gives_another_one_until_none_is_left(
     none_left = annotator.call("POST", f"/datasets/{dataset}/jobs", json={"action": "nextimage"})
     assert none_left.status_code == 404
     assert none_left.json()["error_desc"].startswith("No Unlabeled Images Found")
+
+
+def test_bundle_hosts_are_made_ready_as_soon_as_somebody_begins_to_label(
+    annotator: Api, dataset: str, folder: Path, parts: Parts
+) -> None:
+    parts.settings = parts.settings.model_copy(update={"warm_host": ""})  # the session's own stays as it is
+    content = write_label(folder / "labels" / "p1" / "a.nii.gz").read_bytes()
+    assert parts.settings.warm_socket is not None
+    with listen(parts.settings.warm_socket) as warm:
+        warm.setblocking(False)
+        _next(annotator, dataset)
+        warm.accept()[0].close()
+        label = {"label": ("l.nii.gz", content)}
+        annotator.at("PUT", f"/label/{dataset}/datastore/label?image=p2/a", files=label).raise_for_status()
+        warm.accept()[0].close()
+        entry = {"image": "p1/a", "label": "labels/p1/a.nii.gz"}
+        annotator.made(f"/datasets/{dataset}/jobs", action="notify", specs={"added": [entry]})
+        warm.accept()[0].close()
 
 
 def test_people_with_one_key_are_told_apart_by_their_client_id(
