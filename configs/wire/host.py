@@ -13,6 +13,7 @@ from configs.kinds import LabelKind
 from configs.specs.infer import InferSpec
 from configs.specs.score import ScoringMethod
 from configs.specs.train import TrainSpec
+from configs.wire.apps import AppModels, AppRequest
 from configs.wire.export import Exported, ExportRequest
 from configs.wire.message import Message, Request
 
@@ -156,7 +157,14 @@ class ServeRequest(Request):
 
 
 HostRequest = Annotated[
-    CheckRequest | ExportRequest | TrainRequest | EvaluateRequest | ScoreRequest | OrderRequest | ServeRequest,
+    AppRequest
+    | CheckRequest
+    | ExportRequest
+    | TrainRequest
+    | EvaluateRequest
+    | ScoreRequest
+    | OrderRequest
+    | ServeRequest,
     Field(discriminator="kind"),
 ]
 
@@ -331,6 +339,7 @@ HostMessage = Annotated[
     | ImageScore
     | Ordered
     | CheckResult
+    | AppModels
     | Exported
     | TrainResult
     | Loaded

@@ -43,16 +43,23 @@ def register(parts: Parts, source: str, *, by: str) -> Bundle:
         ForbiddenError: If it may not come from there, or there is no cage to keep its code in.
         InvalidRequestError: If there is none, or the archive is not acceptable.
     """
-    with _trusted(parts, source) as folder:
-        sha256, unpacked = unpack(folder, parts.settings.home / "bundles")
-        stem = _stem(folder)
+    with trusted(parts, source) as folder:
+        return register_folder(parts, folder, source=shown(source), by=by)
+
+
+def register_folder(parts: Parts, folder: Path, *, source: str, by: str) -> Bundle:
+    """Register a bundle that is at hand: a folder or archive. *source* is what is noted of where it came from.
+
+    Raises: as `register`.
+    """
+    sha256, unpacked = unpack(folder, parts.settings.home / "bundles")
     with parts.catalog.read() as session:
         known = session.get(Bundle, sha256)
     if known is not None and known.removed_at is None:
         return known
     check = waits(unpacked) or examine(parts.hosts, unpacked, parts.settings.home / "work" / f"check-{new_id()}")
-    bundle = _row(sha256, _metadata(unpacked), stem, check)
-    bundle.source, bundle.registered_by = shown(source), by
+    bundle = _row(sha256, _metadata(unpacked), _stem(folder), check)
+    bundle.source, bundle.registered_by = source, by
     with parts.catalog.write() as session:
         one_by_one(session, f"bundle/{sha256}")  # two processes that start at once both find it missing
         return session.merge(bundle)
@@ -62,7 +69,7 @@ def look_at(parts: Parts, source: str) -> Bundle:
     """Return what registering a bundle would note, and keep nothing of it; raises as `register`."""
     home = parts.settings.home / "work"
     home.mkdir(parents=True, exist_ok=True)
-    with _trusted(parts, source) as folder, TemporaryDirectory(dir=home, prefix="look-") as scratch:
+    with trusted(parts, source) as folder, TemporaryDirectory(dir=home, prefix="look-") as scratch:
         sha256, unpacked = unpack(folder, Path(scratch))
         try:
             check = waits(unpacked) or examine(parts.hosts, unpacked, Path(scratch) / "check")
@@ -102,8 +109,13 @@ def _stem(path: Path) -> str:
 
 
 @contextmanager
-def _trusted(parts: Parts, source: str) -> Iterator[Path]:
-    """Give a source as a path, unless there is nothing that would keep its code in; it is not fetched then, either."""
+def trusted(parts: Parts, source: str) -> Iterator[Path]:
+    """Give a source as a path, unless there is nothing that would keep its code in; it is not fetched then, either.
+
+    Raises:
+        ForbiddenError: If there is no cage, or it may not come from there.
+        InvalidRequestError: If there is none.
+    """
     if is_address(source):
         _caged(parts)
     with at_hand(parts, source) as folder:

@@ -48,7 +48,7 @@ def unpack(source: Path, bundles_dir: Path) -> tuple[str, Path]:
         top = Path(scratch) / "content"
         top.mkdir()
         with readable_archive(repr(source.name)):
-            _write_all(_root_of_folder(source) if source.is_dir() else source, top)
+            write_all(_root_of_folder(source) if source.is_dir() else source, top)
         root = _root(top)
         identity = content_hash(root)
         final = bundles_dir / identity
@@ -75,8 +75,12 @@ def content_hash(folder: Path) -> str:
     return total.hexdigest()
 
 
-def _write_all(source: Path, top: Path) -> None:
-    """Write every member below *top*, counting what is really written."""
+def write_all(source: Path, top: Path) -> None:
+    """Write every member of an archive or folder below *top*, counting what is really written.
+
+    Raises:
+        InvalidRequestError: If a member's path, kind, size or number is refused.
+    """
     written = 0
     for count, member in enumerate(_members(source), start=1):
         if count > MAX_FILES:

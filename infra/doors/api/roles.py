@@ -130,6 +130,7 @@ ROLES: dict[str, Role | None] = {
     "native.models.publish": Role.ENGINEER,
     "native.models.decline": Role.ENGINEER,
     "native.models.rollback": Role.ENGINEER,
+    "native.apps.register_app": Role.ADMIN,
     "native.bundles.list_bundles": Role.ANNOTATOR,
     "native.bundles.get_bundle": Role.ANNOTATOR,
     "native.bundles.register_bundle": Role.ADMIN,

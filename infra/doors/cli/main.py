@@ -34,6 +34,7 @@ NOUNS: dict[str, _Noun] = {
     "tracking": _Noun("tracking", "What MLflow shows; write it again.", False),
     "hooks": _Noun("hooks", "Webhooks: who is told, and which PACS tells us.", False),
     "bundles": _Noun("bundles", "MONAI bundles that experiments can use.", False),
+    "apps": _Noun("apps", "Models written in Python: begin one, register it.", False),
     "sample": _Noun("sample", "Write sample cases made from real anatomy.", True),
     "keys": _Noun("keys", "API keys: create, list, revoke.", True),
     "worker": _Noun("worker", "Run rounds or realtime slots for an installation elsewhere.", True),

@@ -20,6 +20,7 @@ class Named(BaseModel):
 
     id: str
     name: str
+    bundle: str = ""
 
 
 class Base(Named):
@@ -72,7 +73,7 @@ def place_of(text: str) -> str:
 
 
 def register(client: Client, studies: Studies) -> list[str]:
-    """Make what is missing; returns a line for each thing made. What exists by name stays as it is.
+    """Make what is missing; returns a line for each thing made, or not made anew. What exists by name stays as it is.
 
     Raises:
         TeachbackError: With what the server refused.
@@ -89,6 +90,10 @@ def register(client: Client, studies: Studies) -> list[str]:
             base = base_named(client, model)
             experiment = make_experiment(client, name, base, dataset, labels=studies.labels)
             made.append(f"experiment {experiment.name!r}")
+        elif (newest := _newest(_bases(client), model)) is not None and newest.bundle != experiment.bundle:
+            made.append(
+                f"experiment {name!r} keeps {model!r} as it was: delete the experiment to begin with the new one"
+            )
         if studies.round_size is not None and not _has_annotation(client, experiment):
             start_annotation(client, experiment, round_size=studies.round_size, train=studies.train)
             made.append(f"annotation job of {experiment.name!r}: a round every {studies.round_size} labels")
@@ -101,11 +106,11 @@ def base_named(client: Client, name: str) -> Base:
     Raises:
         NotFoundError: If there is none; the message suggests a near name.
     """
-    bases = client.get_as(list[Base], client.request("GET", client.cloud("experiments:base")))
-    found = [base for base in bases if base.name == name]
-    if not found:
+    bases = _bases(client)
+    found = _newest(bases, name)
+    if found is None:
         raise NotFoundError("model", name, [base.name for base in bases])
-    return max(found, key=lambda base: base.version)
+    return found
 
 
 def make_dataset(client: Client, name: str, place: str) -> Named:
@@ -159,6 +164,14 @@ def round_size_of(text: str) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise InvalidRequestError(f"--round-size was {text!r}; give a whole number above 0, or off.")
     return int(text)
+
+
+def _bases(client: Client) -> list[Base]:
+    return client.get_as(list[Base], client.request("GET", client.cloud("experiments:base")))
+
+
+def _newest(bases: Sequence[Base], name: str) -> Base | None:
+    return max((base for base in bases if base.name == name), key=lambda base: base.version, default=None)
 
 
 def _by_name(client: Client, kind: str, name: str) -> Named | None:

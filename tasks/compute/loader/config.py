@@ -19,7 +19,7 @@ from tasks.compute.loader.metadata import Metadata
 
 _SUFFIXES = (".json", ".yaml", ".yml")
 # They write files, log, track or load weights; what a host writes and starts from is decided by its request alone.
-_WRITER = re.compile(
+WRITER = re.compile(
     r"Save[A-Z]\w*|\w*Saver|CheckpointLoader|\w*StatsHandler|TensorBoard\w*|MLFlowHandler|ClearML\w*|LogfileHandler"
     r"|ProbMapProducer"
 )
@@ -56,7 +56,7 @@ class Config:
                 parser.resolve_macro_and_relative_ids()
         except (OSError, ValueError, KeyError) as error:
             raise BundleFaultError(f"{named} takes in another file or id that is not there: {error}") from error
-        _drop(parser.get(), _WRITER)
+        _drop(parser.get(), WRITER)
         self._parser = parser
         self._ours = frozenset(ours)
         self._built = False

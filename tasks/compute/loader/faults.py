@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
+from pathlib import Path
 from pydoc import ErrorDuringImport
 
 from tasks.compute.failures import BundleFaultError, ComputeError, is_memory
@@ -37,15 +38,20 @@ def trying(what: str, bundle: Bundle) -> Iterator[None]:
 
 def because(error: BaseException, bundle: Bundle) -> str:
     """Return the innermost reason, without places of this machine: MONAI wraps what a component raises."""
-    while (beneath := error.value if isinstance(error, ErrorDuringImport) else error.__cause__) is not None:
-        error = beneath
-    said = " ".join(str(error).replace(str(bundle.folder), "").split())[:_MOST]
-    package = _package_in(error) if isinstance(error, ImportError) else ""
-    if package and not _is_own(package, bundle):
-        return f"it needs the package {package}, which is not installed here: {command_for([package])}"
     written = bundle.metadata.monai_version
     versions = f" (written for MONAI {written}, this is {metadata.version('monai')})" if written else ""
-    return f"{type(error).__name__}: {said}{versions}"
+    return innermost(error, bundle.folder) + versions
+
+
+def innermost(error: BaseException, folder: Path) -> str:
+    """Return the innermost reason of an error that code in a folder raised, without places of this machine."""
+    while (beneath := error.value if isinstance(error, ErrorDuringImport) else error.__cause__) is not None:
+        error = beneath
+    said = " ".join(str(error).replace(str(folder), "").split())[:_MOST]
+    package = _package_in(error) if isinstance(error, ImportError) else ""
+    if package and not _is_own(package, folder):
+        return f"it needs the package {package}, which is not installed here: {command_for([package])}"
+    return f"{type(error).__name__}: {said}"
 
 
 def _package_in(error: ImportError) -> str:
@@ -54,6 +60,6 @@ def _package_in(error: ImportError) -> str:
     return (error.name or (told[1] if told else "")).partition(".")[0]
 
 
-def _is_own(module: str, bundle: Bundle) -> bool:
-    first = bundle.folder / module.partition(".")[0]
+def _is_own(module: str, folder: Path) -> bool:
+    first = folder / module.partition(".")[0]
     return first.is_dir() or first.with_suffix(".py").is_file()

@@ -100,6 +100,7 @@ OURS: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("POST", "/api/teachback/v1/bundles", {"source": "/nowhere"}, Role.ADMIN),
     ("POST", "/api/teachback/v1/bundles:check", {"source": "/nowhere"}, Role.ADMIN),
     ("DELETE", "/api/teachback/v1/bundles/none", None, Role.ADMIN),
+    ("POST", "/api/teachback/v1/apps", {"source": "/nowhere"}, Role.ADMIN),
     ("GET", "/api/teachback/v1/keys", None, Role.ADMIN),
     ("POST", "/api/teachback/v1/keys", {"name": "x", "role": "annotator"}, Role.ADMIN),
     ("DELETE", f"/api/teachback/v1/keys/{ID}", None, Role.ADMIN),

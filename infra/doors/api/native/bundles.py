@@ -61,6 +61,11 @@ class RegisteredResponse(BaseModel):
     base_experiment: str
     bundle: BundleResponse
 
+    @classmethod
+    def of(cls, added: bundles.Added) -> "RegisteredResponse":
+        """Show one bundle that was registered."""
+        return cls(base_experiment=added.base_experiment, bundle=BundleResponse.of(added.bundle))
+
 
 @router.get("/bundles")
 def list_bundles(parts: PartsDep, caller: CallerDep) -> list[BundleResponse]:
@@ -77,8 +82,7 @@ def get_bundle(name: Name, parts: PartsDep, caller: CallerDep) -> BundleResponse
 @router.post("/bundles", status_code=HTTPStatus.CREATED)
 def register_bundle(body: SourceRequest, parts: PartsDep, caller: CallerDep) -> RegisteredResponse:
     """Fetch a bundle, examine it in a bundle host, and list it."""
-    added = bundles.add(parts, caller, body.source)
-    return RegisteredResponse(base_experiment=added.base_experiment, bundle=BundleResponse.of(added.bundle))
+    return RegisteredResponse.of(bundles.add(parts, caller, body.source))
 
 
 @router.post("/bundles:check")

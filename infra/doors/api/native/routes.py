@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from infra.doors.api.errors import answers
 from infra.doors.api.native import (
+    apps,
     bundles,
     carriage,
     datasets,
@@ -34,6 +35,20 @@ def router() -> APIRouter:
         HTTPStatus.CONFLICT,
     )
     scope = APIRouter(prefix=PREFIX, responses=refusals)
-    for topic in (status, rounds, models, bundles, keys, carriage, datasets, images, hooks, scores, labels, tracking):
+    for topic in (
+        status,
+        rounds,
+        models,
+        bundles,
+        apps,
+        keys,
+        carriage,
+        datasets,
+        images,
+        hooks,
+        scores,
+        labels,
+        tracking,
+    ):
         scope.include_router(topic.router)
     return scope

@@ -1,0 +1,14 @@
+"""Every MONAI bundle in the folder `bundles` beside this file is a model, as it is."""
+
+from tasks.compute.apps.interfaces import App, BundleTask
+
+
+class Bundles(App):
+    description = "MONAI bundles"
+
+    def init_infers(self):
+        found = sorted(self.app_dir.glob("bundles/*/configs/metadata.json"))
+        return {file.parent.parent.name: BundleTask(file.parent.parent) for file in found}
+
+
+app = Bundles

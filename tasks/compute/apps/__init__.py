@@ -1,0 +1,1 @@
+"""Apps: models, trainings, strategies and scoring methods written in Python, run where bundles are."""

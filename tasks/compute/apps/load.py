@@ -1,0 +1,133 @@
+"""Read an app's code, and refuse what would not do what it says."""
+
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from tasks.compute.apps.interfaces import App, BundleTask, InferTask, TrainTask
+from tasks.compute.failures import BadInputError, BundleFaultError, ComputeError, is_memory
+from tasks.compute.loader.faults import innermost
+
+CONF = "conf.json"
+KEYS = {
+    "models": "which of the app's models, with commas; default: all",
+    "use_pretrained_model": "false: begin with random weights",
+}
+_MODULE = "app"
+_CONF: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
+_SWITCH = TypeAdapter(bool)
+_OVERRIDABLE = frozenset(name for name in vars(TrainTask) if not name.startswith("_"))
+
+
+class Model(NamedTuple):
+    """A model of an app, and how it learns, if it does."""
+
+    name: str
+    infer: InferTask | BundleTask
+    train: TrainTask | None
+
+
+def read_conf(folder: Path) -> dict[str, str]:
+    """Return what `--conf` said when an app's models were registered."""
+    return _CONF.validate_json((folder / CONF).read_bytes())
+
+
+def load(folder: Path, conf: Mapping[str, str]) -> App:
+    """Return the app in a folder.
+
+    Raises:
+        BundleFaultError: If there is none, or its code fails.
+        BadInputError: If it does not take a key of *conf*.
+    """
+    folder = folder.absolute()
+    if not (folder / f"{_MODULE}.py").is_file():
+        raise BundleFaultError(f"The app has no {_MODULE}.py: `teachback apps new` writes one to begin from")
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    with own_code(f"{_MODULE}.py cannot be read", folder):
+        found = getattr(importlib.import_module(_MODULE), _MODULE, None)
+    if not (isinstance(found, type) and issubclass(found, App)):
+        raise BundleFaultError(f"{_MODULE}.py does not name its app: end it with `{_MODULE} = MyApp`, a class of App")
+    known = {**KEYS, **found.keys}
+    if unknown := [key for key in conf if key not in known]:
+        told = "; ".join(f"{key} ({what})" for key, what in known.items())
+        raise BadInputError(f"The app takes no --conf {unknown[0]}. It takes: {told}")
+    with own_code("The app cannot be made", folder):
+        return found(folder, conf)
+
+
+def models_of(app: App) -> dict[str, Model]:
+    """Return the models that an app's `--conf` asks for.
+
+    Raises:
+        BadInputError: If it has no model of a name that is asked for.
+        BundleFaultError: If its code fails, or a training overrides what is not trained by, or is of no model.
+    """
+    with own_code("init_infers failed", app.app_dir):
+        infers = dict(app.init_infers())
+    with own_code("init_trainers failed", app.app_dir):
+        trainers = dict(app.init_trainers())
+    for name, task in trainers.items():
+        refuse_others(task)
+        if not isinstance(infers.get(name), InferTask):
+            raise BundleFaultError(
+                f"init_trainers names {name!r}, and no InferTask of init_infers is called so: a training has the name"
+                f" of the model that it trains, one of {', '.join(infers)}"
+            )
+    asked = [name.strip() for name in app.conf.get("models", "").split(",") if name.strip()] or list(infers)
+    if missing := [name for name in asked if name not in infers]:
+        raise BadInputError(f"--conf models: the app has no model {missing[0]!r}; it has {', '.join(infers)}")
+    return {name: Model(name, infers[name], trainers.get(name)) for name in asked}
+
+
+def pretrained(app: App) -> bool:
+    """Say whether models begin with the weights of their `path`.
+
+    Raises:
+        BadInputError: If `--conf use_pretrained_model` is neither true nor false.
+    """
+    said = app.conf.get("use_pretrained_model", "true")
+    try:
+        return _SWITCH.validate_python(said)
+    except ValidationError as error:
+        raise BadInputError(f"--conf use_pretrained_model is {said!r}: say true or false") from error
+
+
+def refuse_others(task: TrainTask) -> None:
+    """Refuse a training that overrides what ours does not call: it would silently train otherwise than written.
+
+    Raises:
+        BundleFaultError: With the first such name.
+    """
+    kinds = type(task).__mro__
+    for kind in kinds[: kinds.index(TrainTask)]:
+        for name, value in vars(kind).items():
+            public = not name.startswith("_") or name == "__call__"
+            if public and name not in _OVERRIDABLE and (callable(value) or hasattr(value, "__get__")):
+                raise BundleFaultError(
+                    f"{type(task).__name__} overrides {name}, which nothing here calls: it is trained by Lightning,"
+                    f" with {', '.join(sorted(_OVERRIDABLE))}. Move what it does into one of these; what is your own"
+                    " begins with an underscore"
+                )
+
+
+@contextmanager
+def own_code(what: str, folder: Path) -> Iterator[None]:
+    """Tell of a failure of an app's code in one sentence, which begins with *what*.
+
+    Raises:
+        BundleFaultError: If the block fails with whatever error that is not ours, or one of memory.
+    """
+    try:
+        yield
+    except ComputeError:
+        raise
+    except Exception as error:  # whatever an app's own code raises
+        if is_memory(error):
+            raise
+        raise BundleFaultError(f"{what}: {innermost(error, folder)}") from error

@@ -1,0 +1,1 @@
+"""Apps as people write them."""

@@ -1,0 +1,116 @@
+"""An app from its folder to a published version: registered, served, trained, judged."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from sqlalchemy import select
+
+from configs.settings import Settings
+from configs.specs.annotation import GateSpec
+from configs.specs.round import RoundSpec
+from configs.specs.train import TrainSpec
+from configs.wire.host import Finished, Load, Loaded, Predict, Prediction, ServeRequest
+from infra.adapters.catalog.tables import Dataset, Experiment, Image, Organisation
+from infra.adapters.catalog.tables.base import new_id
+from infra.services import people
+from infra.services.callers import Caller
+from infra.services.learning import apps, experiments
+from infra.services.learning.experiment_requests import Datasets, NewExperiment
+from infra.wiring import Parts
+from tasks.images.sync import sync_dataset
+from tasks.labels.incoming.save import LabelParams, save_label
+from tasks.rounds.jobs.start import start_train
+from tests.builders import ORG
+from tests.rounds_in_memory import Ward
+from tests.runs_in_memory import RunsInMemory
+from tests.training_in_memory import TrainingInMemory
+
+GUIDE = Path(__file__).parents[2] / "apps" / "guide_004"
+PATIENTS = ("a", "b", "c", "d", "e")
+SHAPE = (24, 22, 20)
+
+
+@pytest.fixture
+def parts(sqlite_url: str, tmp_path: Path, runs: RunsInMemory) -> Iterator[Parts]:
+    settings = Settings(home=tmp_path / "home", catalog_url=sqlite_url)
+    settings.home.mkdir()
+    opened = Parts(settings, orchestrator=runs)
+    yield opened
+    opened.close()
+
+
+def _spleen(folder: Path, number: int) -> Path:
+    """Write a bright ball; return its label."""
+    random = np.random.default_rng(number)
+    index = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), -1)
+    ball = np.linalg.norm(index - random.uniform(9, np.array(SHAPE) - 9), axis=-1) < 5
+    folder.mkdir(parents=True)
+    nib.save(nib.Nifti1Image((ball + random.normal(0, 0.1, SHAPE)).astype(np.float32), np.eye(4)), folder / "ct.nii.gz")
+    label = folder.parents[1] / f"{folder.name}.nii.gz"
+    nib.save(nib.Nifti1Image(ball.astype(np.uint8), np.eye(4)), label)
+    return label
+
+
+def _dataset(parts: Parts, folder: Path) -> str:
+    with parts.catalog.write() as session:
+        session.add(Organisation(id=ORG))
+        session.flush()
+        dataset = Dataset(id=new_id(), org=ORG, name="d", spec={"kind": "folder", "url": str(folder)})
+        session.add(dataset)
+    sync_dataset(parts, dataset.id)
+    with parts.catalog.write() as session:
+        for image in session.scalars(select(Image)):
+            image.held_out = image.key.startswith("e")
+    return dataset.id
+
+
+def _experiment(parts: Parts, caller: Caller, dataset: str) -> Experiment:
+    (added,) = apps.add(parts, caller, str(GUIDE), {"models": "segmentation_spleen"})
+    (again,) = apps.add(parts, caller, str(GUIDE), {"models": "segmentation_spleen"})
+    assert again.bundle.id == added.bundle.id
+    assert (added.bundle.name, added.bundle.tier) == ("guide_004_segmentation_spleen", "A")
+    assert added.bundle.labels == {"1": "spleen"}
+    assert added.bundle.check["notes"] == []
+    request = NewExperiment(
+        name="spleen", arch="monai_segmentation", base=[added.base_experiment], datasets=Datasets(train=[dataset])
+    )
+    return experiments.create(parts, caller, request).row
+
+
+@pytest.mark.usefixtures("warm_host")
+def test_the_guides_app_predicts_learns_and_is_published(parts: Parts, tmp_path: Path) -> None:
+    drawn = {name: _spleen(tmp_path / "images" / name, number) for number, name in enumerate(PATIENTS)}
+    dataset = _dataset(parts, tmp_path / "images")
+    experiment = _experiment(parts, people.operator(ORG), dataset)
+    assert _predicted(parts, experiment, tmp_path).shape == SHAPE
+    for patient, label in drawn.items():
+        assert save_label(parts, dataset, f"{patient}/ct", label, LabelParams(), "ann").warnings == []
+
+    ward = Ward(parts, TrainingInMemory(), tmp_path, dataset, experiment.id, {})
+    with parts.catalog.write() as session:
+        spec = RoundSpec(publish="gate", gate=GateSpec(min_cases=5), train=TrainSpec(epochs=15))
+        job = start_train(session, session.get_one(Experiment, experiment.id), spec, actor="ann").id
+    first = ward.published()
+    result = ward.run(ward.claim(job))
+
+    assert ward.published() not in {None, first}, result
+    assert result.metric_name == "mean_dice"
+
+
+def _predicted(parts: Parts, experiment: Experiment, folder: Path) -> np.ndarray:
+    """Return what the untrained model draws in an image."""
+    bundle, out = parts.settings.home / "bundles" / experiment.bundle_id, folder / "serve" / "out"
+    request = ServeRequest(bundle=str(bundle), labels={1: "spleen"}, out=str(out), cache=str(folder / "cache"))
+    image = folder / "images" / "a" / "ct.nii.gz"
+    with parts.hosts.start(request, work=folder / "serve", bundle=bundle, readable=[image], threads=1) as host:
+        host.send(Load(version="v0"))
+        for message in host.messages():
+            assert not isinstance(message, Finished)
+            if isinstance(message, Loaded):
+                host.send(Predict(id="p", version="v0", image=[str(image)], name="answer.nii.gz"))
+            if isinstance(message, Prediction):
+                return np.asarray(nib.load(message.path).dataobj)
+    raise AssertionError("it said nothing")

@@ -1,0 +1,80 @@
+"""What an app's code and its `--conf` may say, and what is refused before anything of it runs."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.compute.apps.interfaces import App
+from tasks.compute.apps.load import load, models_of, pretrained
+from tasks.compute.failures import BadInputError, BundleFaultError
+from tests.apps.guide_004.app import MyApp
+
+GUIDE = Path(sys.modules[MyApp.__module__].__file__ or "").parent
+Written = Callable[[str], App]
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """A host reads one app and ends; here the next one is of the same name."""
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    sys.modules.pop("app", None)
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Written:
+    """The guide's app with something added before its last line."""
+
+    def write(more: str) -> App:
+        text, last, _ = (GUIDE / "app.py").read_text().rpartition("app = MyApp")
+        (tmp_path / "app.py").write_text(f"{text}{more}\n{last}\n")
+        return load(tmp_path, {})
+
+    return write
+
+
+def test_models_are_chosen_by_name() -> None:
+    assert list(models_of(load(GUIDE, {"models": "segmentation_spleen"}))) == ["segmentation_spleen"]
+    with pytest.raises(BadInputError, match="no model 'liver'; it has segmentation_spleen"):
+        models_of(load(GUIDE, {"models": "segmentation_spleen,liver"}))
+
+
+def test_a_key_that_the_app_does_not_take_is_refused_with_those_that_it_takes() -> None:
+    with pytest.raises(BadInputError, match=r"takes no --conf modles. It takes: models \(.*use_pretrained_model"):
+        load(GUIDE, {"modles": "segmentation_spleen"})
+    with pytest.raises(BadInputError, match="say true or false"):
+        pretrained(load(GUIDE, {"use_pretrained_model": "perhaps"}))
+
+
+@pytest.mark.parametrize("name", ["iteration_update", "lr_scheduler_handler", "__call__"])
+def test_a_training_that_overrides_what_nothing_calls_is_refused_by_its_name(written: Written, name: str) -> None:
+    app = written(f"MyTrainTask.{name} = lambda self, *args: None")
+    with pytest.raises(BundleFaultError, match=f"MyTrainTask overrides {name}, .*optimizer"):
+        models_of(app)
+
+
+def test_what_is_its_own_begins_with_an_underscore(written: Written) -> None:
+    assert models_of(written("MyTrainTask._mine = lambda self: None"))
+
+
+def test_a_training_of_no_model_is_refused(written: Written) -> None:
+    app = written("MyApp.init_trainers = lambda self: {'liver': MyTrainTask()}")
+    with pytest.raises(BundleFaultError, match=r"names 'liver', .* one of segmentation_spleen"):
+        models_of(app)
+
+
+def test_code_that_fails_is_told_without_places_of_this_machine(written: Written, tmp_path: Path) -> None:
+    with pytest.raises(BundleFaultError, match=r"app.py cannot be read: KeyError") as told:
+        written(f"raise KeyError({str(tmp_path)!r})")
+    assert str(tmp_path) not in str(told.value)
+
+
+def test_an_app_says_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(BundleFaultError, match=r"no app.py: `teachback apps new`"):
+        load(tmp_path, {})
+    (tmp_path / "app.py").write_text("app = 3\n")
+    with pytest.raises(BundleFaultError, match=r"end it with `app = MyApp`"):
+        load(tmp_path, {})
