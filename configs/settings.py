@@ -36,6 +36,10 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 8000
     allowed_hosts: str = Field(default="", description="Comma-separated Host names besides the bound one.")
+    folders: str = Field(
+        default="",
+        description="Folders, joined by colons, that data sets may be in where others reach this server, too.",
+    )
     list_shape: Literal["bare", "wrapped"] = Field(
         default="bare", description="How the MONAI Cloud dialect answers lists: an array, or {kind: array}."
     )

@@ -1,6 +1,7 @@
 """Data sets: made from an address, listed, changed, deleted, and brought up to date with their store."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -305,10 +306,19 @@ def _place(parts: Parts, url: str, *, by_admin: bool) -> tuple[StoreKind, str]:
     if parsed.netloc or not folder.is_absolute():
         known = "http(s)://…, s3://…, abfs://…, gs://…, file:///…"
         raise InvalidRequestError(f"{UNRESOLVED} It is neither {known} nor an absolute folder.")
-    if not parts.settings.single_machine:
-        raise InvalidRequestError("A folder of the server may be named only where the server listens on loopback alone")
+    if not (parts.settings.single_machine or _is_open(parts, folder)):
+        raise InvalidRequestError(
+            "A folder of the server may be named only where the server listens on loopback alone, or where"
+            " `teachback up --studies` or TEACHBACK_FOLDERS names it"
+        )
     refuse_our_own(parts, folder)
     return "folder", str(folder)
+
+
+def _is_open(parts: Parts, folder: Path) -> bool:
+    """Say whether the operator has named a folder, or one that it is in."""
+    named = [Path(each) for each in parts.settings.folders.split(os.pathsep) if each]
+    return any(folder.resolve().is_relative_to(each.resolve()) for each in named)
 
 
 def _write(row: Dataset, request: DatasetChange) -> None:

@@ -50,17 +50,21 @@ def test_a_web_server_that_is_no_dicomweb_server_cannot_be_resolved(engineer: Ap
     assert reply.json()["error_desc"].startswith("Cannot resolve the dataset.")
 
 
-def test_folders_of_the_server_are_named_only_on_a_single_machine(
+def test_folders_of_the_server_are_named_only_on_a_single_machine_or_where_its_operator_named_them(
     settings: Settings, runs: RunsInMemory, folder: Path
 ) -> None:
-    served = settings.model_copy(update={"host": "0.0.0.0"})  # noqa: S104 - nothing listens here
+    opened = f"/nowhere:{folder / 'p1'}"
+    served = settings.model_copy(update={"host": "0.0.0.0", "folders": opened})  # noqa: S104 - nothing listens here
     parts = Parts(served, orchestrator=runs)
     key = people.create_key(parts, people.operator(ORG), name="x", role=Role.ENGINEER)
     with TestClient(create_app(parts, run_loops=False), base_url=BASE_URL) as client:
-        reply = Api(client, ORG, key.secret).call("POST", "/datasets", json={"client_url": str(folder)})
+        named = (folder, folder / "p1" / ".." / "p2", folder / "p1")
+        replies = [
+            Api(client, ORG, key.secret).call("POST", "/datasets", json={"client_url": str(each)}) for each in named
+        ]
     parts.close()
-    assert reply.status_code == 400
-    assert "loopback" in reply.json()["error_desc"]
+    assert [reply.status_code for reply in replies] == [400, 400, 201]
+    assert "loopback" in replies[0].json()["error_desc"]
 
 
 def test_credentials_are_sealed_and_never_shown(engineer: Api, parts: Parts, folder: Path) -> None:
