@@ -67,7 +67,7 @@ def of_voxels(parts: Parts, caller: Caller, dataset_id: str, image_key: str, sou
     if ending_of(head) is not None:
         return source  # any file may be called so
     image = images.get(parts, caller, dataset_id, image_key)
-    geometry, lost = grid_of(parts, dataset_id, image)
+    geometry, lost, _ = grid_of(parts, dataset_id, image)
     if geometry is None:
         raise InvalidRequestError(lost or "The image's store does not answer now: send a file that says its grid")
     return BytesIO(of_raw(source.read(math.prod(geometry.shape) + 1), geometry))

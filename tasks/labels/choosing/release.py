@@ -77,12 +77,12 @@ def _checked(parts: Parts, row: Label, image: Image, here: Names, params: LabelP
         raise NotFoundError("content of label", row.id)
     with tempfile.TemporaryDirectory(prefix="release-") as folder:
         file = linked(parts.blobs.path(row.blob), Path(folder))
-        grid, lost = grid_of(parts, row.dataset_id, image)
-        if grid is None and not lost:
+        grid = grid_of(parts, row.dataset_id, image)
+        if grid.geometry is None and not grid.lost:
             raise BusyError("The label's image cannot be read now: try again when its store is back")
-        checked = check_saved(file, grid, here, params)
-    if lost or checked.quarantine is not None:
-        raise ConflictError(f"Label {row.id} still cannot be learnt from: {lost or checked.quarantine}")
+        checked = check_saved(file, grid.geometry, here, params)
+    if grid.lost or checked.quarantine is not None:
+        raise ConflictError(f"Label {row.id} still cannot be learnt from: {grid.lost or checked.quarantine}")
     return checked
 
 

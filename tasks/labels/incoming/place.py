@@ -4,11 +4,12 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from configs.errors import AccessError, ConflictError, InvalidRequestError, ReadOnlyStoreError, StoreError
 from configs.specs.dataset import DatasetSpec
 from infra.adapters.catalog.tables import Image
-from infra.adapters.images.base import LabelToStore, StoredLabel
+from infra.adapters.images.base import ImageStore, LabelToStore, StoredLabel
 from infra.adapters.images.places import LabelPlace, open_place
 from infra.adapters.security.egress import same_origin
 from infra.wiring import Parts
@@ -37,6 +38,30 @@ class Said:
     sha256: str = ""
 
 
+class Grid(NamedTuple):
+    """An image's grid, or why there is none, and the store that gave it.
+
+    Attributes:
+        geometry: None = there is none now.
+        lost: Why there will be none; empty = the store may give it later.
+        store: Open; None = it could not be opened.
+    """
+
+    geometry: Geometry | None = None
+    lost: str = ""
+    store: ImageStore | None = None
+
+    def known(self) -> Geometry:
+        """Return the image's grid.
+
+        Raises:
+            StoreError: If there is none now.
+        """
+        if self.geometry is None:
+            raise StoreError("The image could not be read, so it is not known what its label is to lie on")
+        return self.geometry
+
+
 @dataclass(frozen=True)
 class Written:
     """Where a label went. `note`: what its author is told; `waits`: the place did not answer."""
@@ -52,7 +77,7 @@ def write_label(
     spec: DatasetSpec,
     image: Image,
     file: Path,
-    geometry: Geometry,
+    grid: Grid,
     said: Said,
     *,
     settle: bool = True,
@@ -66,19 +91,19 @@ def write_label(
         spec: The data set's.
         image: Its image.
         file: The label as it was saved.
-        geometry: The image's grid.
+        grid: The image's.
         said: What the label says of itself.
-        settle: Whether a folder's copy has to outlive a power cut at once; else `store_label` sees to it.
+        settle: Whether a folder has to have it at once; else `store_label` sees to it.
     """
     if spec.labels_to == "home":
         return Written()
     place: Place = "store" if spec.labels_to == "store" else "elsewhere"
     try:
         with tempfile.TemporaryDirectory(prefix="seg-") as folder:
-            ready = _in_form(parts, spec, image, file, Path(folder), geometry, said)
+            ready = _in_form(parts, spec, image, file, Path(folder), grid.known(), said)
             if isinstance(ready, str):
                 return Written(note=ready)
-            target = _open(parts, image.dataset_id, spec)
+            target = _open(parts, image.dataset_id, spec, grid.store)
             sha256 = said.sha256 if ready == file else ""
             to_store = LabelToStore(id=said.label_id, path=ready, sha256=sha256, settle=settle)
             stored = target.put_label(image.key, to_store)
@@ -93,9 +118,9 @@ def write_label(
     return Written(stored, place)
 
 
-def _open(parts: Parts, dataset_id: str, spec: DatasetSpec) -> LabelPlace:
+def _open(parts: Parts, dataset_id: str, spec: DatasetSpec, store: ImageStore | None) -> LabelPlace:
     if spec.labels_to == "store":
-        return store_of(parts, dataset_id)
+        return store or store_of(parts, dataset_id)
     web = spec.labels_to.startswith("http")
     session = None
     if web:

@@ -35,10 +35,11 @@ from tasks.labels.forms.structured import check_structured, kind_in
 from tasks.labels.forms.write import Origin
 from tasks.labels.incoming.check import CheckedLabel, check_label, check_readable
 from tasks.labels.incoming.names import Names, names_on
-from tasks.labels.incoming.place import WAITS, Said, Written, write_label
+from tasks.labels.incoming.place import Grid, Said, Written, write_label
 from tasks.rounds.count import CheckedNotice, notify
 
 UNCHECKED = "Its image could not be read now: the label is compared with it, and counted, when the store is back."
+LOST = "The image is no longer in its store as it was listed, so the label cannot be compared with it."
 PREDICTIONS = "original"
 """The tag under which clients save a model's output that nobody has looked at."""
 
@@ -144,19 +145,19 @@ def _taken(
         with parts.catalog.read() as session:
             image = images.by_key(session, *place)
             spec = DatasetSpec.model_validate(session.get_one(Dataset, image.dataset_id).spec)
-        geometry, lost = grid_of(parts, image.dataset_id, image)
+        grid = grid_of(parts, image.dataset_id, image)
         file = linked(incoming.file.result(), Path(folder))
         kind = kind_in(file)
         with parts.catalog.read() as session:
             here = names_on(session, image.dataset_id, params.base_version, kind)
-        checked = check_saved(file, geometry, here, params, most_bytes=parts.settings.volume_bytes)
-        if lost:
+        checked = check_saved(file, grid.geometry, here, params, most_bytes=parts.settings.volume_bytes)
+        if lost := grid.lost:
             checked = checked.model_copy(update={"quarantine": lost, "warnings": [*checked.warnings, lost]})
         blob = incoming.sha256.result()
         label_id = _id_of(image.dataset_id, image, blob, params, actor if spec.annotators_per_image > 1 else "")
         kept = _Kept(label_id, blob, file, here.known)
-        written = _written(parts, spec, image, kept, geometry, checked, params)
-    unchecked = geometry is None and not lost
+        written = _written(parts, spec, image, kept, grid, checked, params)
+    unchecked = grid.geometry is None and not lost
     notice = _notice(image, label_id, blob, kind, params, checked, written, unchecked=unchecked)
     return notice, written.stored is None or written.stored.settled, kind == "mask" or bool(here.known)
 
@@ -188,14 +189,15 @@ def _ending(source: Path) -> str:
     return ending
 
 
-def grid_of(parts: Parts, dataset_id: str, image: Image) -> tuple[Geometry | None, str]:
-    """Return the image's grid; without one, why there will be none: empty = the store may give it later."""
+def grid_of(parts: Parts, dataset_id: str, image: Image) -> Grid:
+    """Return the image's grid, or why there is none."""
     try:
-        return image_of(parts, store_of(parts, dataset_id), image).geometry(), ""
+        store = store_of(parts, dataset_id)
+        return Grid(image_of(parts, store, image).geometry(), store=store)
     except (StoreError, StorageFullError):
-        return None, ""
+        return Grid()
     except (NotFoundError, ConflictError, InvalidRequestError):
-        return None, "The image is no longer in its store as it was listed, so the label cannot be compared with it."
+        return Grid(lost=LOST)
 
 
 def check_saved(
@@ -238,7 +240,7 @@ def _written(
     spec: DatasetSpec,
     image: Image,
     kept: _Kept,
-    geometry: Geometry | None,
+    grid: Grid,
     checked: CheckedLabel,
     params: LabelParams,
 ) -> Written:
@@ -251,8 +253,6 @@ def _written(
         return Written(stored, "store" if row.place == "store" else "elsewhere")
     if checked.quarantine is not None or stays:
         return Written()
-    if geometry is None:
-        return Written(place="store" if spec.labels_to == "store" else "elsewhere", note=WAITS, waits=True)
     said = Said(
         label_id=kept.label_id,
         author=params.author_name,
@@ -261,7 +261,7 @@ def _written(
         model=params.base_version or "",
         sha256=kept.blob,
     )
-    return write_label(parts, spec, image, kept.file, geometry, said, settle=False)
+    return write_label(parts, spec, image, kept.file, grid, said, settle=False)
 
 
 def _id_of(dataset_id: str, image: Image, blob: str, params: LabelParams, person: str) -> str:

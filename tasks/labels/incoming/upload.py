@@ -23,12 +23,11 @@ from infra.adapters.catalog.tables import Dataset, Image, Label
 from infra.adapters.images.base import LabelToStore
 from infra.adapters.images.folder import FolderStore
 from infra.wiring import Parts
-from tasks.images.geometry import Geometry
 from tasks.images.stores import store_of
 from tasks.labels.incoming.check import CheckedLabel
 from tasks.labels.incoming.intake import activate
 from tasks.labels.incoming.names import Names, names_on
-from tasks.labels.incoming.place import Said, write_label
+from tasks.labels.incoming.place import Grid, Said, write_label
 from tasks.labels.incoming.save import LabelParams, check_saved, grid_of, linked, origin_of
 from tasks.rounds.count import count_image, hold, open_round_if_due
 
@@ -53,15 +52,15 @@ def store_label(parts: Parts, entry: Entry) -> None:
         if row.state != LabelState.PENDING_UPLOAD and not row.upload_pending:
             _settle_copy(parts, row, image, file)
             return
-        geometry, lost = grid_of(parts, row.dataset_id, image)
-        if geometry is None and not lost:
+        grid = grid_of(parts, row.dataset_id, image)
+        if grid.geometry is None and not grid.lost:
             raise StoreError("The image store does not answer yet")
         if row.state == LabelState.PENDING_UPLOAD:
-            checked = _checked(file, geometry, here, row, lost)
+            checked = _checked(file, grid, here, row)
             if not _settle(parts, row, checked):
                 return
-        if row.upload_pending and geometry is not None:
-            _write(parts, row, image, file, geometry, here)
+        if row.upload_pending and grid.geometry is not None:
+            _write(parts, row, image, file, grid, here)
 
 
 def store_is_back(parts: Parts) -> None:
@@ -83,12 +82,12 @@ def _settle_copy(parts: Parts, row: Label, image: Image, file: Path) -> None:
         log.info("the copy of label %s is left as it is", row.id)
 
 
-def _checked(file: Path, geometry: Geometry | None, here: Names, row: Label, lost: str) -> CheckedLabel:
-    if geometry is None:
-        return CheckedLabel(quarantine=lost, warnings=[lost])
+def _checked(file: Path, grid: Grid, here: Names, row: Label) -> CheckedLabel:
+    if grid.geometry is None:
+        return CheckedLabel(quarantine=grid.lost, warnings=[grid.lost])
     params = LabelParams(names={int(value): str(name) for value, name in row.names.items()}, annotated=row.annotated)
     try:
-        return check_saved(file, geometry, here, params)
+        return check_saved(file, grid.geometry, here, params)
     except InvalidRequestError as error:
         return CheckedLabel(quarantine=str(error), warnings=[str(error)])
 
@@ -119,7 +118,7 @@ def _settle(parts: Parts, row: Label, checked: CheckedLabel) -> bool:
     return parts.catalog.unit(settled)
 
 
-def _write(parts: Parts, row: Label, image: Image, file: Path, geometry: Geometry, here: Names) -> None:
+def _write(parts: Parts, row: Label, image: Image, file: Path, grid: Grid, here: Names) -> None:
     said = Said(
         label_id=row.id,
         author=row.author_name or row.author,
@@ -129,7 +128,7 @@ def _write(parts: Parts, row: Label, image: Image, file: Path, geometry: Geometr
     )
     with parts.catalog.read() as session:
         spec = DatasetSpec.model_validate(session.get_one(Dataset, row.dataset_id).spec)
-    written = write_label(parts, spec, image, file, geometry, said)
+    written = write_label(parts, spec, image, file, grid, said)
     if written.waits:
         raise StoreError("The image store could not be written yet")
     fail_point(parts.settings, "label-stored")
