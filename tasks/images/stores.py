@@ -1,10 +1,11 @@
 """From a data set's row to its store, and from an image's row to a file on this host."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from configs.errors import AccessError, DamagedImageError, InvalidRequestError, NotFoundError
@@ -13,6 +14,7 @@ from infra.adapters.cache.disk import Cache
 from infra.adapters.catalog import secrets
 from infra.adapters.catalog.tables import Dataset, Image, VaultValue
 from infra.adapters.images.base import Credentials, ImageStore
+from infra.adapters.images.folder_dicom import Known
 from infra.adapters.images.open import open_store
 from infra.wiring import Parts
 from tasks.images import health, poison
@@ -35,11 +37,19 @@ def store_of(parts: Parts, dataset_id: str) -> ImageStore:
             raise NotFoundError("dataset", dataset_id)
         credentials = _credentials(parts, session, dataset)
         spec = DatasetSpec.model_validate(dataset.spec)
-    return opened(parts, spec, credentials)
+    return opened(parts, spec, credentials, known=partial(_series_of, parts, dataset_id))
 
 
-def opened(parts: Parts, spec: DatasetSpec, credentials: Credentials | None) -> ImageStore:
+def opened(
+    parts: Parts, spec: DatasetSpec, credentials: Credentials | None, *, known: Known | None = None
+) -> ImageStore:
     """Open a store: an address that an admin registered is allowed by that act.
+
+    Args:
+        parts: The adapters.
+        spec: The data set.
+        credentials: For this store alone.
+        known: Which DICOM series a folder's images are already; None = there are none.
 
     Raises:
         InvalidRequestError: If the address cannot be read, or may not be called.
@@ -55,7 +65,15 @@ def opened(parts: Parts, spec: DatasetSpec, credentials: Credentials | None) -> 
         most_bytes=parts.settings.volume_bytes,
         objects=parts.objects,
         keep=partial(_keep, parts.cache, place_of(spec)),
+        known=known,
     )
+
+
+def _series_of(parts: Parts, dataset_id: str, keys: Collection[str]) -> dict[str, str]:
+    """Return which DICOM series images stand for, of those that the data set has or had."""
+    query = select(Image.key, Image.meta).where(Image.dataset_id == dataset_id, Image.key.in_(keys))
+    with parts.catalog.read() as session:
+        return {key: meta.get("SeriesInstanceUID", "") for key, meta in session.execute(query).tuples()}
 
 
 def place_of(spec: DatasetSpec) -> str:

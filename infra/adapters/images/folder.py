@@ -3,7 +3,8 @@
 <root>/<image id>.nii.gz|.nii|.nrrd|.mha|.mhd images; of one id with several endings the first of these counts
 <root>/<image id>.png|.jpg|.jpeg|.tif|.tiff   2-D pictures; all endings in capitals, too
 <root>/<image id>/<any name>                  DICOM files: a folder of one series is one image
-<root>/<folder>/<any name>                    DICOM files of several series: images called <folder>/<SeriesInstanceUID>
+<root>/<folder>/<any name>                    DICOM files of several series: images called <folder>/<SeriesInstanceUID>;
+                                              of one that was alone there before, the id stays
 <root>/<image id><suffix>.<ending>            an image's channels, where the data set says by which suffixes
 <root>/labels/…, <root>/teachback/labels/…    labels: `folder_layout`
 
@@ -30,6 +31,7 @@ from configs.specs.dataset import Channel, OnGap
 from infra.adapters.images.base import FetchedImage, Keep, LabelToStore, StoredImage, StoredLabel
 from infra.adapters.images.channels import MISSING, check_channels
 from infra.adapters.images.files import copy_hashed, create_exclusively, hash_file, is_cut_short, settle
+from infra.adapters.images.folder_dicom import DicomFolders, Known
 from infra.adapters.images.folder_layout import (
     FINAL,
     IMAGE_ENDINGS,
@@ -62,6 +64,7 @@ class FolderStore:
         keep: This host's cache, for what DICOM files say.
         on_gap: What is to become of DICOM series that are no regular grid.
 
+        known: Which series the data set's images are: an image keeps its id.
     Raises:
         InvalidRequestError: If the pattern is none that is read in linear time, or has no group; or the channels
             contradict each other.
@@ -76,7 +79,8 @@ class FolderStore:
         keep: Keep | None = None,
         on_gap: OnGap = "refuse",
     ) -> None:
-        self._keep, self.on_gap = keep, on_gap
+        known: Known | None = None,
+        self.on_gap = on_gap
         self._patient = patient_pattern(patient_regex)
         check_channels("folder", channels)
         self._names = [channel.name for channel in channels]
@@ -87,6 +91,7 @@ class FolderStore:
             raise StoreError("The data set's place is a file, not a folder: give the folder that holds the images")
         self._tree = FolderTree(self._root)
 
+        self._dicom = DicomFolders(self._tree, keep, known)
     @property
     def identity(self) -> str:
         """Hash of the folder's place."""
@@ -111,13 +116,11 @@ class FolderStore:
 
     def _series_images(self, folder: PurePosixPath, entries: Sequence[Entry]) -> Iterator[StoredImage]:
         """Yield the DICOM series of a folder."""
-        stats = {entry.name: entry for entry in entries if may_be_dicom(entry.name)}
-        found = series_in(self._root / folder, list(stats.values()), self._keep)
-        for series in found:
-            key = str(folder) if len(found) == 1 and folder.parts else str(folder / series.uid)
+        named = {entry.name: entry for entry in entries}
+        for key, series in self._dicom.images(folder, entries).items():
             if any(self._find(key)):
                 continue  # a file beside the folder has the same id
-            marks = [mark_of(name, stats[name].stat()) for name in series.files]
+            marks = [mark_of(name, named[name].stat()) for name in series.files]
             yield StoredImage(
                 key=key,
                 patient=series.patient,
@@ -282,20 +285,11 @@ class FolderStore:
         return found
 
     def _series(self, image: str) -> tuple[Path, FolderSeries] | None:
-        """Return the DICOM series that an image is, and its folder: the only one of a folder, or one of several."""
+        """Return the DICOM series that an image is, and its folder."""
         if self._names or not is_plain(image) or not is_image_key(image):
             return None
-        path = PurePosixPath(image)
-        own = self._series_of(path)
-        if len(own) == 1:
-            return self._root / path, own[0]
-        named = [found for found in self._series_of(path.parent) if found.uid == path.name]
-        return (self._root / path.parent, named[0]) if named else None
-
-    def _series_of(self, folder: PurePosixPath) -> list[FolderSeries]:
         with translated("read"):
-            entries = [entry for entry in self._tree.files_in(folder) if may_be_dicom(entry.name)]
-            return series_in(self._root / folder, entries, self._keep)
+            return self._dicom.find(image)
 
     def _known_label(self, key: str) -> Path:
         path = self._tree.resolved(key) if readings_of(PurePosixPath(key)) else None

@@ -1,11 +1,12 @@
 """The DICOM series that lie in one folder: which of its files belong to which, told by their headers.
 
 Files are told by what they begin with, for most have no ending. Reading all of a folder's headers takes seconds, so
-what they say is kept until the folder's files change.
+what they say is kept, of the files together that came within ten minutes: of a folder with very many series that gets
+one more, these are the only ones that are read.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
@@ -17,9 +18,10 @@ from infra.adapters.images.part10 import DAMAGE_IN_MEMORY, read_dicom
 from infra.adapters.images.patient import dicom_patient
 from infra.adapters.images.seg import hash_lines
 
-FORMAT = "dicom-folder-1"
+FORMAT = "dicom-folder-2"
 """Part of the cache's key: changes when what is kept does."""
 _KEPT = "series.json"
+_TOGETHER_S = 600.0
 _ENDINGS = (".dcm", ".dicom", ".ima")
 _MAGIC, _MAGIC_AT = b"DICM", 128
 _TOLD = ("SeriesInstanceUID", "StudyDate", "StudyTime", "Modality", "PatientID", "StudyInstanceUID")
@@ -50,13 +52,16 @@ def may_be_dicom(name: str) -> bool:
     return not dot or ending.isdecimal() or name.lower().endswith(_ENDINGS)
 
 
-def series_in(folder: Path, entries: Sequence[Entry], keep: Keep | None) -> list[FolderSeries]:
+def series_in(
+    folder: Path, entries: Sequence[Entry], keep: Keep | None, *, together_s: float = _TOGETHER_S
+) -> list[FolderSeries]:
     """Return the series of images that a folder's files make up, by their UIDs.
 
     Args:
         folder: The folder.
         entries: Those of its files that may be DICOM.
         keep: This host's cache; None = the headers are read each time.
+        together_s: Files that came within these seconds are read together, and again when one of them changes.
 
     Raises:
         OSError: If the folder cannot be read.
@@ -66,14 +71,36 @@ def series_in(folder: Path, entries: Sequence[Entry], keep: Keep | None) -> list
     if keep is None:
         return _read(folder, [entry.name for entry in entries])
 
+    # By the time of its rights' last change, which no copying program can set back: what came before is not read again,
+    # and a file that could not be read may have become readable.
+    came: dict[int, dict[str, os.stat_result]] = {}
+    for entry in entries:
+        stat = entry.stat()
+        came.setdefault(int(stat.st_ctime_ns / (together_s * 1e9)), {})[entry.name] = stat
+    return _joined([_kept(folder, stats, keep) for stats in came.values()])
+
+
+def _kept(folder: Path, stats: Mapping[str, os.stat_result], keep: Keep) -> list[FolderSeries]:
+
     def fill(kept: Path) -> None:
         """Read the headers once."""
-        (kept / _KEPT).write_bytes(_ALL.dump_json(_read(folder, [entry.name for entry in entries])))
+        (kept / _KEPT).write_bytes(_ALL.dump_json(_read(folder, list(stats))))
 
-    # With the time of its rights' last change: a file that could not be read may have become readable.
-    stats = {entry.name: entry.stat() for entry in entries}
     marks = hash_lines([f"{mark_of(name, stat)} {stat.st_ctime_ns}" for name, stat in stats.items()])
     return _ALL.validate_json((keep(f"{FORMAT}\n{folder}\n{marks}", fill) / _KEPT).read_bytes())
+
+
+def _joined(parts: Sequence[list[FolderSeries]]) -> list[FolderSeries]:
+    """Return series of which some files came later than others, each once, as its first file has it."""
+    found: dict[str, list[FolderSeries]] = {}
+    for series in (series for part in parts for series in part):
+        found.setdefault(series.uid, []).append(series)
+    return [
+        min(same, key=lambda series: series.files).model_copy(
+            update={"files": sorted(name for series in same for name in series.files)}
+        )
+        for _, same in sorted(found.items())
+    ]
 
 
 def mark_of(name: str, stat: os.stat_result) -> str:

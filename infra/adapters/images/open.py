@@ -10,6 +10,7 @@ from infra.adapters.images.base import MOST_BYTES, Credentials, ImageStore, Keep
 from infra.adapters.images.channels import check_channels
 from infra.adapters.images.dicomweb import DicomWebStore
 from infra.adapters.images.folder import FolderStore
+from infra.adapters.images.folder_dicom import Known
 from infra.adapters.images.objects.place import object_place
 from infra.adapters.images.objects.store import ObjectStore
 from infra.adapters.images.objects.stores import ObjectStores
@@ -23,6 +24,7 @@ def open_store(
     most_bytes: int = MOST_BYTES,
     objects: ObjectStores | None = None,
     keep: Keep | None = None,
+    known: Known | None = None,
 ) -> ImageStore:
     """Return the store that the spec names; nothing is read yet but a folder's existence.
 
@@ -33,13 +35,14 @@ def open_store(
         session: What carries requests to a server; `EgressPolicy.session()` wherever a request named the address.
         objects: What opens object stores.
         keep: This host's cache, for what a manifest, or a folder of DICOM files, says.
+        known: Which DICOM series a folder's images are already.
 
     Raises:
         InvalidRequestError: If the spec contradicts itself, or its address may not be called.
         StoreError: If the folder is not there, or the address's name cannot be resolved.
     """
     if spec.kind == "folder":
-        return FolderStore(Path(spec.url), spec.patient_regex, spec.channels, keep, spec.on_gap)
+        return FolderStore(Path(spec.url), spec.patient_regex, spec.channels, keep, spec.on_gap, known)
     if spec.kind == "dicomweb":
         return DicomWebStore(
             spec.url,

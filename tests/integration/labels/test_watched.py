@@ -15,6 +15,7 @@ from infra.adapters.catalog.tables import Dataset, Experiment, Image, Job
 from infra.adapters.catalog.tables.base import new_id
 from infra.adapters.images.folder import FolderStore
 from tasks.images.health import DEGRADED, READY
+from tasks.images.stores import store_of
 from tasks.images.volume import Volume, write_nifti
 from tasks.labels.incoming.catch_up import catch_up
 from tasks.labels.incoming.imports import import_labels, look_anew
@@ -145,6 +146,26 @@ def test_files_that_came_to_a_folder_are_known_and_a_store_that_fails_is_left_to
         session.execute(update(Dataset).values(state=READY))
     (tmp_path / "away").rename(root)
     assert _look(folder, watches) == 1
+
+
+def test_a_second_series_in_a_folder_leaves_the_first_its_id(folder: Clinic, tmp_path: Path) -> None:
+    root = tmp_path / "images" / "q"
+    root.mkdir()
+    first, second = (make_series(asymmetric(), IMAGE.affine) for _ in range(2))
+    watches = _watching(folder, counts=True)
+
+    for series in (first, second):
+        for number, instance in enumerate(series):
+            instance.save_as(root / f"{series[0].SeriesInstanceUID}.{number}", enforce_file_format=True)
+        assert _look(folder, watches) == 1
+
+    with folder.parts.catalog.read() as session:
+        rows = session.scalars(select(Image).where(Image.open, Image.key != folder.image)).all()
+        found = {row.key: row.meta["SeriesInstanceUID"] for row in rows}
+    uids = [series[0].SeriesInstanceUID for series in (first, second)]
+    assert found == {"q": uids[0], f"q/{uids[1]}": uids[1]}
+    store = store_of(folder.parts, folder.dataset)
+    assert {header.SeriesInstanceUID for header in store.headers("q") or []} == {uids[0]}
 
 
 def test_one_data_set_that_cannot_be_looked_at_keeps_no_other_from_it(folder: Clinic) -> None:

@@ -1,5 +1,6 @@
 """A folder's DICOM series, MetaImage files, and labels as MONAI Label keeps them."""
 
+import json
 import os
 import shutil
 from collections import Counter
@@ -15,13 +16,14 @@ from configs.errors import DamagedImageError, InvalidRequestError, NotFoundError
 from infra.adapters.cache.disk import DiskCache
 from infra.adapters.images.base import LabelToStore
 from infra.adapters.images.folder import FolderStore
-from infra.adapters.images.folder_series import series_in
+from infra.adapters.images.folder_series import FolderSeries, series_in
 from infra.adapters.images.folder_tree import FolderTree
 from infra.adapters.images.folder_watch import FolderWatch
 from infra.adapters.images.series_watch import SeriesWatch
 from tasks.images.prepare import local_image
 from tasks.images.volume import read_volume
 from tests.dicom_series import asymmetric, make_series, oblique_affine
+from tests.processes import wait_until
 
 
 @pytest.fixture
@@ -85,6 +87,77 @@ def test_several_series_in_one_folder_are_told_apart(root: Path, tmp_path: Path)
     for key in ("p", "p/1.2.3", f"../root/{keys.pop()}"):
         with pytest.raises(NotFoundError):
             store.image(key)
+
+
+def test_an_image_keeps_its_id_whatever_series_come_beside_it_or_go(root: Path) -> None:
+    known: dict[str, str] = {}
+    store = FolderStore(root, known=lambda keys: {key: known[key] for key in keys if key in known})
+
+    def listed() -> dict[str, str]:
+        found = {image.key: image.meta["SeriesInstanceUID"] for image in store.images()}
+        assert found == {key: store.image(key).meta["SeriesInstanceUID"] for key in found}
+        known.update(found)
+        return found
+
+    [first] = {made.SeriesInstanceUID for made in _series(root / "p", "anna", "a{}.dcm")}
+    assert listed() == {"p": first}
+    [second] = {made.SeriesInstanceUID for made in _series(root / "p", "anna", "b{}.dcm")}
+    assert listed() == {"p": first, f"p/{second}": second}
+    for file in (root / "p").glob("a*"):
+        file.unlink()
+    assert listed() == {f"p/{second}": second}
+    with pytest.raises(NotFoundError):
+        store.image("p")
+
+
+def test_a_folder_s_headers_are_looked_up_once_for_all_images_of_it(root: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        _series(root / "p", "anna", f"{number}-{{}}.dcm")
+    cache, asked = DiskCache(tmp_path / "cache", 10**9), Counter[str]()
+
+    def keep(key: str, fill: Callable[[Path], None]) -> Path:
+        asked["folder"] += 1
+        return cache.get("raw", key, fill)
+
+    store = FolderStore(root, keep=keep)
+    keys = [image.key for image in store.images()]
+    assert [len(store.headers(key) or []) for key in keys] == [5, 5, 5]
+    assert asked["folder"] == 1
+    _series(root / "p", "anna", "new-{}.dcm")
+    assert len(list(store.images())) == 4
+
+
+def test_of_files_that_came_later_than_others_only_these_are_read(root: Path, tmp_path: Path) -> None:
+    made = _series(root, "anna")
+    cache, read = DiskCache(tmp_path / "cache", 10**9), list[int]()
+
+    def keep(key: str, fill: Callable[[Path], None]) -> Path:
+        def counted(folder: Path) -> None:
+            fill(folder)
+            [series] = json.loads(next(folder.iterdir()).read_bytes())
+            read.append(len(series["files"]))
+
+        return cache.get("raw", key, counted)
+
+    def found() -> FolderSeries:
+        entries = FolderTree(root.resolve()).files_in(PurePosixPath())
+        [series] = series_in(root, entries, keep, together_s=1e-9)
+        assert [series] == series_in(root, entries, None)
+        return series
+
+    assert (sum(read), found().files) == (0, [f"IM{number:05d}" for number in range(len(made))])
+    assert sum(read) == len(made)
+    last = max(path.stat().st_ctime_ns for path in root.iterdir())
+    # The clock of the file system takes steps of milliseconds.
+    wait_until(lambda: _touched(tmp_path / "clock") > last, "the file system's clock to go on")
+    made[0].save_as(root / "IM00009", enforce_file_format=True)
+    assert len(found().files) == len(made) + 1
+    assert sum(read) == len(made) + 1
+
+
+def _touched(path: Path) -> int:
+    path.touch()
+    return path.stat().st_ctime_ns
 
 
 def test_files_of_the_root_itself_are_a_series_by_its_uid(root: Path) -> None:
