@@ -42,7 +42,7 @@ from infra.adapters.images.folder_layout import (
     is_image_key,
     readings_of,
 )
-from infra.adapters.images.folder_series import FolderSeries, mark_of, may_be_dicom, series_in
+from infra.adapters.images.folder_series import FolderSeries, mark_of
 from infra.adapters.images.folder_tree import Entry, FolderTree, best, is_plain, translated
 from infra.adapters.images.folder_watch import FolderWatch
 from infra.adapters.images.metaimage import SPLIT, WHOLE, copy_whole
@@ -63,8 +63,8 @@ class FolderStore:
             is an image.
         keep: This host's cache, for what DICOM files say.
         on_gap: What is to become of DICOM series that are no regular grid.
-
         known: Which series the data set's images are: an image keeps its id.
+
     Raises:
         InvalidRequestError: If the pattern is none that is read in linear time, or has no group; or the channels
             contradict each other.
@@ -78,8 +78,8 @@ class FolderStore:
         channels: Sequence[Channel] = (),
         keep: Keep | None = None,
         on_gap: OnGap = "refuse",
-    ) -> None:
         known: Known | None = None,
+    ) -> None:
         self.on_gap = on_gap
         self._patient = patient_pattern(patient_regex)
         check_channels("folder", channels)
@@ -90,8 +90,8 @@ class FolderStore:
         if not self._root.is_dir():
             raise StoreError("The data set's place is a file, not a folder: give the folder that holds the images")
         self._tree = FolderTree(self._root)
-
         self._dicom = DicomFolders(self._tree, keep, known)
+
     @property
     def identity(self) -> str:
         """Hash of the folder's place."""
@@ -324,15 +324,6 @@ class FolderStore:
             ours=key.is_relative_to(OURS),
             changed=datetime.fromtimestamp(stat.st_mtime, tz=UTC),
         )
-
-
-def _copied(source: Path, into: Path, name: str, endings: Sequence[str]) -> tuple[Path, str]:
-    """Copy a file as one, under a name that tells nothing but what it is; return it and its sha256."""
-    ending = next(ending for ending in endings if source.name.endswith(ending)).lower()
-    split = ending == SPLIT
-    target = into / f"{name}{WHOLE if split else ending}"
-    with translated("read"):
-        return target, (copy_whole if split else copy_hashed)(source, target)
 
 
 def _final_last(found: tuple[PurePosixPath, os.stat_result]) -> tuple[bool, str]:
