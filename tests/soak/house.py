@@ -262,7 +262,11 @@ def _faults(hospital: Hospital) -> list[tuple[str, Callable[[], None]]]:
 
 
 def _family(found: list[psutil.Process]) -> list[psutil.Process]:
-    return [each for process in found for each in (process, *process.children(recursive=True))]
+    family = list(found)
+    for process in found:
+        with suppress(psutil.NoSuchProcess):  # it ended by itself since it was found
+            family += process.children(recursive=True)
+    return family
 
 
 def _signal(found: list[psutil.Process], what: signal.Signals) -> None:
