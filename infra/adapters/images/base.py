@@ -51,6 +51,7 @@ class StoredImage(BaseModel):
     name: str = Field(description="What a person calls it: the file's name, or the series description.")
     meta: dict[str, str] = Field(description="What `nextimage` answers besides the key.")
     fingerprint: str = Field(description="Changes when the content does; cheap enough to be listed.")
+    file: str = Field(default="", description="Its one file, below the store's root; told of one image, by no listing.")
     skipped: str = Field(default="", description="Why nobody can annotate it, where the listing alone tells.")
 
 

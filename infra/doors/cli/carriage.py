@@ -11,11 +11,13 @@ import typer
 from pydantic import BaseModel
 
 from configs.errors import ForbiddenError, InvalidRequestError, NotFoundError, TeachbackError, UnauthorizedError
+from configs.names import plain
 from infra.doors.cli.client import OURS, Client, HomeOption, KeyOption, UrlOption
 from infra.doors.cli.terminal import terminal
 
 _WITHIN_S = 600.0
-_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".dcm", ".png", ".json")
+_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".png", ".tif", ".tiff", ".json")
+_DICOM_LABELS = frozenset({"SEG", "RTSTRUCT"})
 _SIDES = {"train": "training", "evaluate": "validation"}
 DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="The data set's name or id.")]
 
@@ -58,8 +60,8 @@ def import_labels(
 ) -> None:
     """Take in labels that were made elsewhere: they train from the first round, and never count.
 
-    NIfTI, NRRD, MetaImage, DICOM SEG and RTSTRUCT, PNG, JSON. A SEG or RTSTRUCT says which series it refers to; any
-    other file is of the image with its name, such as `p1/ct.nii.gz` or `labels/final/p1/ct.nrrd` of `p1/ct`.
+    NIfTI, NRRD, MetaImage, DICOM SEG and RTSTRUCT, PNG, TIFF, JSON. A SEG or RTSTRUCT says which series it refers to;
+    any other file is of the image with its name, such as `p1/ct.nii.gz` or `labels/final/p1/ct.nrrd` of `p1/ct`.
 
     For example:
 
@@ -141,8 +143,21 @@ def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
         for inner in sorted(path.rglob("*")) if path.is_dir() else ():
             below = inner.relative_to(path)
             hidden = any(part.startswith(".") for part in below.parts)
-            if inner.is_file() and not hidden and inner.name.lower().endswith(_ENDINGS):
+            if inner.is_file() and not hidden and (inner.name.lower().endswith(_ENDINGS) or _says_labels(inner)):
                 yield inner, below.as_posix()
+
+
+def _says_labels(file: Path) -> bool:
+    """Say whether a file is a SEG or RTSTRUCT, which may lie among images; one that is damaged is told by its name."""
+    from infra.adapters.images.folder_series import may_be_dicom  # noqa: PLC0415 - pydicom takes a second
+    from infra.adapters.images.part10 import read_dicom  # noqa: PLC0415 - as above
+
+    if not may_be_dicom(file.name):
+        return False
+    try:
+        return read_dicom(file, pixels=False, only=["Modality"]).get("Modality") in _DICOM_LABELS
+    except InvalidRequestError:
+        return file.suffix.lower() == ".dcm"
 
 
 def _import(client: Client, dataset: str, path: Path, name: str, image: str) -> _Saved:
@@ -170,21 +185,45 @@ def _write_label(client: Client, row: _Row, form: Format, to: Path) -> str:
 
 
 def _write_coco(client: Client, found: _Export, to: Path) -> None:
-    """Write a file for each side."""
-    rows = [_Row.model_validate(row) for row in found.rows]
-    names = {int(value): name for row in rows for value, name in row.names.items()}
-    names |= {int(value): name for value, name in found.labels.items() if int(value)}
-    categories = [{"id": value, "name": name} for value, name in sorted(names.items())]
-    for side in _SIDES:
-        images: list[dict[str, Any]] = []
-        annotations: list[dict[str, Any]] = []
-        for row in (row for row in rows if row.side == side):
-            said = client.get(f"{OURS}/labels/{row.label}/as-coco")
-            number = len(images) + 1
-            images.append({"id": number, "file_name": row.image, "width": said["width"], "height": said["height"]})
-            for one in said["annotations"]:
-                annotations.append({"id": len(annotations) + 1, "image_id": number, **one})
-        _write(to / f"{side}.json", {"images": images, "annotations": annotations, "categories": categories})
+    """Write a file for each side, with the same categories."""
+    categories = _Categories(found.labels)
+    sides: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {side: ([], []) for side in _SIDES}
+    for row in map(_Row.model_validate, found.rows):
+        said = client.get(f"{OURS}/labels/{row.label}/as-coco")
+        images, annotations = sides[row.side]
+        size = {name: said[name] for name in ("file_name", "width", "height")}
+        images.append({"id": len(images) + 1, **size})
+        for one in said["annotations"]:
+            known = {"id": len(annotations) + 1, "image_id": len(images)}
+            annotations.append({**known, **one, "category_id": categories.number(row, int(one["category_id"]))})
+    for side, (images, annotations) in sides.items():
+        _write(to / f"{side}.json", {"images": images, "annotations": annotations, "categories": categories.listed()})
+
+
+class _Categories:
+    """COCO's categories: one number for each name, whatever its value in a label.
+
+    Args:
+        labels: The experiment's names by index, which are kept.
+    """
+
+    def __init__(self, labels: dict[str, str]) -> None:
+        self._labels = labels
+        self._names = {int(value): name for value, name in labels.items() if int(value)}
+        self._numbers = {plain(name): value for value, name in self._names.items()}
+
+    def number(self, row: _Row, value: int) -> int:
+        """Return the category of one of a label's values."""
+        name = row.names.get(str(value)) or self._labels.get(str(value)) or f"value {value}"
+        if plain(name) not in self._numbers:
+            own = self._labels.get(str(value), name) == name and value not in self._names
+            number = value if own else max(self._names) + 1
+            self._names[number], self._numbers[plain(name)] = name, number
+        return self._numbers[plain(name)]
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Return them as COCO lists them."""
+        return [{"id": number, "name": name} for number, name in sorted(self._names.items())]
 
 
 def _write(to: Path, content: dict[str, Any]) -> None:

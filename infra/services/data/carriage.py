@@ -157,9 +157,11 @@ def as_coco(parts: Parts, caller: Caller, label_id: str) -> CocoImage:
 
     Raises: as `carried`.
     """
-    row, _, geometry = _with_image(parts, caller, label_id)
+    row, image, geometry = _with_image(parts, caller, label_id)
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
-        return to_coco(linked(file_of(parts, row).path, Path(folder)), geometry)
+        said = to_coco(linked(file_of(parts, row).path, Path(folder)), geometry)
+    file = store_of(parts, row.dataset_id).image(image.key).file
+    return said.model_copy(update={"file_name": file or image.key})
 
 
 def _with_image(parts: Parts, caller: Caller, label_id: str) -> tuple[Label, Image, Geometry]:

@@ -39,6 +39,7 @@ class CocoImage(BaseModel):
     width: int
     height: int
     annotations: list[CocoAnnotation]
+    file_name: str = ""
 
 
 def to_nifti(file: Path, image: Geometry, target: Path) -> None:

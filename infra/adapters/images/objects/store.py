@@ -34,6 +34,8 @@ _IMAGES = """SELECT image.id, patient, cohort,
 group_concat(object.path || ' ' || object.mark, ' '), count(object.mark) = count(*)
 FROM image JOIN file ON file.image = image.n LEFT JOIN object ON object.path = file.path"""
 _ALL_IMAGES = f"{_IMAGES} GROUP BY image.n ORDER BY image.n"
+_LACKING = """SELECT (SELECT count(DISTINCT image) FROM file WHERE path NOT IN (SELECT path FROM object)), count(*)
+FROM image"""
 _ONE_IMAGE = f"{_IMAGES} WHERE image.id = ? GROUP BY image.n"
 _FILES = "SELECT path FROM file JOIN image ON image.n = file.image WHERE image.id = ? ORDER BY part"
 _LABELS = """SELECT label.key, image.id, label.path, content, mark, changed FROM label
@@ -100,8 +102,8 @@ class ObjectStore:
     def missing(self) -> tuple[int, int]:
         """Return how many images lack an object, and how many there are."""
         with self._looked_at() as table:
-            rows = [row[-1] for row in table.execute(_ALL_IMAGES)]
-        return rows.count(0), len(rows)
+            lacking, images = table.execute(_LACKING).fetchone()
+        return lacking, images
 
     def headers(self, key: str) -> None:
         """Return None: an object says what it is when it is read."""
@@ -136,8 +138,10 @@ class ObjectStore:
     def image(self, key: str) -> StoredImage:
         """Return the image as it is now."""
         with self._table() as table:
-            look_at(table, self._files, self._paths(table, key))
-            return _described(*table.execute(_ONE_IMAGE, (key,)).fetchone())
+            [first, *others] = paths = self._paths(table, key)
+            look_at(table, self._files, paths)
+            found = _described(*table.execute(_ONE_IMAGE, (key,)).fetchone())
+        return found.model_copy(update={"file": "" if others else first.removeprefix(f"{self._place.root.path}/")})
 
     def fetch(self, key: str, into: Path) -> FetchedImage:
         """Write the image's objects to `into`, under names that tell nothing; several are one image together."""
