@@ -62,6 +62,20 @@ def sync_dataset(
         return _sync(parts, dataset_id, within_s, store or store_of(parts, dataset_id))
 
 
+def take_in(parts: Parts, dataset_id: str, store: ImageStore, image: StoredImage) -> None:
+    """Make or renew the row of one image that came to its store by us: nothing else need be listed.
+
+    Raises:
+        StoreError: If the store cannot be read.
+    """
+    with parts.catalog.read() as session:
+        org = session.get_one(Dataset, dataset_id).org
+    examined = examine(store, [image])
+    with parts.catalog.write() as session:
+        session.scalar(lock(session, select(Dataset.id).where(Dataset.id == dataset_id)))
+        _take_in(parts, session, org, dataset_id, [image], examined)
+
+
 def look_anew(session: Session, dataset_id: str) -> None:
     """Have the next listing look at the headers again of all images that are no regular grid: the rule has changed."""
     irregular = or_(

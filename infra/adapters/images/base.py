@@ -1,13 +1,14 @@
 """What every image store can do, whatever it is made of.
 
-A store is the user's: images are only read, labels are only added. Keys come from requests, so each store checks them
+A store is the user's: images are only read, labels are only added, and so are images that somebody sends.
+Keys come from requests, so each store checks them
 before it touches anything. Messages of `StoreError` name no patient, path or UID: they may reach a log.
 """
 
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydicom.dataset import Dataset
@@ -197,6 +198,25 @@ class ImageStore(ImageSource, Protocol):
             NotFoundError: If there is no such image.
             ConflictError: If this label id is taken by other content.
             InvalidRequestError: If the bytes are not of a kind that this store keeps, or speak about another image.
+            ReadOnlyStoreError: If the store refuses to be written.
+            StoreError: If the store could not be written now.
+        """
+
+
+@runtime_checkable
+class Growing(Protocol):
+    """An image store that also takes images: a folder, a DICOMweb server."""
+
+    def put_image(self, key: str, source: Path) -> StoredImage:
+        """Add an image; return once it is durable there. Nothing is replaced; the same again changes nothing.
+
+        Args:
+            key: Its id. A DICOMweb server knows a series by its SeriesInstanceUID alone.
+            source: A file, whose name's ending says its format, or a folder with the instances of a DICOM series.
+
+        Raises:
+            ConflictError: If the id is taken by other content.
+            InvalidRequestError: If the id or the format is none that this store has.
             ReadOnlyStoreError: If the store refuses to be written.
             StoreError: If the store could not be written now.
         """

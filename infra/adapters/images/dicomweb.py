@@ -39,6 +39,7 @@ from infra.adapters.images.web_errors import translated
 
 PAGE = 500
 UNKNOWN = "UNK"
+_STORED_AT_ONCE = 50
 _UID, _UID_LENGTH = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+"), 64
 _DICOM = 'multipart/related; type="application/dicom"'
 _UNKNOWN_SYNTAX = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE})
@@ -228,13 +229,34 @@ class DicomWebStore:
             if stored.fingerprint != wanted.fingerprint:
                 raise ConflictError("The SEG's SeriesInstanceUID is taken by other content: give it a new one")
             return stored
+        self._store([seg])
+        return wanted
+
+    def _store(self, instances: list[Dataset]) -> None:
+        """Store instances of one study."""
         with translated(writing=True):
-            answer = self._client.store_instances([seg], study_instance_uid=seg.StudyInstanceUID)
+            answer = self._client.store_instances(instances, study_instance_uid=instances[0].StudyInstanceUID)
         if answer.get("FailedSOPSequence"):
             reason = answer.FailedSOPSequence[0].get("FailureReason", 0)
-            msg = f"The DICOMweb server did not store the SEG (failure reason {int(reason):#06x}): see its log"
+            msg = f"The DICOMweb server did not store what was sent (failure reason {int(reason):#06x}): see its log"
             raise StoreError(msg)
-        return wanted
+
+    def put_image(self, key: str, source: Path) -> StoredImage:
+        """Store a series' instances, as far as the server has not got them; they keep their UIDs."""
+        if not source.is_dir() or self._channels:
+            raise InvalidRequestError("A DICOMweb server takes the DICOM files of a series, and of one channel alone")
+        headers = {path: _identified(path) for path in source.iterdir()}
+        if {str(header.get("SeriesInstanceUID", "")) for header in headers.values()} != {key}:
+            raise InvalidRequestError("A DICOMweb server knows an image by its SeriesInstanceUID: give no other id")
+        instances = {str(header.get("SOPInstanceUID", "")): path for path, header in headers.items()}
+        found = self._find(key)
+        known = {str(one.get("SOPInstanceUID", "")) for one in self._metadata(found)} if found is not None else set()
+        missing = [path for uid, path in sorted(instances.items()) if uid not in known]
+        for first in range(0, len(missing), _STORED_AT_ONCE):
+            self._store([read_dicom(path) for path in missing[first : first + _STORED_AT_ONCE]])
+        if next(self._series({**self._filters, "SeriesInstanceUID": key}), None) is None:
+            raise InvalidRequestError("The server has the series now, but the data set's filters leave it out")
+        return self.image(key)
 
     def _save_series(self, series: Dataset, folder: Path) -> list[str]:
         """Write every instance of the series as it is stored; return a line `<SOP Instance UID> <sha256>` for each."""

@@ -42,6 +42,7 @@ from infra.adapters.images.folder_layout import (
     is_image_key,
     readings_of,
 )
+from infra.adapters.images.folder_put import put_image
 from infra.adapters.images.folder_series import FolderSeries, mark_of
 from infra.adapters.images.folder_tree import Entry, FolderTree, best, is_plain, translated
 from infra.adapters.images.folder_watch import FolderWatch
@@ -252,6 +253,14 @@ class FolderStore:
                     settle(target, self._root)
             stored = self._describe_label(Reading(image), key, source.sha256)
             return stored.model_copy(update={"settled": source.settle})
+
+    def put_image(self, key: str, source: Path) -> StoredImage:
+        """Create the image's file, or of a DICOM series its folder."""
+        if self._names:
+            raise InvalidRequestError("Images of this data set are a file for each channel: copy them into its folder")
+        with translated("write"):
+            put_image(self._root, key, source)
+        return self.image(key)
 
     def remove_label(self, key: str) -> bool:
         """Remove a label that we wrote, `teachback/labels/…`; False if it is not there, or not ours.

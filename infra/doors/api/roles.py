@@ -94,6 +94,7 @@ ROLES: dict[str, Role | None] = {
     "monai_label.label_info.put_label_info": Role.ANNOTATOR,  # somebody else's: reviewers
     "monai_label.label_info.update_label_info": Role.REVIEWER,
     "monai_label.datastore_list.get_dataset": Role.ANNOTATOR,
+    "monai_label.images.put_image": Role.ANNOTATOR,
     "monai_label.images.delete_image": Role.ENGINEER,
     "monai_label.batch.get_batch": Role.ANNOTATOR,
     "monai_label.batch.start_batch": Role.ENGINEER,

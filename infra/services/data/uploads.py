@@ -56,8 +56,9 @@ def create(parts: Parts, caller: Caller, files: Sequence[Sent], expiry_s: float 
         InvalidRequestError: If it is in no format that is read here.
     """
     allow(caller, Right.ANNOTATE)
-    name = _name(files)
-    blob = _kept(parts, files)
+    name = name_of(files)
+    with tempfile.TemporaryDirectory(prefix="upload-") as folder:
+        blob = parts.blobs.put_file(written(files, Path(folder) / "image"))
 
     def made(session: Session) -> Upload:
         """Make its row, and room for it."""
@@ -117,8 +118,12 @@ def address(row: Upload) -> str:
     return address_of(row, ending_of(row.name))
 
 
-def _name(files: Sequence[Sent]) -> str:
-    """Return what the upload is called; refuse names that say no format."""
+def name_of(files: Sequence[Sent]) -> str:
+    """Return what the upload is called; of the files of a series `series.zip`.
+
+    Raises:
+        InvalidRequestError: If the names say no format.
+    """
     if not files or len(files) > MOST_FILES:
         raise InvalidRequestError(f"An image is 1 to {MOST_FILES} files, not {len(files)}")
     # Clients send whole paths of their own machines, of Windows, too.
@@ -134,15 +139,14 @@ def _name(files: Sequence[Sent]) -> str:
     return names[0]
 
 
-def _kept(parts: Parts, files: Sequence[Sent]) -> str:
-    with tempfile.TemporaryDirectory(prefix="upload-") as folder:
-        target = Path(folder) / "image"
-        with target.open("wb") as file:
-            if len(files) == 1:
-                copyfileobj(files[0].content, file)
-            else:
-                _zip(files, file)
-        return parts.blobs.put_file(target)
+def written(files: Sequence[Sent], target: Path) -> Path:
+    """Write what was sent as one file, several files as a zip; return the file."""
+    with target.open("wb") as file:
+        if len(files) == 1:
+            copyfileobj(files[0].content, file)
+        else:
+            _zip(files, file)
+    return target
 
 
 def _zip(files: Sequence[Sent], target: BinaryIO) -> None:

@@ -77,6 +77,8 @@ def test_from_the_address_to_a_saved_label(
     seen = annotator.at("GET", f"{at}/label", params={"label": given["image"], "tag": "final"})
     assert seen.content == content
 
+    refused = annotator.at("PUT", f"{at}/image", files={"file": ("new.nii.gz", content)})
+    assert (refused.status_code, "manifest" in refused.json()["detail"]) == (400, True)
     copy = engineer.at("GET", f"/api/teachback/v1/datasets/{made['id']}:manifest")
     assert copy.status_code == 200, copy.text
     labelled = {entry["image"]["id"]: entry["label"]["id"] for entry in copy.json()["data"] if "label" in entry}

@@ -178,6 +178,7 @@ FORMS = {
     for scope in ("", "/label/{dataset}")
     for path in (
         "/datastore/label",
+        "/datastore/image",
         "/datastore/image/info",
         "/datastore/label/info",
         "/datastore/updatelabelinfo",

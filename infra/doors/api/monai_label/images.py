@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,12 +11,15 @@ from infra.doors.api.monai_label.datastore import as_file
 from infra.doors.api.monai_label.datastore_list import image_info
 from infra.doors.api.monai_label.label_info import FIELDS, Info
 from infra.doors.api.monai_label.scope import DatasetName, ImageId
-from infra.services.data import contents, datasets, images
+from infra.doors.api.monai_label.sent_files import SentFiles, body_of
+from infra.services.data import contents, datasets, images, new_images
+from infra.services.data.uploads import Sent
 from tasks.selection.skip import MAX_REASON_CHARS
 
 router = APIRouter(prefix="/datastore/image", tags=["MONAI Label: datastore"])
-# Where the original's own client deletes images.
+# Where the original's own client puts and deletes images.
 by_hidden_route = APIRouter(prefix="/datastore")
+_FIELD = "file"
 
 
 class ImageInfo(BaseModel):
@@ -25,6 +28,12 @@ class ImageInfo(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     path: str | None = None
+
+
+class PutImage(BaseModel):
+    """An image that was added, by its id."""
+
+    image: str
 
 
 class SentInfo(BaseModel):
@@ -70,6 +79,21 @@ def delete_image(
     """Hide an image: nobody is to label it. It stays in its store, which is the user's, and can be shown again."""
     images.hide(parts, caller, datasets.find(parts, caller, dataset).id, id)
     return {}
+
+
+@router.put("", openapi_extra=body_of(_FIELD))
+@by_hidden_route.put("", include_in_schema=False)
+@by_hidden_route.put("/", include_in_schema=False)
+def put_image(
+    dataset: DatasetName,
+    parts: PartsDep,
+    caller: CallerDep,
+    sent: Annotated[list[Sent], Depends(SentFiles(_FIELD))],
+    image: Annotated[str, Query(max_length=1024, description="Its id; without one, as its file is called.")] = "",
+) -> PutImage:
+    """Add an image to the data set's folder or DICOMweb server: one file, a zip of a DICOM series, or its files."""
+    row = datasets.find(parts, caller, dataset)
+    return PutImage(image=new_images.add(parts, caller, row.id, sent, image))
 
 
 @router.get("/info", response_model_exclude_none=True)

@@ -18,22 +18,12 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from infra.services.data.uploads import MOST_FILES, Sent
 
-FIELD = "files"
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [FIELD],
-                    "properties": {FIELD: {"type": "array", "items": {"type": "string", "format": "binary"}}},
-                }
-            }
-        },
-    }
-}
-"""How a route that takes them describes its body."""
+
+def body_of(field: str) -> dict[str, Any]:
+    """Return how a route that takes files under this name describes its body."""
+    files = {field: {"type": "array", "items": {"type": "string", "format": "binary"}}}
+    form = {"type": "object", "required": [field], "properties": files}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
 
 
 class _Piece(io.RawIOBase):
@@ -85,26 +75,36 @@ class _Parser(MultiPartParser):
             self._current_part.file = UploadFile(file=piece, size=0, filename=file.filename, headers=file.headers)
 
 
-async def sent_files(request: Request) -> AsyncIterator[list[Sent]]:
-    """Read a form's files, as they come, behind whoever asks for a key; they are there as long as the request.
+class SentFiles:
+    """A dependency: a form's files of one name.
 
-    Raises:
-        RequestValidationError: If the form has no files.
-        HTTPException: If it is no form that can be read, or has too many.
+    Args:
+        field: The name.
     """
-    with TemporaryFile(buffering=0) as whole:
-        yield await _parsed(request, whole)
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+
+    async def __call__(self, request: Request) -> AsyncIterator[list[Sent]]:
+        """Read them as they come, behind whoever asks for a key; they are there as long as the request.
+
+        Raises:
+            RequestValidationError: If the form has no files.
+            HTTPException: If it is no form that can be read, or has too many.
+        """
+        with TemporaryFile(buffering=0) as whole:
+            yield await _parsed(request, whole, self._field)
 
 
-async def _parsed(request: Request, whole: IO[bytes]) -> list[Sent]:
+async def _parsed(request: Request, whole: IO[bytes], field: str) -> list[Sent]:
     found: list[Any] = []
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         try:
             async with aclosing(request.stream()) as stream:
-                found = (await _Parser(request, stream, whole).parse()).getlist(FIELD)
+                found = (await _Parser(request, stream, whole).parse()).getlist(field)
         except MultiPartException as error:
             raise HTTPException(HTTPStatus.BAD_REQUEST, error.message) from None
     files = [Sent(one.filename or "", one.file) for one in found if not isinstance(one, str)]
     if not files:
-        raise RequestValidationError([{"type": "missing", "loc": ("body", FIELD), "msg": "Field required"}])
+        raise RequestValidationError([{"type": "missing", "loc": ("body", field), "msg": "Field required"}])
     return files

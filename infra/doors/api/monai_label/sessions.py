@@ -9,11 +9,12 @@ from pydantic import BaseModel
 from infra.adapters.catalog.tables import Upload
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_label.datastore import as_file
-from infra.doors.api.monai_label.sent_files import BODY, sent_files
+from infra.doors.api.monai_label.sent_files import SentFiles, body_of
 from infra.services.data import uploads
 from infra.services.data.uploads import LONGEST_S, Sent
 
 router = APIRouter(prefix="/session", tags=["MONAI Label: sessions"])
+_FIELD = "files"
 
 
 class SessionInfo(BaseModel):
@@ -47,12 +48,12 @@ class Session(BaseModel):
     session_info: SessionInfo
 
 
-@router.put("", openapi_extra=BODY)
+@router.put("", openapi_extra=body_of(_FIELD))
 @router.put("/", include_in_schema=False)
 def create_session(
     parts: PartsDep,
     caller: CallerDep,
-    sent: Annotated[list[Sent], Depends(sent_files)],
+    sent: Annotated[list[Sent], Depends(SentFiles(_FIELD))],
     expiry: Annotated[int, Query(ge=0, le=int(LONGEST_S), description="Seconds after its last use.")] = 0,
     uncompress: bool = False,  # noqa: ARG001 - the dialect's: what a zip holds is told by what is in it
 ) -> Session:
