@@ -184,7 +184,11 @@ def download(asked: dict[str, str], folder: Path) -> Path:
     found = sorted(path.parent.parent for path in folder.rglob("configs/metadata.json"))
     if done.returncode or not found:
         said = [line for line in done.stderr.splitlines() if line.strip()] or ["it brought no configs/metadata.json"]
-        raise InvalidRequestError(f"MONAI's downloader could not fetch {asked['name']}: {said[-1]}")
+        raise InvalidRequestError(
+            f"MONAI's downloader could not fetch {asked['name']}: {said[-1]}. Where this machine cannot reach it, fetch"
+            " the bundle elsewhere and register it by its path: teachback bundles add PATH; of one that comes with"
+            " Teachback a copy of its folder, with what was fetched as models/model.pt"
+        )
     return found[0]
 
 
