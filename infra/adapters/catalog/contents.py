@@ -1,4 +1,7 @@
-"""What is in a data set: its images page by page, each with what is said of it and the labels that tags point to."""
+"""What is in a data set: its images page by page, each with what is said of it and the labels that tags point to.
+
+A listing of all takes columns, not rows of the session's: of a hundred thousand images that is a third of the time.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +13,8 @@ from configs.states import LabelState
 from infra.adapters.catalog.tables import Image, ImageInfo, Label, LabelTag
 from infra.adapters.catalog.upsert import insert
 
-PAGE = 2000
+PAGE = 500
+"""Small: between two pages other requests have their turn."""
 _THERE = (Label.deleted_at.is_(None), Label.state != LabelState.REMOVED)
 
 
@@ -22,9 +26,35 @@ class Content(NamedTuple):
     labels: Mapping[str, Label]
 
 
-def page(session: Session, dataset_id: str, after: str) -> Sequence[Content]:
+class Listed(NamedTuple):
+    """One image as a listing shows it: columns of its row, what clients said of it, and its labels by tag."""
+
+    key: str
+    name: str
+    meta: Mapping[str, Any]
+    skipped_reason: str
+    added_at: float
+    said: Mapping[str, Any]
+    labels: Mapping[str, Label]
+
+
+def page(session: Session, dataset_id: str, after: str) -> list[Listed]:
     """Return the next images of a data set in the order of their ids, those behind *after*; none at the end."""
-    query = select(Image).where(Image.dataset_id == dataset_id, Image.key > after).order_by(Image.key).limit(PAGE)
+    columns = (Image.id, Image.key, Image.name, Image.meta, Image.skipped_reason, Image.added_at, ImageInfo.said)
+    query = select(*columns).outerjoin(ImageInfo, ImageInfo.image_id == Image.id)
+    query = query.where(Image.dataset_id == dataset_id, Image.key > after).order_by(Image.key).limit(PAGE)
+    rows = session.execute(query).all()
+    labels = _labels(session, [row[0] for row in rows])
+    return [
+        Listed(key, name, meta, skipped_reason, added_at, said or {}, labels.get(number, {}))
+        for number, key, name, meta, skipped_reason, added_at, said in rows
+    ]
+
+
+def labelled_page(session: Session, dataset_id: str, tag: str, after: str) -> list[Content]:
+    """Return the next images that have a label under a tag, in the order of their ids; none at the end."""
+    query = select(Image).join(LabelTag, LabelTag.image_id == Image.id).where(LabelTag.tag == tag)
+    query = query.where(Image.dataset_id == dataset_id, Image.key > after).order_by(Image.key).limit(PAGE)
     return contents(session, session.scalars(query).all())
 
 
@@ -32,11 +62,17 @@ def contents(session: Session, images: Sequence[Image]) -> list[Content]:
     """Return images with what is said of them."""
     ids = [image.id for image in images]
     said = {row.image_id: row.said for row in session.scalars(select(ImageInfo).where(ImageInfo.image_id.in_(ids)))}
-    labels: dict[int, dict[str, Label]] = {}
-    tagged = select(LabelTag, Label).join(Label, Label.id == LabelTag.label_id)
-    for pointer, label in session.execute(tagged.where(LabelTag.image_id.in_(ids), *_THERE)):
-        labels.setdefault(pointer.image_id, {})[pointer.tag] = label
+    labels = _labels(session, ids)
     return [Content(image, said.get(image.id, {}), labels.get(image.id, {})) for image in images]
+
+
+def _labels(session: Session, image_ids: Sequence[int]) -> dict[int, dict[str, Label]]:
+    """Return images' labels by tag."""
+    found: dict[int, dict[str, Label]] = {}
+    tagged = select(LabelTag.image_id, LabelTag.tag, Label).join(Label, Label.id == LabelTag.label_id)
+    for image_id, tag, label in session.execute(tagged.where(LabelTag.image_id.in_(image_ids), *_THERE)):
+        found.setdefault(image_id, {})[tag] = label
+    return found
 
 
 def labelled(session: Session, dataset_id: str) -> int:

@@ -12,7 +12,7 @@ from configs.errors import InvalidRequestError, TeachbackError
 from infra.adapters.catalog.contents import Content
 from infra.adapters.catalog.tables import Label
 from infra.adapters.images.base import ImageStore
-from infra.services.callers import Caller, Right, allow
+from infra.services.callers import Caller
 from infra.services.data import contents, labels
 from infra.wiring import Parts
 from tasks.images.stores import image_of, store_of
@@ -39,9 +39,7 @@ def labelled_cases(parts: Parts, caller: Caller, dataset_id: str, limit: int | N
         NotFoundError: If there is no such data set.
         InvalidRequestError: If nothing is labelled; before the first byte.
     """
-    allow(caller, Right.READ)
-    pages = contents.pages(parts, caller, dataset_id)
-    found = ((content, label) for page in pages for content in page if (label := contents.to_learn(content)))
+    found = contents.labelled(parts, caller, dataset_id)
     first = next(found, None)
     if first is None:
         raise InvalidRequestError("No case of this data set has a final label yet: label one first")

@@ -1,8 +1,8 @@
 """What is in a data set, as the MONAI Label dialect tells it: images, what is said of them, and their labels by tag."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,12 +10,14 @@ from sqlalchemy.orm import Session
 from configs.states import LabelState
 from infra.adapters.catalog import contents as catalog
 from infra.adapters.catalog import datasets, images
-from infra.adapters.catalog.contents import Content
+from infra.adapters.catalog.contents import Content, Listed
 from infra.adapters.catalog.tables import Image, Label
 from infra.adapters.catalog.tables.base import now
 from infra.services.callers import Caller, Right, allow
 from infra.services.data.label_history import FINAL
 from infra.wiring import Parts
+
+_Each = TypeVar("_Each", Content, Listed)
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,29 @@ def counts(parts: Parts, caller: Caller, dataset_id: str) -> Counts:
         return Counts(total, catalog.labelled(session, dataset_id), catalog.tags(session, dataset_id))
 
 
-def pages(parts: Parts, caller: Caller, dataset_id: str) -> Iterator[Sequence[Content]]:
+def pages(parts: Parts, caller: Caller, dataset_id: str) -> Iterator[Sequence[Listed]]:
     """Yield a data set's images page by page, each page as it is when it is reached.
 
     Raises:
         NotFoundError: If the organisation has no such data set; before the first page.
     """
-    allow(caller, Right.READ)
-    with parts.catalog.read() as session:
-        datasets.get(session, caller.org, dataset_id)
-    return _pages(parts, dataset_id)
+    _may_read(parts, caller, dataset_id)
+    return _pages(parts, lambda session, after: catalog.page(session, dataset_id, after), lambda last: last.key)
+
+
+def labelled(parts: Parts, caller: Caller, dataset_id: str) -> Iterator[tuple[Content, Label]]:
+    """Yield the images whose final label holds, and that label.
+
+    Raises:
+        NotFoundError: If the organisation has no such data set; before the first image.
+    """
+    _may_read(parts, caller, dataset_id)
+    found = _pages(
+        parts,
+        lambda session, after: catalog.labelled_page(session, dataset_id, FINAL, after),
+        lambda last: last.image.key,
+    )
+    return ((content, label) for page in found for content in page if (label := to_learn(content)))
 
 
 def one(parts: Parts, caller: Caller, dataset_id: str, image: str) -> Content | None:
@@ -57,9 +72,8 @@ def one(parts: Parts, caller: Caller, dataset_id: str, image: str) -> Content | 
     Raises:
         NotFoundError: If the organisation has no such data set.
     """
-    allow(caller, Right.READ)
+    _may_read(parts, caller, dataset_id)
     with parts.catalog.read() as session:
-        datasets.get(session, caller.org, dataset_id)
         found = images.find(session, dataset_id, image)
         return catalog.contents(session, [found])[0] if found is not None else None
 
@@ -97,12 +111,20 @@ def served(parts: Parts, caller: Caller, image: Image, strategy: str, client_id:
         return before
 
 
-def _pages(parts: Parts, dataset_id: str) -> Iterator[Sequence[Content]]:
+def _may_read(parts: Parts, caller: Caller, dataset_id: str) -> None:
+    allow(caller, Right.READ)
+    with parts.catalog.read() as session:
+        datasets.get(session, caller.org, dataset_id)
+
+
+def _pages(
+    parts: Parts, page: Callable[[Session, str], Sequence[_Each]], key_of: Callable[[_Each], str]
+) -> Iterator[Sequence[_Each]]:
     after = ""
     while True:
         with parts.catalog.read() as session:
-            found = catalog.page(session, dataset_id, after)
+            found = page(session, after)
         if not found:
             return
         yield found
-        after = found[-1].image.key
+        after = key_of(found[-1])
