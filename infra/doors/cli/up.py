@@ -1,15 +1,18 @@
 """`teachback up`: start and supervise every part of an installation on this machine."""
 
 import os
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated, Any, NamedTuple
 
 import typer
 import yaml
-from typer.core import TyperCommand
 
 from configs.errors import InvalidRequestError
 from configs.settings import Settings
+from configs.specs.train import TrainSpec
+from infra.doors.cli.apps import register_app
 from infra.doors.cli.client import HomeOption
+from infra.doors.cli.conf import ConfCommand, ConfOption, pairs_of
 from infra.doors.cli.idle import duration_s, is_idle, look_every_s
 from infra.doors.cli.installation import Installation, running, settings_for
 from infra.doors.cli.studies import DEFAULT_MODEL, Studies, place_of, register, round_size_of
@@ -22,25 +25,7 @@ StudiesOption = Annotated[
 ]
 
 
-class _Up(TyperCommand):
-    """Reads `--conf KEY VALUE`: Typer knows no repeated option of two values."""
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # Typer's Context is click's
-        """Join what follows `--conf`, then parse."""
-        joined: list[str] = []
-        words = iter(args)
-        for word in words:
-            if word != "--conf":
-                joined.append(word)
-                continue
-            key, value = next(words, ""), next(words, None)
-            if value is None:
-                raise typer.BadParameter("--conf takes a key and a value.")
-            joined.append(f"--conf={key}={value}")
-        return super().parse_args(ctx, joined)
-
-
-@app.command(cls=_Up)
+@app.command(cls=ConfCommand)
 def up(  # noqa: PLR0913, PLR0917 - each is an option of the command
     home: HomeOption = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
@@ -49,12 +34,8 @@ def up(  # noqa: PLR0913, PLR0917 - each is an option of the command
     models: Annotated[str, typer.Option("--models", metavar="A,B", help="An experiment for each.")] = DEFAULT_MODEL,
     labels: Annotated[str, typer.Option("--labels", metavar="X,Y", help="Label names; default: the model's.")] = "",
     round_size: Annotated[str, typer.Option("--round-size", metavar="N|off", help="Labels per round.")] = "5",
-    conf: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--conf", metavar="KEY VALUE", help="A setting, or a field or bundle override of the rounds' training."
-        ),
-    ] = None,
+    app_dir: Annotated[str, typer.Option("--app", metavar="DIR", help="An app, whose models are meant.")] = "",
+    conf: ConfOption = None,
     exit_when_idle: Annotated[
         str,
         typer.Option("--exit-when-idle", metavar="30m", help="End when nobody called and no job ran for that long."),
@@ -75,16 +56,21 @@ def up(  # noqa: PLR0913, PLR0917 - each is an option of the command
         teachback up --studies ~/scans --labels liver,spleen --round-size 10
 
         teachback up --studies http://localhost:8042/dicom-web --conf epochs 20 --conf realtime_quota 4
+
+        teachback up --app ~/liver --studies ~/scans --conf labels liver,tumour
     """
-    ours, train = _sorted_conf(conf or [])
+    ours, train, theirs = _sorted_conf(pairs_of(conf), to_app=bool(app_dir))
+    if app_dir and models != DEFAULT_MODEL:
+        raise InvalidRequestError(f"With --app say --conf models {models} in place of --models.")
     idle_s = duration_s(exit_when_idle) if exit_when_idle else None
     place = place_of(studies) if studies else ""
     settings = settings_for(home, host, port, insecure_network=insecure_network, changes=_opened(ours, place))
     wanted = Studies(place, _names(models), _names(labels), round_size_of(round_size), train) if place else None
     try:
         with running(settings) as installation:
+            of_app = _app_models(installation, app_dir, theirs) if app_dir else ()
             if wanted:
-                _register(installation, wanted)
+                _register(installation, replace(wanted, models=of_app or wanted.models))
             terminal().print(f"Teachback is ready at {installation.address}", markup=False)
             _wait_end(installation, idle_s)
     except KeyboardInterrupt:
@@ -109,6 +95,12 @@ def _wait_end(installation: Installation, idle_s: int | None) -> None:
     terminal().print(f"Nobody called and no job ran for {idle_s} s.", markup=False)
 
 
+def _app_models(installation: Installation, folder: str, conf: dict[str, str]) -> tuple[str, ...]:
+    """Register an app; return its models."""
+    with installation.client() as client, terminal(stderr=True).status("Examining the app"):
+        return tuple(each.bundle.name for each in register_app(client, folder, conf))
+
+
 def _register(installation: Installation, studies: Studies) -> None:
     console = terminal(stderr=True)
     with installation.client() as client, console.status("Registering the studies and starting their models"):
@@ -120,11 +112,25 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _sorted_conf(given: list[str]) -> tuple[dict[str, str], dict[str, Any]]:
-    """Part the `--conf` pairs into settings and what the rounds' training is told; values are read as YAML."""
-    pairs = [(key, value) for key, _, value in (pair.partition("=") for pair in given)]
-    ours = {key: value for key, value in pairs if key in Settings.model_fields}
+class _Conf(NamedTuple):
+    """What `--conf` says: settings, what the rounds' training is told, and what the app is."""
+
+    settings: dict[str, str]
+    train: dict[str, Any]
+    app: dict[str, str]
+
+
+def _sorted_conf(said: dict[str, str], *, to_app: bool) -> _Conf:
+    """Part the `--conf` pairs; the values of a training are read as YAML.
+
+    To an app goes what is no setting, no field of a training and, without a `#`, no override of a bundle.
+    """
+    ours = {key: value for key, value in said.items() if key in Settings.model_fields}
     refused = {"home", "host", "port"} & set(ours)
     if refused:
         raise InvalidRequestError(f"--conf {min(refused)} is refused; use --{min(refused)}.")
-    return ours, {key: yaml.safe_load(value) for key, value in pairs if key not in ours}
+    rest = {key: value for key, value in said.items() if key not in ours}
+    theirs = {
+        key: value for key, value in rest.items() if to_app and key not in TrainSpec.model_fields and "#" not in key
+    }
+    return _Conf(ours, {key: yaml.safe_load(value) for key, value in rest.items() if key not in theirs}, theirs)
