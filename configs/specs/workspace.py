@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 CloudType = Literal["aws", "azure", "gcp", "self_hosted"]
 PLACE = r"^[A-Za-z0-9$][A-Za-z0-9._-]{1,254}(/[^/?#\s\x00-\x1f@]+){0,16}/?$"
 """With a length beside it: pydantic makes an automaton of a pattern, and counted names of folders took 14 MB."""
+# S3 and Google allow keys of 1,024 bytes; a place is a prefix of one.
 PLACE_LENGTH = 1024
 
 

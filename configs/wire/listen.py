@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _PEER = struct.Struct("3i")  # pid, uid, gid: ucred in unix(7)
+# Callers that wait for one busy process: more would time out before their turn.
 _BACKLOG = 64
 
 

@@ -14,6 +14,7 @@ from infra.services.callers import Caller, Right, Role, allow
 from infra.wiring import Parts
 
 OPERATOR = "operator"
+# Every request uses a key: noting each would make reads writes.
 USED_EVERY_S = 3600.0
 _MAX_NAME_CHARS = 200
 

@@ -18,6 +18,7 @@ from infra.services.callers import Caller
 from infra.wiring import Parts
 
 MAX_KEY_CHARS = 256
+# They lie sealed in the catalog, for a day each.
 MAX_ANSWER_CHARS = 2**20
 _OTHER = "This Idempotency-Key came with another request before: choose a new one"
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from configs.durable import sync_file, written
 from configs.errors import InvalidRequestError
 
+# The newest may have been cut short by the kill that makes it needed: the one before it is whole.
 KEPT = 2
 
 

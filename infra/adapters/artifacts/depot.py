@@ -25,8 +25,10 @@ from configs.errors import CorruptError, NotFoundError, StoreError
 _MARK = "teachback-backup.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NOTE = re.compile(r"(\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{12})\.json")
+# Enough of the hash that a list which was cut or altered is told from a whole one; two names never meet by chance.
 _TAIL = 12
 _CHUNK_BYTES = 2**20
+# Backups hold everything, patients' images among it.
 _OWNER_ALONE = 0o700
 
 

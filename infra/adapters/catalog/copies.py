@@ -33,6 +33,7 @@ from configs.errors import ConflictError, CorruptError, InvalidRequestError
 from infra.adapters.catalog.session import MIGRATIONS, Catalog
 from infra.adapters.catalog.tables import Base
 
+# Rows in memory at once, whatever the table's size.
 _BATCH = 1000
 
 

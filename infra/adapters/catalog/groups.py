@@ -15,7 +15,9 @@ from threading import Event, Lock
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
+# Beyond these the commit is no longer what a unit costs: the next group starts before another process starves.
 MOST = 32
+# No unit waits longer for its acknowledgement because others came behind it.
 LONGEST_S = 0.05
 
 

@@ -15,9 +15,12 @@ from sqlalchemy.orm import Session
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.catalog.tables.edge import Outbox
 
+# Doubled with each try: a hiccup passes within seconds, and a server that is down for hours is not flooded.
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 300.0
+# A day covers a night's maintenance; what waits longer needs a person, and the status says so.
 STUCK_AFTER_S = 24 * 3600.0
+# Longer than any handler takes, or a second one would deliver beside it; after a kill it is what is waited for.
 CLAIM_S = 120.0
 
 

@@ -17,6 +17,7 @@ from infra.adapters.catalog.locks import one_by_one
 from infra.adapters.catalog.tables import Audit, IdempotencyKey
 from infra.adapters.catalog.tables.base import now
 
+# Clients give up repeating a request within minutes; a day covers a laptop that slept.
 KEPT_S = 24 * 3600
 _NOTED = "repeat noted"
 

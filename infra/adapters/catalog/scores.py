@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from infra.adapters.catalog.tables import CaseScore
 from infra.adapters.catalog.upsert import insert
 
+# Databases bound how many values a statement may have.
 _AT_ONCE = 500
 
 

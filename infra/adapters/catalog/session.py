@@ -26,6 +26,7 @@ from infra.adapters.catalog import news, repeats, tallies, texts
 from infra.adapters.catalog.groups import Groups
 
 _Found = TypeVar("_Found")
+# Units that met once rarely meet again behind a random pause; who loses five times in a row is told.
 _TRIES = 5
 _LOST = frozenset({"40001", "40P01"})  # SQLSTATE of a serialization failure and of a deadlock
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 # Of a container, by cgroup v2 and v1; without one, or with no limit, they are absent or larger than the memory.
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+# Asking the file system costs a call per message otherwise, and training says much.
 _LOOK_EVERY_S = 1.0
 
 

@@ -31,6 +31,7 @@ from infra.adapters.compute.bounds import Disk
 from infra.adapters.compute.children import Child
 from infra.adapters.compute.verify import UntrustworthyError, verify
 
+# Python's own end, with CUDA's: what takes longer hangs.
 _EXIT_S = 10.0
 _LOOK_S = 1.0
 

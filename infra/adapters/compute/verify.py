@@ -13,10 +13,13 @@ from configs.wire.export import Exported, ExportRequest
 from configs.wire.host import Checkpoint, HostMessage, HostRequest, Prediction, ServeRequest, TrainRequest
 from configs.wire.host import TrainResult as Trained
 
+# As the host's own limit for a file, so that what it could write can be taken.
 MAX_FILE_BYTES = 64 * 2**30
+# The format's reference reader refuses longer headers; it is read into memory before anything is known of it.
 _MAX_HEADER_BYTES = 100 * 2**20
 _FLOATS: dict[str, type[np.floating]] = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 _SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+# Eight exponent bits behind the sign, as in float32.
 _BF16_EXPONENT = 0x7F80
 
 

@@ -16,6 +16,7 @@ from configs.wire.warm import REPLIES, Ended, Refused, Start, Started, WarmReply
 
 _ANSWER_S = 60.0  # its imports, on a busy machine; a cold start would take as long
 _TERM_S = 5.0
+# The warm process reaps it in the same moment; silence means that it is gone itself.
 _LAST_WORD_S = 1.0
 _PEER = struct.Struct("3i")  # pid, uid, gid: ucred in unix(7)
 

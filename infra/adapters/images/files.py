@@ -12,6 +12,7 @@ from typing import BinaryIO
 from configs.durable import sync_file, sync_folder
 from configs.errors import UnfinishedError
 
+# Large enough that system calls are nothing beside hashing, small enough for many copies at once.
 _CHUNK_BYTES = 2**20
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 

@@ -21,6 +21,7 @@ from infra.adapters.images.seg import hash_lines
 FORMAT = "dicom-folder-2"
 """Part of the cache's key: changes when what is kept does."""
 _KEPT = "series.json"
+# A scanner or a copy brings a study within minutes: by then most of what comes at a time has one entry.
 _TOGETHER_S = 600.0
 _ENDINGS = (".dcm", ".dicom", ".ima")
 _MAGIC, _MAGIC_AT = b"DICM", 128

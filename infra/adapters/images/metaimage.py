@@ -12,6 +12,7 @@ from infra.adapters.images.files import copy_hashed
 
 SPLIT = ".mhd"
 WHOLE = ".mha"
+# Headers have tens of lines; the voxels may follow in the same file.
 _MOST_HEADER_BYTES = 2**16
 _VOXELS = "ElementDataFile"
 _LOCAL = "LOCAL"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from configs.errors import StoreError
 
+# A part's header is three lines; without a bound a server could fill the memory before the first byte of data.
 MOST_HEADER_BYTES = 2**14
 _BREAK, _BLANK = b"\r\n", b"\r\n\r\n"
 

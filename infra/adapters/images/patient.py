@@ -12,7 +12,9 @@ from pydicom.dataset import Dataset
 from configs.errors import InvalidRequestError
 
 FIRST_FOLDER = r"^([^/]+)/"
+# The pattern comes from a request, and compiling takes time and memory by its length.
 MOST_CHARS = 200
+# RE2 matches in linear time, but its automaton may grow with the pattern: here it stops.
 _MEMORY_BYTES = 2**20
 
 

@@ -10,6 +10,7 @@ from configs.errors import AccessError, StoreError
 from infra.adapters.images.seg import hash_lines
 
 Search = Callable[[dict[str, str], int, int], list[str]]
+# Beyond every series: who answers behind this offset ignores offsets; as a limit it means all.
 _FAR = 2**30
 
 

@@ -17,6 +17,7 @@ from infra.adapters.security.egress import OnlyTo
 
 CONNECT_S, READ_S = 10, 120
 """What any image store may take to let us in, and to say something."""
+# Metadata of a study of 10,000 slices, with room to spare.
 MOST_JSON_BYTES = 256 * 2**20
 _JSON = "application/dicom+json"
 _CHUNK_BYTES = 2**20

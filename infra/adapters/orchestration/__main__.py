@@ -14,6 +14,7 @@ from configs.settings import Settings
 from infra.adapters.orchestration.deployments import deploy, ensure_pools
 
 ROOT = Path(__file__).resolve().parents[3]
+# A first start makes Prefect's tables, on a slow disk beside all other parts.
 _STARTS_WITHIN_S = 240.0
 _LOOK_S = 0.1
 

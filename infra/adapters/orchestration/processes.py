@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+# Prefect's own 10 s would be most of the wait between a label and its round.
 POLL_S = 0.5
 UI_PATH = "/prefect"
 

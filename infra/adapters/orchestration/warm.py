@@ -43,7 +43,9 @@ _LATER = (
     "prefect.task_engine",
     "infra.adapters.orchestration.prefect",
 )
+# Whoever asks sends at once; one that connects and says nothing must not keep others waiting.
 _PATIENCE_S = 2.0
+# The length comes first, from whoever connected: nothing is allocated before it is checked.
 _LONGEST = 2**20
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 

@@ -11,7 +11,9 @@ import secrets
 KEY_PREFIX = "tb_"
 TOKEN_PREFIX = "tbt_"  # noqa: S105 - what a token looks like, not a token
 WEBHOOK_PREFIX = "whsec_"
+# A working day without a second login; a stolen one ends by itself.
 TOKEN_LIFE_S = 24 * 3600
+# Hashing is linear in what is sent, before anybody has shown who they are.
 MAX_SECRET_CHARS = 1000
 
 

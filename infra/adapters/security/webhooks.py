@@ -9,6 +9,7 @@ from configs.errors import UnauthorizedError
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 MAX_ID_CHARS = 256
+# Senders send two while a secret is being replaced; each costs a hash before the caller is known.
 MAX_SIGNATURES = 8
 
 

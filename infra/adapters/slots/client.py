@@ -17,6 +17,7 @@ from configs.wire.slot import (
 )
 from infra.adapters.security.tls import authorities
 
+# Slots are on this network: one that does not take a connection is gone, and a replica is asked instead.
 CONNECT_TIMEOUT_S = 2.0
 HINT_TIMEOUT_S = 5.0
 

@@ -29,6 +29,7 @@ _EXISTS = frozenset({"RESOURCE_ALREADY_EXISTS"})
 _REFUSED = frozenset({"INVALID_PARAMETER_VALUE"})  # what MLflow says of an alias that there is not, too
 _PROXIED = "mlflow-artifacts:/"
 _ODD = re.compile(r"[^\w.\- /]")
+# MLflow refuses longer keys.
 _LONGEST_NAME = 250
 
 _Answer = TypeVar("_Answer", bound=BaseModel)

@@ -11,6 +11,7 @@ from infra.adapters.security.redact import guard
 from infra.doors.api.app import create_app
 from infra.wiring import open_parts
 
+# What is being sent is still taken in; a stream that a viewer holds open is not waited for.
 _STOP_WITHIN_S = 30
 
 

@@ -13,6 +13,7 @@ BAD_ID = "bad_id"
 PLACES = frozenset({"body", "path", "query", "header"})
 SCHEMA_CODE = 1  # what the original gives for an id or a field that cannot be read
 _THINGS = frozenset({"action", "dataset", "experiment", "job", "workspace"})
+# Answers quote what was sent, and that may be a megabyte.
 _SHOWN_CHARS = 100
 
 

@@ -14,6 +14,7 @@ from infra.wiring import Parts
 
 WINDOW_S = 60.0
 ALLOWED = 5
+# An attacker with many addresses must not fill the memory; the oldest are forgotten first.
 _REMEMBERED = 10_000
 
 

@@ -17,6 +17,7 @@ from infra.doors.cli.play.session import UNSEEN, Plan, Session
 from infra.doors.cli.studies import DEFAULT_MODEL
 from infra.doors.cli.terminal import fail, noun, terminal
 
+# Far behind the cases that are annotated, so that no number is in both.
 _FIRST_UNSEEN = 1001
 
 

@@ -80,6 +80,7 @@ class _Nouns(TyperGroup):
             self.add_command(_LazyNoun(name, noun), name)
 
 
+# What shells and argparse take for a command that was called wrongly.
 _USAGE = 2
 
 app = typer.Typer(cls=_Nouns, help=_EXAMPLES, rich_markup_mode=None, add_completion=False)

@@ -31,6 +31,7 @@ from configs.wire.host import (
 from infra.adapters.compute.base import BundleHost
 from infra.adapters.compute.failures import error_of
 
+# A first load may choose kernels and read gigabytes of weights from a cold disk.
 LOAD_TIMEOUT_S = 600.0
 PREDICT_TIMEOUT_S = 600.0
 CACHE = "cache"

@@ -8,6 +8,7 @@ from threading import Condition, Thread
 from configs.errors import BusyError
 from configs.wire.slot import SlotPredict
 
+# About one inference: a place is free by then.
 RETRY_S = 2
 
 

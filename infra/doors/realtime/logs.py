@@ -8,6 +8,7 @@ from pathlib import Path
 
 from infra.adapters.security.redact import RedactingFilter, Redactor
 
+# With the older ones 40 MiB a slot.
 MAX_BYTES = 10 * 2**20
 KEPT = 3
 

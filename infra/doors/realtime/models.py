@@ -22,9 +22,12 @@ from tasks.serving.hold import Hold
 
 log = logging.getLogger(__name__)
 
+# The old version serves on meanwhile, so there is time; a version that fails four times is given up.
 SWAP_RETRY_S = (5.0, 30.0, 120.0)
 TRIM_EVERY_S = 60.0
+# Nobody is served until it is back: at once first, then slower, for what killed it may do so again.
 REVIVE_RETRY_S = (0.0, 1.0, 5.0, 15.0, 30.0)
+# One that lived this long did not die of what killed the one before: counting starts anew.
 _HEALTHY_S = 60.0
 
 

@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
+# Not 2, which Python uses for a wrong call.
 EXIT_LOST = 3
+# How late a new version may be noticed; a look is one read.
 _TICK_S = 0.25
 
 

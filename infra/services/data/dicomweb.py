@@ -24,6 +24,7 @@ from tasks.images.stores import credentials_for
 
 MOST_FOUND_BYTES = 32 * 2**20
 """Of one page of a search: it is held in memory to be sifted."""
+# A data set of a few series behind a PACS of millions: a viewer's search ends some day.
 MOST_PAGES = 40
 _UID = r"[0-9.]{1,64}"
 _SEARCH = re.compile(rf"studies|series|instances|studies/{_UID}/(series|instances|metadata)")

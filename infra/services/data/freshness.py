@@ -10,6 +10,7 @@ from infra.wiring import Parts
 from tasks.images.sync import sync_dataset
 from tasks.labels.incoming.catch_up import note
 
+# Who names an image that is not known may have stored it just now; but not everybody's typing error lists the store.
 LISTED_AGAIN_AFTER_S = 60.0
 LISTING_S = 20.0
 """Seconds that a request may spend on listing; a store that takes longer is listed piece by piece."""

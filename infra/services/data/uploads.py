@@ -22,6 +22,7 @@ from infra.wiring import Parts
 from tasks.images.addressed import DICOM, KNOWN_ENDINGS, ending_of
 from tasks.images.uploads import address_of, drop, make_room
 
+# As the original's sessions: clients count on it.
 LONGEST_S = 3600.0
 ONCE_S = 300.0
 """For what is uploaded to be predicted once."""

@@ -24,8 +24,10 @@ from tasks.publishing.usable import is_usable, no_model_yet
 from tasks.selection.next_image import upcoming
 from tasks.serving.predict import hint, predict
 
+# Below the 60 s after which proxies and clients give up by themselves: they get our reason instead.
 WAIT_S = 50.0
 POLL_S = 1.0
+# What the annotator most likely opens next; more would push out of the cache what others look at.
 AHEAD = 2
 TABLE = "predictions.csv"
 _ENDINGS: dict[LabelForm, str] = {"nrrd": ".nrrd", "nifti": ".nii.gz"}

@@ -31,6 +31,7 @@ from tasks.rounds.jobs.secrets import Sealer
 from tasks.rounds.jobs.start import start_annotation, start_train
 from tasks.rounds.steps import tracked
 
+# The end of a log says why a job failed; all of it may be gigabytes.
 LOG_BYTES = 2**20
 
 

@@ -16,6 +16,7 @@ from tasks.publishing import review
 from tasks.publishing.publish import before, publish_by_person
 from tasks.reconcile.loop import wake
 
+# More than anybody plots.
 MOST_ROUNDS = 1000
 
 

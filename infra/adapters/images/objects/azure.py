@@ -19,6 +19,7 @@ from infra.adapters.images.web import CONNECT_S, READ_S, silence
 from infra.adapters.security.egress import EgressPolicy
 from infra.adapters.security.egress_async import Guard
 
+# The most that the service gives at a time: a listing's cost is its pages.
 _PAGE = 5000
 _CONNECTION = ("accountkey", "sharedaccesssignature", "blobendpoint")
 _HOW = "give the account's key, a SAS or a connection string as client_secret, and the account's name as client_id"

@@ -9,6 +9,7 @@ from configs.errors import AccessError
 from infra.adapters.images.objects.faults import NotThereError
 from infra.adapters.images.objects.files import AT_ONCE, Found, ObjectFiles
 
+# Enough to keep all connections busy while the rest is still being read.
 _BATCH = 2000
 _TABLE = "CREATE TEMP TABLE object(path TEXT PRIMARY KEY, mark TEXT, changed TEXT) WITHOUT ROWID"
 # What else a bucket holds is not kept.

@@ -23,6 +23,7 @@ from infra.adapters.security.egress_async import Guard
 HOST = "https://storage.googleapis.com"
 HMAC = "GOOG"
 """How the access id of an HMAC key begins."""
+# The most that the service gives at a time: a listing's cost is its pages.
 _PAGE = 1000
 _TRIES = 3
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"

@@ -8,6 +8,7 @@ from infra.adapters.images.objects.files import ObjectFiles
 from infra.adapters.images.objects.place import Endpoints, Location
 from infra.adapters.security.egress import EgressPolicy
 
+# Each holds connections and threads; a server with more data sets opens the least used ones anew.
 MOST_OPEN = 16
 
 

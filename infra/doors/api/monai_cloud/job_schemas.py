@@ -20,6 +20,7 @@ from infra.doors.api.monai_cloud.words import JobRef, PaginationInfo, iso
 from infra.services.learning.inference import Inference
 from tasks.rounds.records.result import RoundResult
 
+# The dialect's clients compare it as a number from the first poll on.
 _NO_METRIC_YET = 0.0
 _OF_INFERENCE = frozenset({"inference", "batch_inference"})  # what guides name, and what is run anyway
 Platform = Literal["t4", "l4", "l40", "a10", "a30", "a40", "a100", "v100"]

@@ -44,6 +44,7 @@ class Pair(BaseModel):
 
 
 _PAIRS: TypeAdapter[list[Pair]] = TypeAdapter(list[Pair])
+# A data set of 100,000 images is answered in pieces: none of it is held whole.
 _AT_ONCE = 500
 
 

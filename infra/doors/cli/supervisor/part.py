@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[4]
 
+# One that fell over is back at once; one that cannot start does not take the machine with it.
 _BACK_OFF_S = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_S = 60.0  # running this long forgets earlier failures
+# One file before and one now for each part: an installation runs for months.
 _LOG_BYTES = 20 * 2**20
 _PROBE_S = 2.0
 

@@ -14,8 +14,11 @@ from infra.doors.cli.supervisor.events import Conversation, Event
 from infra.doors.cli.supervisor.part import Part, Running
 
 _TICK_S = 0.1
+# Once all is up nobody waits for this loop, and looking takes processor time from what computes.
 _UP_TICK_S = 0.3
+# A port that is being freed may fail a start or two; a wrong setting fails all.
 _FAILURES_BEFORE_READY = 4
+# A first start on a slow disk takes minutes: Python compiles all packages, Prefect makes its tables.
 _READY_WITHIN_S = 300.0
 _ORPHAN_GRACE_S = 3.0  # also of every part once the front is gone, since nobody waits then
 
