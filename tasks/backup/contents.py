@@ -8,6 +8,7 @@ from configs.errors import CorruptError, InvalidRequestError
 from infra.adapters.artifacts.depot import Depot
 from infra.adapters.security.vault import Vault
 
+# An older Teachback refuses a backup of a newer form before it reads the rest.
 FORMAT = 1
 
 

@@ -23,6 +23,7 @@ from tasks.backup import contents
 from tasks.backup.contents import Contents, Stored, owner_of
 from tasks.bundles.unpack import unpack
 
+# A depot far away answers each file late; hashing them keeps the processors busy meanwhile.
 _AT_ONCE = 8
 _OUR_OWN = frozenset({"up.lock", "work", RESTORING})  # what a restore itself makes in an empty home
 

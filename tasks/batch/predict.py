@@ -41,6 +41,7 @@ from tasks.rounds.steps.work import Claim, Lease
 
 Said = TypeVar("Said", Ready, Loaded, Prediction)
 _VERSION = "version"
+# Each costs a unit in the catalog; a person looks every few seconds at most.
 _PROGRESS_EVERY = 10
 
 

@@ -17,6 +17,7 @@ from tasks.rounds.jobs.after import comes_after
 from tasks.rounds.jobs.attempts import fail
 
 ACTION = "batchinfer"
+# Databases bound how many values a statement may have.
 _ASKED_AT_ONCE = 500
 
 

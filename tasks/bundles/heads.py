@@ -12,6 +12,7 @@ from infra.adapters.catalog.tables import Bundle
 Labels = Mapping[str, str]
 """Names by index, the index as text, as the catalog has them."""
 
+# With one class there is nothing to tell apart, and a softmax over it is always 1.
 _FEWEST_CLASSES = 2
 
 

@@ -15,6 +15,7 @@ from infra.wiring import Parts
 from tasks.bundles.unpack import MAX_BYTES
 
 SETTING = "TEACHBACK_BUNDLE_SOURCES"
+# Weights of gigabytes over a slow line; a server that drips must still end some day.
 _WITHIN_S = 1800.0
 _SCHEMES = STORES | {"http", "https"}
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})

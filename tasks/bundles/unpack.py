@@ -12,8 +12,10 @@ from typing import IO, NamedTuple
 from configs.errors import InvalidRequestError
 from tasks.archives import open_zip, readable_archive, refuse_more
 
+# Weights of the largest published bundles are a few GB.
 MAX_BYTES = 20 * 2**30
 MAX_FILES = 20_000
+# Weights hardly shrink and text does tenfold: beyond this it is a zip bomb.
 MAX_RATIO = 200
 _BLOCK = 2**20
 _MARK = PurePosixPath("configs/metadata.json")

@@ -8,7 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+# Data loaders share tensors by descriptors, one each.
 _OPEN_FILES = 4096
+# Far above any weights; what writes on and on ends here before the disk does.
 _FILE_BYTES = 64 * 2**30
 _FIRST_TO_GO = "900"  # of 1000: what the kernel ends when memory runs out, before anything of ours
 

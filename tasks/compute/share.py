@@ -9,6 +9,7 @@ import torch
 from configs.wire.busy import BusyMark
 from configs.wire.message import DeviceShare
 
+# Training must get on even where somebody asks without a pause.
 LONGEST_S = 2.0
 _LOOK_S = 0.01
 _MIB = 2**20

@@ -17,7 +17,9 @@ from tasks.delivery.events import read_events
 from tasks.delivery.metrics import result_points
 from tasks.delivery.tracking import ENDS, attempt_folders, group_name, name_of, params_of, tags_of
 
+# An hour and a half in all: a notebook's MLflow that is switched off is not asked for ever.
 DELAYS_S = (5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 1800.0)
+# Metrics of a running training are sent as they stand by then, many in one call.
 _EVERY_S = 15.0
 
 

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import psutil
 
 DeviceKind = Literal["gpu", "cpu"]
+# A driver that hangs must not hang what only wants to know what there is.
 _TIMEOUT_S = 20.0
 _STARTED = 19  # of the fields after the name in /proc/PID/stat: ticks since the host started
 

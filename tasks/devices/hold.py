@@ -24,6 +24,7 @@ from tasks.devices.here import Found, born, devices, host, processor
 
 log = logging.getLogger(__name__)
 
+# A tenth of the processor beside somebody who waits; all of it where nobody does.
 NICE = 10
 RETRY_S = 1.0
 

@@ -6,6 +6,7 @@ from infra.wiring import Parts
 from tasks.devices.claims import Need
 
 CONTEXT_MIB = 600.0  # what CUDA itself takes in a process
+# The next training meets larger images, and allocators keep what they once took.
 MARGIN = 1.2
 TRAINING = 4.0  # of a forward's peak: activations kept for the gradient, gradients, the optimizer's two moments
 _MIB = 2**20

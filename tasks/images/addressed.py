@@ -14,6 +14,7 @@ from infra.adapters.images.base import ZIPPED, FetchedImage, StoredImage
 from infra.adapters.images.files import hash_file
 from infra.adapters.images.folder_layout import IMAGE_ENDINGS
 
+# Somebody waits for the answer; a server that drips must not hold its place for longer.
 FETCHED_WITHIN_S = 300.0
 _SCHEMES = ("http://", "https://")
 DICOM = ".dcm"

@@ -29,6 +29,7 @@ _TYPES = {
     "MET_DOUBLE": "f8",
 }
 """Values by their names in the format; its `long` has 32 bits, wherever it was written."""
+# Space, time and channels.
 _MOST_AXES = 5
 _CHUNK_BYTES = 2**20
 _ENDS_EARLY = "The file ends before its last voxel: store it again"

@@ -16,6 +16,7 @@ from infra.adapters.images.base import MOST_BYTES
 from tasks.images.bounds import DEFLATED_AT_MOST, UNREADABLE, refuse_too_large
 
 NIFTI = (".nii.gz", ".nii")
+# Extensions lie before the voxels, and the file says how long they are.
 MOST_HEADER_BYTES = 64 * 2**20
 DAMAGE = (
     OSError,
@@ -30,6 +31,7 @@ DAMAGE = (
     HeaderDataError,
 )
 """What nibabel may raise of bytes that somebody damaged."""
+# Slope and intercept make float64 of whatever is stored.
 _SCALED_BYTES = 8
 _UNTYPED = "V"
 

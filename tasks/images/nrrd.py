@@ -11,6 +11,7 @@ from infra.adapters.images.base import MOST_BYTES
 from tasks.images.bounds import DEFLATED_AT_MOST, UNREADABLE
 from tasks.images.itk import open_itk
 
+# Slicer writes a few lines for each segment; the voxels follow in the same file.
 MOST_HEADER_BYTES = 2**20
 _TEXT = frozenset({"ascii", "txt", "text", "hex"})
 _PACKED = frozenset({"gz", "gzip"})

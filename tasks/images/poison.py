@@ -17,7 +17,9 @@ from infra.wiring import Parts
 from tasks.images import health
 from tasks.selection.skip import skip
 
+# A store that hiccups does so once or twice; annotators must not meet the same bad image for ever.
 TRIES = 3
+# We read it ourselves, so no store is to blame: once may have been a kill.
 TRIES_OF_A_HOST = 2
 UNREADABLE = "unreadable"
 log = logging.getLogger(__name__)

@@ -17,7 +17,9 @@ SPACING_SHARE, SPACING_MM = 0.01, 0.1
 TILT = 0.01
 """Slices may drift off the normal by this share of their distance; more is a tilted gantry."""
 IRREGULAR, FOUR_D, SEVERAL, SINGLE = "irregular", "4-D", "several stacks", "single slice"
+# Scanners write direction cosines with six digits, rounded anew in every slice.
 _SAME_DIRECTION = 1e-3
+# Below any real distance of slices, above what rounding does to a position of a metre.
 _SAME_PLACE_MM = 0.05
 _ROUNDED_MM = 0.2  # what rounding three coordinates to 0.1 mm can move a slice by
 _NAMED = 4

@@ -23,8 +23,10 @@ from tasks.images.stores import store_of
 from tasks.selection.leases import reopen
 from tasks.selection.skip import GONE, SYSTEM, skip
 
+# One unit each: others' writes come in between, and headers of so many are asked for at a time.
 BATCH = 250
 _STREAMED = 10_000
+# Evaluation takes labels from training: a fifth is the usual price of knowing how good a model is.
 HELD_OUT_PERCENT = 20
 _MOST_UID = 64  # characters, DICOM PS3.5 9.1
 RESAMPLED = "Resampled"

@@ -25,6 +25,7 @@ from tasks.images.forget import forget_dataset
 from tasks.images.stores import store_of
 from tasks.rounds.records.snapshot import Snapshot
 
+# One unit each: others' writes come in between.
 BATCH = 200
 FRESH_S = 3600.0
 """A content that was put so lately may be on its way into a label: it is left to a later purge."""

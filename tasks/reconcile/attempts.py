@@ -22,7 +22,9 @@ from tasks.rounds.jobs.turns import others_turn
 
 IN_PREFECT = "a person, in Prefect"
 STALE_EVERY_S = 10.0
+# Older jobs are not looked at again and again: what they left was ended long ago, or never will be.
 STALE_FOR_S = 24 * 3600.0
+# Prefect's workers end a run within seconds; the outbox starts one within a second.
 ENDING_S = 30.0
 STARTING_S = 120.0  # a run claims its attempt first of all, within seconds: after this, it died on the way
 _ASKED_TO_END = (RunState.CANCELLING, RunState.CANCELLED)

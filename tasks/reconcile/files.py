@@ -22,7 +22,9 @@ from infra.wiring import Parts
 from tasks.rounds.steps.tidy import tidy_ended
 from tasks.rounds.steps.work import read_snapshot
 
+# It walks all files; what it finds takes only room.
 SWEEP_EVERY_S = 24 * 3600.0
+# No unit, upload or backup takes a week: what nobody names by then, nobody will.
 KEPT_S = 7 * 24 * 3600.0
 _BATCH = 500
 _SCRATCH = (

@@ -20,6 +20,7 @@ from tasks.reconcile.checks import Named, checks, upkeep, watching
 
 log = logging.getLogger(__name__)
 
+# For entries of other processes, which cannot wake this one.
 IDLE_S = 0.25
 RECORDS_IDLE_S = 1.0
 _LANES = (
@@ -30,7 +31,9 @@ _LANES = (
     ("listings", LISTINGS),
 )
 LEASE, UPKEEP, WATCH = "reconciler", "upkeep", "watch"
+# Several passes: one that takes its time keeps the lease, and a dead process is followed soon.
 LEASE_S = 15.0
+# More than a clock is set by in small steps.
 SLEPT_S = 5.0
 
 _awake = threading.Event()

@@ -9,6 +9,7 @@ from infra.adapters.catalog.tables import Experiment, ModelVersion
 from infra.wiring import Parts
 from tasks.delivery.tracking import aliases, group_name
 
+# They follow the catalog at once through the outbox; this mends what somebody changed in MLflow.
 ALIASES_EVERY_S = 60.0
 
 

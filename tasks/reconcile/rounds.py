@@ -16,6 +16,7 @@ from tasks.rounds.count import open_round_if_due
 
 log = logging.getLogger(__name__)
 
+# It reads all pending labels, and should never find anything.
 RECOUNT_EVERY_S = 3600.0
 METRICS_EVERY_S = 15.0
 

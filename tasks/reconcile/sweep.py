@@ -12,6 +12,7 @@ from tasks.images.uploads import uploads_removed
 from tasks.selection.leases import reclaim
 
 SWEEP_EVERY_S = 60.0
+# Done entries say for a while when something was delivered.
 KEPT_S = 7 * 24 * 3600.0
 
 

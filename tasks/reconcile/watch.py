@@ -20,6 +20,7 @@ from tasks.images.health import READY, degrade
 from tasks.images.stores import store_of
 from tasks.labels.incoming.catch_up import catch_up
 
+# Other data sets wait in the same thread; a large listing goes on in the next pass.
 LISTING_S = 10.0
 AGAIN_AFTER_S = 60.0
 """A file or series that was still being written when it was met is looked at again then, and once before."""

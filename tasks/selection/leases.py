@@ -19,6 +19,7 @@ from tasks.selection.room import has_room, set_open, settle_room
 from tasks.selection.said import ANY, annotators_of
 from tasks.selection.unspoken import settle_unspoken
 
+# Longer than a careful annotation of one volume; each request about the image renews it.
 LEASE_S = 3600.0
 _LONGEST = now() + bindparam("lease_s", type_=Double())
 _SHORTEN = update(Lease).where(Lease.dataset_id == bindparam("dataset"), Lease.until > _LONGEST).values(until=_LONGEST)
@@ -55,6 +56,7 @@ _REOPEN = (
     )
     .values(open=True)
 )
+# A viewer asks many times a second: only what moves the end by as much is written.
 TOUCHED_EVERY_S = 30.0
 
 

@@ -27,6 +27,7 @@ from tasks.images.uploads import UploadedImage, is_upload
 from tasks.images.volume import Volume, read_geometry, read_volume, write_nifti
 from tasks.labels.forms.write import to_nrrd
 
+# Keys alone, a hundred bytes each.
 _REMEMBERED = 4096
 _KIND: Kind = "prediction"
 _MOST_JSON_BYTES = 16 * 2**20

@@ -22,7 +22,9 @@ from tasks.serving.slots import switch_off
 ROOT = Path(__file__).resolve().parents[2]
 POLL_S = 0.5
 FIRST_DELAY_S = 1.0
+# Somebody waits for the model: what was mended is noticed within a minute.
 LONGEST_DELAY_S = 60.0
+# One that lived so long did not die of what keeps it from starting: it is back at once.
 HEALTHY_S = 60.0
 ENDING_S = 10.0
 

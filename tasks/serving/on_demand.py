@@ -11,7 +11,9 @@ from infra.adapters.catalog.tables import DeviceClaim, Slot
 from infra.adapters.catalog.tables.base import now
 from infra.wiring import Parts
 
+# An annotator who thinks must not find the model gone; a device that nobody asks is free soon.
 IDLE_S = 600.0
+# Every request would be a write otherwise.
 TOUCHED_EVERY_S = 30.0
 HOLDER = "slot:"
 """What a slot's claim of a device is called, before the slot's id."""

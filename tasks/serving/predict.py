@@ -14,6 +14,7 @@ from tasks.serving.slots import is_wanted, ready_slots
 
 PREDICT_TIMEOUT_S = 300.0
 START_RETRY_S = 5
+# One may have died a moment ago; if two did, it is not by chance, and somebody waits.
 REPLICAS_TRIED = 2
 
 

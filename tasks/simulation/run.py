@@ -22,6 +22,7 @@ from tasks.simulation.replay import Pool, Replay, Say
 
 HELD_OUT = 5
 """Every fifth patient is held out, two at the least."""
+# Two that are labelled first, and at least one each to learn from and to be judged by.
 FEWEST = 4
 
 

@@ -9,6 +9,7 @@ from configs.kinds import BoxesLabel
 from configs.wire.answers import BoxesAnswer
 
 METRIC = "mean_average_precision"
+# COCO's own bound, by which published figures are made.
 _MOST = 100
 
 

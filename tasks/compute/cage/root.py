@@ -7,6 +7,7 @@ from pathlib import Path
 from configs.wire.warm import Bind
 from tasks.compute.cage import kernel
 
+# It lies in memory: a bundle must not take the machine's with it.
 TMP_BYTES = 2**30
 # What of /proc speaks about the machine: readable by the machine's own root without any capability, so covered.
 _COVERED = ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi")

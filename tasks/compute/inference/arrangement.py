@@ -19,8 +19,10 @@ from tasks.compute.loader.network import first_tensor
 
 _AGREEMENT = 0.998
 _SAME_DICE = 0.99
+# Of a smaller channel a few voxels on its border are a hundredth of Dice already.
 _ENOUGH_VOXELS = 1000
 _WORTH_TRYING_FLOPS = 4e9
+# The least of several: what else the machine does only ever makes a run longer.
 _TURNS = 4
 _HOPELESS = 1.5  # as long as the best so far: such a one is run no more
 

@@ -38,6 +38,7 @@ from tasks.compute.share import limit_memory
 
 _PATIENCE_S = 2.0
 """The most that a background prediction waits for live ones before each window: under endless load it still ends."""
+# Requests whose `Hurry` came before they did; one that never comes must not be remembered for ever.
 _EARLY = 64
 
 

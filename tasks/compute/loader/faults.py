@@ -11,6 +11,7 @@ from tasks.compute.failures import BundleFaultError, ComputeError, is_memory
 from tasks.compute.loader.config import Bundle
 from tasks.compute.loader.tier import command_for
 
+# Libraries put whole tensors into their messages, and this one goes into the catalog.
 _MOST = 300
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 

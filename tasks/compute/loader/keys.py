@@ -7,6 +7,7 @@ from typing import Any
 
 from monai.bundle import ConfigComponent, ConfigParser
 
+# They only serve to say which one was meant.
 _MOST = 5000
 
 

@@ -21,7 +21,9 @@ from tasks.compute.loader.regions import with_regions
 from tasks.compute.prompts.classes import channels_for, check_mappings, classes_of, prompts_of
 from tasks.compute.prompts.network import Prompted
 
+# A power of two that usual networks can halve five times; its memory is small.
 _DEFAULT_SIZE = 64
+# A bundle may write any extent: the probe's activations grow with its cube.
 _MAX_PROBE = 192
 
 

@@ -15,6 +15,7 @@ from tasks.compute.failures import BadInputError, UnreadableError, preparing
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.pipeline import LABEL, boxes_in, class_in
 
+# One byte a voxel: label maps of a bundle's own trainer have 256 values.
 _VALUES = 256
 Items = dict[str, dict[str, Any]]  # by case id
 

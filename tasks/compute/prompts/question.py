@@ -20,6 +20,7 @@ from tasks.compute.prompts.network import Prompted
 _POINT_LABELS = range(-1, 4)
 _NOWHERE = -9999.0
 _INSIDE = 0.5
+# The extent that VISTA-3D was trained with.
 _DEFAULT_WINDOW = 128
 
 

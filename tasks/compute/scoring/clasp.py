@@ -19,6 +19,7 @@ from tasks.compute.scoring.subject import Beside, Floats, Scored, Subject
 SHARPEST = 100.0
 """What beta rises to, from 1."""
 _STRATIFIED, _OF = 2, 3  # two of three images are chosen for a label
+# A logarithm is taken, and a label that is nowhere has uncertainty 0.
 _LEAST = 1e-12
 
 

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from tasks.compute.failures import BadInputError, NotFiniteError
 
 State = dict[str, Tensor]
+# A checkpoint of another form is left alone: the round then begins anew.
 _FORMAT = 1
 _KEPT = 3
 

@@ -15,6 +15,7 @@ from torch import nn
 from configs.wire.host import Checkpoint, CheckpointAndExit, HostCommand, HostMessage, Metric, Progress, Stop
 from tasks.compute.training.checkpoint import TrainingState, save, snapshot
 
+# Steps of small networks take milliseconds, and each message is a write of the parent's.
 _SAY_EVERY_S = 0.5
 
 

@@ -22,6 +22,7 @@ from tasks.compute.failures import BadInputError
 from tasks.compute.training.team import Team
 
 _HOST = "127.0.0.1"
+# Longer than it takes a rank to come to the failure that another met first.
 _OWN_WORDS_S = 20.0
 
 

@@ -18,8 +18,11 @@ from configs.wire.warm import Ended, Refused, Start, Started
 from tasks.compute.cage.enter import CAGED
 from tasks.compute.warm import child
 
+# Whoever asks sends at once; one that connects and says nothing must not keep others waiting.
 _PATIENCE_S = 2.0
+# The control socket and the log; more are closed by the kernel.
 _DESCRIPTORS = 2
+# It goes into an error's text.
 _REASON_CHARS = 2000
 
 _log = logging.getLogger("teachback.warm")

@@ -32,8 +32,11 @@ from tasks.labels.incoming.names import Names
 
 TOOL = "STAPLE"
 _UNDECIDED = 0
+# Confusion matrices that change less than this decide every voxel alike.
 _THRESHOLD = 1e-5
+# It converges within tens; people who contradict each other may make it swing.
 _MOST_ITERATIONS = 100
+# With some background around them, or people's agreement on it would count for nothing.
 _MARGIN = 1
 log = logging.getLogger(__name__)
 

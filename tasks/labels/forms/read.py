@@ -18,6 +18,7 @@ from tasks.labels.forms.label_map import LabelMap
 from tasks.labels.forms.rtstruct import MODALITY, read_structures, structure_names
 from tasks.labels.forms.seg import read_seg, segment_names
 
+# NIfTI's header with its extension flag, the longest that any format needs to be told.
 HEAD_BYTES = 352
 _HIGHEST = 2**16 - 1
 _MOST_PER_VOXEL = 2 * 16  # a label may be twice as large as its image, and no value takes more than 16 bytes

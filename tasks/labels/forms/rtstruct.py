@@ -22,6 +22,7 @@ _UNREADABLE = "The file is no DICOM RTSTRUCT that can be read: store it again"
 _CLOSED = frozenset({"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"})
 _FLAT = 0.1
 """Voxels by which a contour may leave its plane."""
+# A voxel reaches half its size to either side of its centre.
 _HALF = 0.5
 _MOST_STRUCTURES = 2**16 - 1
 

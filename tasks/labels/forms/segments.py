@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 MANUFACTURER = "Teachback"
+# Behind the scanner's own series, where viewers list a study by number.
 _SERIES_NUMBER = 900
 _SCHEME = "99TEACHBACK"
 _ANATOMY = CodedConcept("91723000", "SCT", "Anatomical Structure")

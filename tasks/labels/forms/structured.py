@@ -14,6 +14,7 @@ from tasks.images.geometry import Geometry
 from tasks.labels.incoming.check import CheckedLabel
 from tasks.labels.incoming.names import Names
 
+# Parsed whole into memory; 100,000 boxes fit.
 MAX_BYTES = 16 * 2**20
 _FORMS = 'send {"class": 3} or {"boxes": [[x1, y1, z1, x2, y2, z2], …], "classes": [1, …]}'
 _SHOWN = 8

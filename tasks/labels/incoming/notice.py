@@ -20,6 +20,7 @@ from tasks.labels.incoming.names import names_on
 from tasks.labels.incoming.save import LabelParams, check_saved, fetched, spoken
 from tasks.rounds.count import CheckedNotice, NoticeKind
 
+# Each may fetch a label from its store; servers answer this many as fast as one.
 AT_ONCE = 4
 MOST = 10_000
 

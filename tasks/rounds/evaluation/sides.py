@@ -10,7 +10,9 @@ from configs.states import Side
 from infra.adapters.catalog.locks import one_by_one
 from infra.adapters.catalog.tables import Image, PatientSide
 
+# Without any training patient there would be no first model to evaluate.
 FIRST_TRAIN = 2
+# Of fewer, a fifth is a patient or none: choosing an epoch by it would be choosing by chance.
 VALIDATION_FROM = 10
 VALIDATION_SHARE = 20
 

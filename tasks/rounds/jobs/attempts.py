@@ -21,10 +21,12 @@ from tasks.rounds.jobs import turns
 from tasks.rounds.steps import tracked
 
 Leaving = Callable[..., None]
+# A machine that restarts takes one with it, seldom two; three mean that it is not by chance.
 WITHOUT_PROGRESS = 3
 STOPPED = "its worker was stopped"
 PAUSED = "it was paused"
 _NO_FAILURE = (STOPPED, PAUSED, turns.WAITED)
+# At once after a kill; later where the cause may need time to pass.
 BACK_OFF_S = (0.0, 10.0, 60.0)
 _CLAIMABLE = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.RESUMING)
 _END_OF: dict[str, JobStatus] = {JobStatus.CANCELING: JobStatus.CANCELED, JobStatus.PAUSING: JobStatus.PAUSED}

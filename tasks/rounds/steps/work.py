@@ -41,6 +41,7 @@ from tasks.rounds.records.snapshot import Snapshot, SnapshotRow
 
 log = logging.getLogger(__name__)
 
+# The end of an epoch is waited for, but not for ever: whoever pauses wants the device.
 PAUSE_S = 120.0
 
 
