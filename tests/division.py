@@ -37,6 +37,7 @@ _UNITS = (
     ("integration/rounds/test_rounds_of_kinds.py",),
     ("contract/test_hostile_bundle.py",),
     ("integration/realtime/test_slot.py",),
+    ("integration/api/test_two_organisations.py",),
     ("integration/api/test_openapi.py",),
     ("contract/test_warm_host.py",),
     ("contract/test_bundle_hosts.py",),

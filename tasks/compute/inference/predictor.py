@@ -218,7 +218,12 @@ class Predictor:
         """Return what the network says of an image, in whichever kind it answers.
 
         Args: as of `segment`.
+
+        Raises:
+            BadInputError: If there are clicks and the network takes none; or as `segment`.
         """
+        if not isinstance(network, Prompted) and (asked.points or asked.point_labels):
+            raise BadInputError("This model takes no clicks: ask without points")
         if self._detector is not None:
             found = self.boxes(network, image, between=between)
             return Structured(found, undecided(found))
@@ -258,7 +263,7 @@ class Predictor:
             scored: Whether the entropy is wanted.
 
         Raises:
-            BadInputError: If the network takes prompts, and these are none; or takes none, and there are clicks.
+            BadInputError: If the network takes prompts, and these are none.
         """
         prepared = self.prepare(image)
         grid = own_grid(prepared)
@@ -267,8 +272,6 @@ class Predictor:
         if isinstance(network, Prompted):
             question = question_of(network, channels, asked, Grid(tuple(prepared.shape[1:]), affine), grid)
             channels = question.channels
-        elif asked.points or asked.point_labels:
-            raise BadInputError("This model takes no clicks: ask without points")
         if self._after is not None and not channels.nested:
             logits = self.answer(network, prepared, between=between, question=question)
             score = self._entropy(logits, label_map(logits, channels), channels) if scored else None
