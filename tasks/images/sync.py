@@ -5,11 +5,13 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, insert, or_, select, update
 from sqlalchemy.orm import Session
 
+from infra.adapters.catalog import tallies
 from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Dataset, Image
 from infra.adapters.catalog.tables.base import now
@@ -138,13 +140,13 @@ def _take_in(
         image.key: image
         for image in session.scalars(select(Image).where(Image.dataset_id == dataset_id, Image.key.in_(keys)))
     }
-    added = changed = 0
+    changed = 0
+    new: list[dict[str, Any]] = []
     back: list[int] = []
     for stored in batch:
         row, found = known.get(stored.key), examined.get(stored.key, Examined())
         if row is None:
-            session.add(_row(parts, org, dataset_id, stored, found))
-            added += 1
+            new.append(_row(parts, org, dataset_id, stored, found))
             continue
         different = row.fingerprint != stored.fingerprint
         if different:
@@ -158,28 +160,32 @@ def _take_in(
             skip(session, row, found.skipped)
         elif elsewhere:
             back.append(row.id)
+    if new:  # as one statement: an object for each of a million takes twice as long
+        session.execute(insert(Image), new)
+        tallies.more(session, dataset_id, len(new))
     session.flush()
     if back:
         reopen(session, dataset_id, back)
-    return added, changed
+    return len(new), changed
 
 
-def _row(parts: Parts, org: str, dataset_id: str, stored: StoredImage, found: Examined) -> Image:
+def _row(parts: Parts, org: str, dataset_id: str, stored: StoredImage, found: Examined) -> dict[str, Any]:
+    """Return a new image's row by its columns."""
     patient_key = patient_key_of(parts.vault, org, stored)
-    return Image(
-        dataset_id=dataset_id,
-        key=stored.key,
-        name=stored.name,
-        study=_study(stored),
-        patient_key=patient_key,
-        held_out=is_held_out(patient_key),
-        fingerprint=stored.fingerprint,
-        meta=_meta(stored, found),
-        open=not found.skipped,
-        skipped_reason=found.skipped,
-        skipped_by=SYSTEM if found.skipped else "",
-        shuffle=random.random(),  # noqa: S311 - an order, no secret
-    )
+    return {
+        "dataset_id": dataset_id,
+        "key": stored.key,
+        "name": stored.name,
+        "study": _study(stored),
+        "patient_key": patient_key,
+        "held_out": is_held_out(patient_key),
+        "fingerprint": stored.fingerprint,
+        "meta": _meta(stored, found),
+        "open": not found.skipped,
+        "skipped_reason": found.skipped,
+        "skipped_by": SYSTEM if found.skipped else "",
+        "shuffle": random.random(),  # noqa: S311 - an order, no secret
+    }
 
 
 def _study(stored: StoredImage) -> str | None:

@@ -22,5 +22,10 @@ def install(units: sessionmaker[Session]) -> None:
 
 def _count(session: Session, _context: object) -> None:
     added = Counter(row.dataset_id for row in session.new if isinstance(row, Image))
-    for dataset_id, more in sorted(added.items()):
-        session.connection().execute(_MORE, {"dataset": dataset_id, "more": more})
+    for dataset_id, count in sorted(added.items()):
+        more(session, dataset_id, count)
+
+
+def more(session: Session, dataset_id: str, count: int) -> None:
+    """Count images that were added as plain rows, which a unit does not see."""
+    session.connection().execute(_MORE, {"dataset": dataset_id, "more": count})
