@@ -188,13 +188,14 @@ class FolderStore:
         with translated("read"):
             files = self._find(key)
             if any(files):
-                return self._describe(PurePosixPath(key), [file.stat() if file else None for file in files])
+                found = self._describe(PurePosixPath(key), [file.stat() if file else None for file in files])
+                return found.model_copy(update={"file": _only(self._root, files)})
             folder, _ = self._known_series(key)
             relative = PurePosixPath(folder.relative_to(self._root))
-            found = {image.key: image for image in self._series_images(relative, self._tree.files_in(relative))}
-            if key not in found:
+            series = {image.key: image for image in self._series_images(relative, self._tree.files_in(relative))}
+            if key not in series:
                 raise NotFoundError("image", key)
-            return found[key]
+            return series[key]
 
     def fetch(self, key: str, into: Path) -> FetchedImage:
         """Copy the files to `into`, under names that tell nothing."""
@@ -333,6 +334,12 @@ class FolderStore:
             ours=key.is_relative_to(OURS),
             changed=datetime.fromtimestamp(stat.st_mtime, tz=UTC),
         )
+
+
+def _only(root: Path, files: Sequence[Path | None]) -> str:
+    """Return where an image's file lies; nothing if it has several."""
+    [first, *others] = files
+    return str(first.relative_to(root)) if first is not None and not others else ""
 
 
 def _copied(source: Path, into: Path, name: str, endings: Sequence[str]) -> tuple[Path, str]:

@@ -1,10 +1,11 @@
 """`teachback datasets import-labels` and `export`: labels from other programs' files, and for them."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 import typer
@@ -19,6 +20,8 @@ _WITHIN_S = 600.0
 _ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".png", ".tif", ".tiff", ".json")
 _DICOM_LABELS = frozenset({"SEG", "RTSTRUCT"})
 _SIDES = {"train": "training", "evaluate": "validation"}
+_Raw = dict[str, Any]  # a row as it was answered: all that it says goes into `dataset.json`
+_Given = TypeVar("_Given")
 DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="The data set's name or id.")]
 
 
@@ -117,20 +120,24 @@ def export(
         query = {"experiment": experiment} if experiment else {}
         answer = client.request("GET", f"{OURS}/datasets/{quote(dataset, safe='')}:export", params=query)
         found = client.get_as(_Export, answer)
-        files: list[str | None] = [None] * len(found.rows)
         if form is Format.MANIFEST:
             client.save(f"{OURS}/datasets/{quote(dataset, safe='')}:manifest", to / "manifest.json", within_s=_WITHIN_S)
+            written = [(row, "") for row in found.rows]
         elif form is Format.COCO:
-            _write_coco(client, found, to)
+            written = [(row, "") for row in _write_coco(client, found, to)]
         else:
-            files = [_write_label(client, _Row.model_validate(row), form, to) for row in found.rows]
+            written = list(_taken(found.rows, partial(_write_label, client, form=form, to=to)))
     listed: dict[str, list[dict[str, Any]]] = {name: [] for name in _SIDES.values()}
-    for row, file in zip(found.rows, files, strict=True):
+    for row, file in written:
         said = {name: value for name, value in row.items() if name not in {"image", "label", "side"}}
         entry = {"image": row["image"], **({"label": file} if file else {}), "provenance": {"id": row["label"], **said}}
         listed[_SIDES[str(row["side"])]].append(entry)
     _write(to / "dataset.json", {"name": dataset, "labels": found.labels, **listed})
-    terminal(stderr=True).print(f"{len(found.rows)} labels in {to}", markup=False)
+    left_out = len(found.rows) - len(written)
+    more = f", {left_out} left out" if left_out else ""
+    terminal(stderr=True).print(f"{len(written)} labels in {to}{more}", markup=False)
+    if left_out:
+        raise typer.Exit(1)
 
 
 def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
@@ -172,6 +179,15 @@ def _import(client: Client, dataset: str, path: Path, name: str, image: str) -> 
     return client.get_as(_Saved, answer)
 
 
+def _taken(rows: Iterable[_Raw], take: Callable[[_Row], _Given]) -> Iterator[tuple[_Raw, _Given]]:
+    """Yield what each label gives; one that has no such form is named with the reason, and the others go out."""
+    for row in rows:
+        try:
+            yield row, take(_Row.model_validate(row))
+        except InvalidRequestError as error:
+            terminal().print(f"{row['image']}: left out: {error}", markup=False)
+
+
 def _write_label(client: Client, row: _Row, form: Format, to: Path) -> str:
     """Write one label under its image's id, which may be anything: what leads elsewhere is spelled out."""
     parts = PurePosixPath(row.image).parts
@@ -184,12 +200,13 @@ def _write_label(client: Client, row: _Row, form: Format, to: Path) -> str:
     return relative
 
 
-def _write_coco(client: Client, found: _Export, to: Path) -> None:
-    """Write a file for each side, with the same categories."""
-    categories = _Categories(found.labels)
-    sides: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {side: ([], []) for side in _SIDES}
-    for row in map(_Row.model_validate, found.rows):
-        said = client.get(f"{OURS}/labels/{row.label}/as-coco")
+def _write_coco(client: Client, found: _Export, to: Path) -> list[_Raw]:
+    """Write a file for each side, with the same categories; return the rows that are in them."""
+    categories, written = _Categories(found.labels), list[_Raw]()
+    sides: dict[str, tuple[list[_Raw], list[_Raw]]] = {side: ([], []) for side in _SIDES}
+    for raw, said in _taken(found.rows, lambda row: client.get(f"{OURS}/labels/{row.label}/as-coco")):
+        written.append(raw)
+        row = _Row.model_validate(raw)
         images, annotations = sides[row.side]
         size = {name: said[name] for name in ("file_name", "width", "height")}
         images.append({"id": len(images) + 1, **size})
@@ -198,6 +215,7 @@ def _write_coco(client: Client, found: _Export, to: Path) -> None:
             annotations.append({**known, **one, "category_id": categories.number(row, int(one["category_id"]))})
     for side, (images, annotations) in sides.items():
         _write(to / f"{side}.json", {"images": images, "annotations": annotations, "categories": categories.listed()})
+    return written
 
 
 class _Categories:

@@ -78,7 +78,11 @@ def test_what_trains_is_exported_with_side_and_provenance(
     array = np.asarray(nib.load(out / entries["p1/a"]["label"]).dataobj)
     assert (array.shape, array.max(), int((array == 2).sum())) == ((6, 7, 8), 2, 27)
     assert "is not empty" in _say(datasets.app, address, engineer, "export", "set", str(out), "--format", "nifti")[0]
-    for form, why in (("seg", "this image is none"), ("coco", "COCO is for pictures"), ("manifest", "has a manifest")):
+    for form, why in (
+        ("seg", "p1/a: left out: A SEG"),
+        ("coco", "COCO is for pictures"),
+        ("manifest", "has a manifest"),
+    ):
         refused, status = _say(datasets.app, address, engineer, "export", "set", str(tmp_path / form), "--format", form)
         assert status == 1
         assert why in refused
@@ -115,11 +119,13 @@ def test_masks_of_pictures_are_exported_as_coco(address: str, engineer: Api, tmp
     folder.mkdir()
     for name in ("a.JPG", "b.tiff"):
         Image.fromarray(np.zeros((5, 8), np.uint8)).save(folder / name)
+    write_label(folder / "c.nii")  # a volume among them
     made = engineer.made("/datasets", name="pictures", client_url=str(folder))
     mask = np.zeros((5, 8), np.uint8)
     mask[1:3, 2:6] = 1
     (tmp_path / "masks").mkdir()
     Image.fromarray(mask).save(tmp_path / "masks" / "a.tif")
+    write_label(tmp_path / "masks" / "c.nii")
     make_experiment(engineer, made["id"])
 
     said, status = _say(datasets.app, address, engineer, "import-labels", "pictures", str(tmp_path / "masks"))
@@ -130,7 +136,10 @@ def test_masks_of_pictures_are_exported_as_coco(address: str, engineer: Api, tmp
     names = json.dumps({"label_info": [{"name": "Spleen", "idx": 1}, {"name": "aorta", "idx": 2}]})
     files = {"label": ("theirs.png", (tmp_path / "theirs.png").read_bytes())}
     engineer.at("PUT", "/label/pictures/datastore/label?image=b", files=files, data={"params": names})
-    _say(datasets.app, address, engineer, "export", "pictures", str(tmp_path / "out"), "--format", "coco")
+    said, status = _say(
+        datasets.app, address, engineer, "export", "pictures", str(tmp_path / "out"), "--format", "coco"
+    )
+    assert (status, "c: left out: COCO is for pictures" in said, "2 labels in" in said) == (1, True, True), said
 
     sides = [json.loads((tmp_path / "out" / f"{side}.json").read_text()) for side in ("train", "evaluate")]
     images = {image["file_name"]: image for side in sides for image in side["images"]}
