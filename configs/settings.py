@@ -36,6 +36,10 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 8000
     allowed_hosts: str = Field(default="", description="Comma-separated Host names besides the bound one.")
+    cors_origins: str = Field(
+        default="",
+        description="Comma-separated origins, as https://viewer.example, whose pages may call this server with a key.",
+    )
     folders: str = Field(
         default="",
         description="Folders, joined by colons, that data sets may be in where others reach this server, too.",

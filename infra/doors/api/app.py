@@ -8,12 +8,14 @@ from importlib.metadata import version
 
 import anyio.to_thread
 from fastapi import Depends, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
 from configs.errors import UnauthorizedError
+from configs.wire.slot import VERSION_HEADER
 from infra.adapters.security.redact import guard
 from infra.doors.api import errors, health, hooks, idle, monitoring, pages
 from infra.doors.api.browser import jobs, login, mlflow, prefect, proxy, session
-from infra.doors.api.guard import Guard, hosts_of
+from infra.doors.api.guard import REQUEST_ID_HEADER, Guard, hosts_of, origins_of
 from infra.doors.api.logins import FailedLogins
 from infra.doors.api.monai_cloud import routes as monai_cloud
 from infra.doors.api.monai_label import routes as monai_label
@@ -63,7 +65,17 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
         app.include_router(router)
     # Added first, so it is inside of the guard: what the guard refuses is neither kept nor repeated.
     app.add_middleware(Repeats, state=app.state)
-    app.add_middleware(Guard, hosts=hosts_of(parts.settings), meter=app.state.meter, state=app.state)
+    hosts, origins = hosts_of(parts.settings), origins_of(parts.settings)
+    app.add_middleware(Guard, hosts=hosts, origins=origins, meter=app.state.meter, state=app.state)
+    if origins:
+        # Outermost: a page reads why it was refused, too. Cookies are not among what it may send.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(origins),
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Content-Disposition", VERSION_HEADER, REQUEST_ID_HEADER],
+        )
     return app
 
 

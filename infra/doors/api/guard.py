@@ -17,7 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders, State
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from configs.errors import UnauthorizedError
+from configs.errors import InvalidRequestError, UnauthorizedError
 from configs.settings import Settings
 from configs.wire.slot import SEQUENCE_HEADER
 from infra.doors.api.errors import CLOUD_PREFIX, answer
@@ -34,6 +34,7 @@ IMPORT = re.compile(r"/api/teachback/v1/datasets/[^/]+/labels:import")
 REQUEST_ID_HEADER = "X-Request-ID"
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_PROXIED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 _GIVEN_ID = re.compile(r"[\w-]{8,64}")
 _log = logging.getLogger("teachback.access")
@@ -41,9 +42,30 @@ _log = logging.getLogger("teachback.access")
 
 def hosts_of(settings: Settings) -> frozenset[str]:
     """Return the Host names that this server answers to, without ports."""
+    if settings.open_here:
+        return _LOOPBACK  # a page anywhere could have its own name lead here
     named = {name.strip().lower() for name in settings.allowed_hosts.split(",") if name.strip()}
     bound = f"[{settings.host}]" if ":" in settings.host else settings.host
     return _LOOPBACK | named | (set() if settings.host in _EVERYWHERE else {bound})
+
+
+def origins_of(settings: Settings) -> frozenset[str]:
+    """Return the origins, besides our own, whose pages may call this server."""
+    named = {origin.strip().lower().rstrip("/") for origin in settings.cors_origins.split(",") if origin.strip()}
+    for origin in named:
+        parsed = urlsplit(origin)
+        if parsed.scheme not in {"http", "https"} or origin != f"{parsed.scheme}://{parsed.netloc}" or "*" in origin:
+            raise InvalidRequestError(
+                f"TEACHBACK_CORS_ORIGINS names {origin!r}: give origins as https://viewer.example, a pattern is none"
+            )
+    return frozenset(named)
+
+
+def is_local(scope: Scope) -> bool:
+    """Say whether a request comes from this machine, and not through a proxy on it."""
+    client = scope.get("client")
+    direct = _PROXIED.isdisjoint(name.decode("latin-1").lower() for name, _ in scope["headers"])
+    return direct and client is not None and client[0] in {"127.0.0.1", "::1"}
 
 
 class Guard:
@@ -52,13 +74,16 @@ class Guard:
     Args:
         app: The application.
         hosts: Host names that are ours.
+        origins: Whose pages may change things here besides our own: with a key, for their cookies are dropped.
         meter: Counts what was answered.
         state: Where the application keeps its parts.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str], meter: Meter, state: State) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Collection[str], origins: Collection[str], meter: Meter, state: State
+    ) -> None:
         self._app = app
-        self._hosts = frozenset(hosts)
+        self._hosts, self._origins = frozenset(hosts), frozenset(origins)
         self._meter = meter
         self._state = state
 
@@ -94,6 +119,9 @@ class Guard:
                 await answer(scope["path"], *refusal)(scope, receive, tell)
             else:
                 _read_as_json(scope, seen)
+                if seen.get("origin") in self._origins:
+                    # A login in the same browser is no consent to what another page asks for.
+                    del MutableHeaders(scope=scope)["cookie"]
                 await self._app(scope, _limited(receive, _limit(scope, seen)), tell)
         seconds, endpoint = time.perf_counter() - began, _endpoint(scope)
         self._meter.count(endpoint, status, seconds, inference=inference)
@@ -104,9 +132,16 @@ class Guard:
         if _name(host) not in self._hosts:
             said = "The Host header names none of this server's names: the operator adds it to TEACHBACK_ALLOWED_HOSTS"
             return HTTPStatus.BAD_REQUEST, said
+        if self._state.parts.settings.open_here and not is_local(scope):
+            said = "This server asks for no key, and so answers this machine alone, without a proxy: start it with keys"
+            return HTTPStatus.FORBIDDEN, said
         origin = headers.get("origin")
-        if scope["method"] in _CHANGING and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return HTTPStatus.FORBIDDEN, "A page of another origin may not change anything here"
+        foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        if scope["method"] in _CHANGING and foreign and origin not in self._origins:
+            said = (
+                "A page of another origin may not change anything here: the operator names it, TEACHBACK_CORS_ORIGINS"
+            )
+            return HTTPStatus.FORBIDDEN, said
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > _limit(scope, headers):
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {_limit(scope, headers)} bytes"
@@ -114,6 +149,8 @@ class Guard:
 
     def _stranger(self, secret: str) -> tuple[int, str] | None:
         """Refuse an upload of nobody's before it is read: a form is parsed, on disk, before a route asks for a key."""
+        if not secret and self._state.parts.settings.open_here:
+            return None
         try:
             people.identify(self._state.parts, secret)
         except UnauthorizedError as error:

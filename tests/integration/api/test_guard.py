@@ -7,7 +7,13 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.integration.api.conftest import Api
+from configs.errors import InvalidRequestError
+from configs.settings import Settings
+from infra.doors.api.app import create_app
+from infra.doors.api.guard import origins_of
+from infra.doors.api.roles import SESSION_COOKIE
+from infra.wiring import Parts
+from tests.integration.api.conftest import BASE_URL, Api
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil.example:8000", ""])
@@ -115,3 +121,28 @@ def test_the_page_that_describes_the_api_loads_nothing_from_elsewhere(client: Te
     assert all(path.startswith("/") and client.get(path).status_code == 200 for path in loaded)
     assert len(loaded) == 3
     assert "script-src" not in page.headers["Content-Security-Policy"], "scripts come from this server's files alone"
+
+
+def test_pages_of_a_named_origin_may_call_with_a_key_and_never_with_a_cookie(annotator: Api, parts: Parts) -> None:
+    viewer = "https://viewer.example"
+    parts.settings = parts.settings.model_copy(update={"cors_origins": f"{viewer}, http://ward:3000/"})
+    with TestClient(create_app(parts, run_loops=False), base_url=BASE_URL) as there:
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+        preflight = there.options("/train/", headers={"Origin": viewer, **asked})
+        assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, viewer)
+        at = f"/session/none?x={annotator.org}"
+        mine = there.delete(at, headers={"Origin": viewer, **annotator.headers})
+        assert (mine.status_code, mine.headers["access-control-allow-origin"]) == (404, viewer)
+        assert "access-control-allow-credentials" not in mine.headers
+        cookie = {"Cookie": f"{SESSION_COOKIE}={annotator.secret}"}
+        assert there.delete(at, headers={"Origin": viewer, **cookie}).status_code == 401
+        for other in ("https://evil.example", "https://viewer.example.evil.example", "null"):
+            refused = there.delete(at, headers={"Origin": other, **annotator.headers})
+            assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (403, False)
+            assert there.options("/train/", headers={"Origin": other, **asked}).status_code == 400
+
+
+@pytest.mark.parametrize("said", ["*", "viewer.example", "https://*.example", "https://viewer.example/path"])
+def test_an_origin_that_is_none_is_refused_at_start(said: str) -> None:
+    with pytest.raises(InvalidRequestError, match="TEACHBACK_CORS_ORIGINS"):
+        origins_of(Settings(cors_origins=said))
