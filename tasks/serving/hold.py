@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from configs.errors import SupersededError, UpstreamError
 from configs.states import SlotState
 from infra.adapters.catalog import slots
-from infra.adapters.catalog.slots import Beat, Claimant, Published
+from infra.adapters.catalog.slots import Beat, Published, SlotClaimant
 from infra.adapters.catalog.slots import Hold as Held
 from infra.wiring import Parts
 
@@ -75,7 +75,7 @@ class Hold:
             raise SupersededError("Another process holds this realtime slot by now: stop, and write nothing more")
 
 
-def claim(parts: Parts, slot_id: str, claimant: Claimant) -> Hold | None:
+def claim(parts: Parts, slot_id: str, claimant: SlotClaimant) -> Hold | None:
     """Take the slot for its lease; None if it is not wanted or somebody serves it.
 
     Raises:

@@ -30,7 +30,7 @@ class Hold(NamedTuple):
     epoch: int
 
 
-class Claimant(NamedTuple):
+class SlotClaimant(NamedTuple):
     """A process that wants to hold a slot."""
 
     holder: str
@@ -142,7 +142,7 @@ def settle(session: Session, slot_id: str) -> None:
     session.execute(update(Slot).where(done).values(state=SlotState.STOPPED, **_NOBODY))
 
 
-def claim(session: Session, slot_id: str, claimant: Claimant, lease_s: float) -> Hold | None:
+def claim(session: Session, slot_id: str, claimant: SlotClaimant, lease_s: float) -> Hold | None:
     """Take a wanted slot that nobody holds; None if it is not wanted or somebody serves it."""
     free = or_(Slot.holder.is_(None), Slot.lease_until < now())
     taking = (

@@ -13,7 +13,7 @@ from threading import Event
 
 from configs.errors import CorruptError, HostError, SupersededError, TeachbackError, UpstreamError
 from configs.states import SlotState
-from infra.adapters.catalog.slots import Claimant
+from infra.adapters.catalog.slots import SlotClaimant
 from infra.doors.realtime.answers import Answers
 from infra.doors.realtime.app import create_app
 from infra.doors.realtime.busy import Busy
@@ -89,7 +89,7 @@ class SlotProcess:
             UpstreamError: If the catalog cannot be reached for the claim.
         """
         token = secrets.token_hex(32)
-        claimant = Claimant(str(uuid.uuid4()), socket.gethostname(), os.getpid(), token)
+        claimant = SlotClaimant(str(uuid.uuid4()), socket.gethostname(), os.getpid(), token)
         hold = claim(self._parts, self._slot_id, claimant)
         if hold is None:
             log.info("not claimed")

@@ -119,3 +119,17 @@ def attempt(parts: Parts, job_id: str, n: int = 1) -> BatchResult:
         result = predict_batch(parts, held, lease)
     finish_batch(parts, held, result)
     return result
+
+
+def attempt_after_a_loss(parts: Parts, job_id: str, hosts: ServingHosts) -> BatchResult:
+    """Lose the first attempt at its second image, and go on with the same claim."""
+    held = work.claim(parts, job_id, 1)
+    assert held is not None
+    hosts.dies_at = 2
+    with work.Lease(parts, held) as lease, pytest.raises(HostDiedError):
+        predict_batch(parts, held, lease)
+    hosts.dies_at = None
+    with work.Lease(parts, held) as lease:
+        result = predict_batch(parts, held, lease)
+    assert hosts.predicted == len(NAMES) + 1, "one, one that was lost, and the two that were left"
+    return result

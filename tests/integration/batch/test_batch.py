@@ -10,7 +10,7 @@ import pytest
 from pydicom import dcmread
 from sqlalchemy import select
 
-from configs.errors import HostDiedError, NotFoundError, SupersededError
+from configs.errors import NotFoundError, SupersededError
 from configs.specs.batch import BatchSpec
 from configs.specs.dataset import DatasetSpec
 from configs.states import JobStatus
@@ -29,7 +29,7 @@ from tasks.rounds.steps import work
 from tests.builders import World, job
 from tests.dicom_series import asymmetric, make_series, oblique_affine
 from tests.fixtures_orthanc import Orthanc
-from tests.integration.batch.conftest import NAMES, SHAPE, ServingHosts, ask, attempt
+from tests.integration.batch.conftest import NAMES, SHAPE, ServingHosts, ask, attempt, attempt_after_a_loss
 from tests.processes import wait_until
 from tests.runs_in_memory import RunsInMemory
 
@@ -51,16 +51,7 @@ def test_every_image_is_predicted_on_its_own_grid_and_listed(parts: Parts, world
 def test_what_a_lost_attempt_has_predicted_is_not_predicted_again(
     parts: Parts, world: World, hosts: ServingHosts
 ) -> None:
-    job_id = ask(parts, world)
-    hosts.dies_at = 2
-    held = work.claim(parts, job_id, 1)
-    assert held is not None
-    with work.Lease(parts, held) as lease, pytest.raises(HostDiedError):
-        predict_batch(parts, held, lease)
-    hosts.dies_at = None
-    with work.Lease(parts, held) as lease:
-        assert predict_batch(parts, held, lease).predicted == 3
-    assert hosts.predicted == 4, "one, one that was lost, and the two that were left"
+    assert attempt_after_a_loss(parts, ask(parts, world), hosts).predicted == 3
 
 
 def test_an_image_that_cannot_be_read_is_left_out_and_counted(parts: Parts, world: World, hosts: ServingHosts) -> None:

@@ -7,20 +7,17 @@ import nibabel as nib
 import pytest
 from pydantic import SecretStr
 
-from configs.errors import HostDiedError
 from configs.settings import Settings
 from configs.specs.dataset import DatasetSpec
 from infra.adapters.catalog.tables import Dataset
 from infra.services.data.access import credentials_of, sealed
 from infra.wiring import Parts
-from tasks.batch.predict import predict_batch
 from tasks.images.sync import sync_dataset
 from tasks.labels.incoming.imports import import_labels
 from tasks.results.files import files_of
-from tasks.rounds.steps import work
 from tests.builders import World, job
 from tests.fixtures_objects import Bucket
-from tests.integration.batch.conftest import NAMES, SHAPE, ServingHosts, ask, attempt
+from tests.integration.batch.conftest import NAMES, SHAPE, ServingHosts, ask, attempt, attempt_after_a_loss
 from tests.runs_in_memory import RunsInMemory
 
 
@@ -56,15 +53,7 @@ def test_a_batch_goes_on_where_it_was_and_its_predictions_are_files_and_objects(
 ) -> None:
     before = bucket.keys()
     job_id = ask(parts, stored)
-    hosts.dies_at = 2
-    held = work.claim(parts, job_id, 1)
-    assert held is not None
-    with work.Lease(parts, held) as lease, pytest.raises(HostDiedError):
-        predict_batch(parts, held, lease)
-    hosts.dies_at = None
-    with work.Lease(parts, held) as lease:
-        assert predict_batch(parts, held, lease).predicted == len(NAMES)
-    assert hosts.predicted == len(NAMES) + 1, "one, one that was lost, and the two that were left"
+    assert attempt_after_a_loss(parts, job_id, hosts).predicted == len(NAMES)
 
     files = files_of(parts, job(parts.catalog, job_id))
     assert [file.name for file in files] == [f"{job_id}.jsonl", *(f"{name}.nii.gz" for name in NAMES)]

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from configs.states import AttemptState, SlotState
 from infra.adapters.catalog import loops, outbox, slots
 from infra.adapters.catalog.outbox import OutboxKind
-from infra.adapters.catalog.slots import Claimant
+from infra.adapters.catalog.slots import SlotClaimant
 from infra.adapters.catalog.tables import Attempt, BearerToken, Dataset, DeviceClaim, Outbox, Slot
 from infra.adapters.catalog.tables.base import now
 from infra.services import people
@@ -90,7 +90,7 @@ def _write_every_time(parts: Parts, world: World) -> None:
         session.add(Slot(org=ORG, experiment_id=world.experiment, desired_until=now() + 600))
         session.flush()
         slot = session.scalars(select(Slot.id)).one()
-        assert slots.claim(session, slot, Claimant("holder", "host", 1, "token"), 15.0)
+        assert slots.claim(session, slot, SlotClaimant("holder", "host", 1, "token"), 15.0)
         claims.claim(session, who, claims.Need("live"), [processor()])
         session.get_one(Dataset, world.dataset).synced_at = session.scalar(select(now()))
 
@@ -139,7 +139,7 @@ def test_who_lives_keeps_its_attempt_and_its_slot_whatever_the_clock_does(
         session.add(Slot(org=ORG, experiment_id=world.experiment))
         session.flush()
         slot = session.scalars(select(Slot.id)).one()
-        hold = slots.claim(session, slot, Claimant("holder", "host", 1, "token"), 15.0)
+        hold = slots.claim(session, slot, SlotClaimant("holder", "host", 1, "token"), 15.0)
         assert hold is not None
     reconciler = Reconciler(parts)
     wall.jump(seconds)

@@ -10,7 +10,7 @@ from configs.errors import InvalidRequestError
 from configs.states import SlotState
 from infra.adapters.catalog import slots
 from infra.adapters.catalog.session import Catalog
-from infra.adapters.catalog.slots import Claimant, Hold
+from infra.adapters.catalog.slots import Hold, SlotClaimant
 from infra.adapters.catalog.tables import Bundle, Experiment, Organisation, Outbox, Slot
 from tasks.serving.slots import is_wanted, switch_off, want
 
@@ -40,7 +40,7 @@ def _want(catalog: Catalog, experiment_id: str, quota: int = 0, replica: int = 0
 
 def _claim(catalog: Catalog, slot_id: str, holder: str = "h") -> Hold | None:
     with catalog.write() as session:
-        return slots.claim(session, slot_id, Claimant(holder, "host", 1, "token"), LEASE_S)
+        return slots.claim(session, slot_id, SlotClaimant(holder, "host", 1, "token"), LEASE_S)
 
 
 def _run_out(catalog: Catalog, slot_id: str) -> None:
