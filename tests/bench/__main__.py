@@ -21,9 +21,10 @@ TOPICS = {
     "rounds": "tests.bench.rounds",
     "stores": "tests.bench.stores",
     "installation": "tests.bench.installation",
+    "dialect": "tests.bench.dialect",
     "registration": "tests.bench.registration",
 }
-ON_REQUEST = {"registration"}
+ON_REQUEST = {"dialect", "registration"}
 REPEATS = 3
 
 

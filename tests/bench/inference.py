@@ -37,9 +37,8 @@ def rows(bench: Bench) -> Iterator[Row]:
         yield from _again(bench, served, client)
         yield from _beside(bench, served, client)
         yield from _two(bench, served)
-        images = served.images
     if bench.peer is not None:
-        yield from peer.rows(bench, bench.peer, images, bench.folder / "weights.safetensors")
+        yield from peer.rows(bench, bench.peer, bench.folder / "weights.safetensors")
 
 
 def _forward(bench: Bench, bare: Bare, network: torch.nn.Module) -> Iterator[Row]:

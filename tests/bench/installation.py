@@ -41,11 +41,11 @@ def rows(bench: Bench) -> Iterator[Row]:
     ready, held = [], dict[str, float]()
     for repeat in range(bench.repeats):
         home = bench.folder / str(repeat)
-        with _up(home) as (front, seconds):
-            ready.append(seconds)
+        with begun(home, free_port()) as (process, began):
+            wait_ready(process)
+            ready.append(time.perf_counter() - began)
             if repeat == bench.repeats - 1:
-                _settle(front)
-                held = _memory(_family(front, home))
+                held = memory_at_rest(psutil.Process(process.pid), home)
     parts = ", ".join(f"{part} {size:.0f}" for part, size in sorted(held.items(), key=lambda found: -found[1]))
     yield at_most("`up` to ready, on a new home", READY_S, "s", ready)
     yield at_most("idle memory of all parts (PSS)", ALL_MB, "MB", [sum(held.values())], parts)
@@ -54,26 +54,42 @@ def rows(bench: Bench) -> Iterator[Row]:
 
 
 @contextmanager
-def _up(home: Path) -> Iterator[tuple[psutil.Process, float]]:
-    """Run `teachback up`, and give its process and the seconds that it took until it was ready."""
+def begun(home: Path, port: int, *words: str) -> Iterator[tuple["subprocess.Popen[bytes]", float]]:
+    """Begin `teachback up` with further *words*, and end it with the block.
+
+    Yields:
+        Its process, and when it began, on the clock of `time.perf_counter`.
+    """
     home.parent.mkdir(parents=True, exist_ok=True)
-    command = [str(Path(sys.executable).parent / "teachback"), "up", "--home", str(home), "--port", str(free_port())]
+    up = [str(Path(sys.executable).parent / "teachback"), "up", "--home", str(home), "--port", str(port), *words]
     began = time.perf_counter()
-    with (home.parent / f"{home.name}.log").open("wb") as errors:
+    with (home.parent / f"{home.name}.log").open("ab") as errors:
         process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+            up, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
         )
     try:
-        assert process.stdout is not None
-        said = process.stdout.readline()  # one line, when it is ready; nothing, when it could not start
-        if b"ready at" not in said:
-            raise RuntimeError(f"`teachback up` did not start; see {errors.name}")
-        yield psutil.Process(process.pid), time.perf_counter() - began
+        yield process, began
     finally:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(60)
         process.kill()
+
+
+def wait_ready(process: "subprocess.Popen[bytes]") -> None:
+    """Wait until it says that it is ready: one line; it says nothing where it could not start.
+
+    Raises:
+        RuntimeError: If it ends before.
+    """
+    if process.stdout is None or b"ready at" not in process.stdout.readline():
+        raise RuntimeError("`teachback up` did not start; see the log beside its home")
+
+
+def memory_at_rest(front: psutil.Process, home: Path) -> dict[str, float]:
+    """Return each part's proportional set size in MB, once all are there and rest."""
+    _settle(front)
+    return _memory(_family(front, home))
 
 
 def _settle(front: psutil.Process) -> None:

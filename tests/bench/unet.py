@@ -91,9 +91,9 @@ def volume(seed: int, shape: tuple[int, ...] = SHAPE) -> tuple[NDArray[np.int16]
     return image.astype(np.int16), inside.astype(np.uint8)
 
 
-def write_image(path: Path, seed: int) -> None:
+def write_image(path: Path, seed: int, spacing_mm: tuple[float, float, float] = SPACING_MM) -> None:
     """Write an image as `.nii.gz`."""
-    affine = np.diag([-SPACING_MM[0], SPACING_MM[1], SPACING_MM[2], 1.0])
+    affine = np.diag([-spacing_mm[0], spacing_mm[1], spacing_mm[2], 1.0])
     nibabel.save(nibabel.Nifti1Image(volume(seed)[0], affine), path)
 
 
