@@ -35,6 +35,9 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = 8000
+    auth: bool = Field(
+        default=True, description="Whether callers show a key; without, only where this machine alone is listened to."
+    )
     allowed_hosts: str = Field(default="", description="Comma-separated Host names besides the bound one.")
     cors_origins: str = Field(
         default="",
@@ -174,6 +177,11 @@ class Settings(BaseSettings):
     def single_machine(self) -> bool:
         """Whether only this machine can reach us, so that its own services and folders may be named."""
         return self.host in {"127.0.0.1", "localhost", "::1"}
+
+    @property
+    def open_here(self) -> bool:
+        """Whether whoever is on this machine needs no key."""
+        return not self.auth and self.single_machine
 
     def child_environment(self) -> dict[str, str]:
         """Return this process's environment with these settings in it, for a child of our own.

@@ -40,6 +40,10 @@ def up(  # noqa: PLR0913, PLR0917 - each is an option of the command
         str,
         typer.Option("--exit-when-idle", metavar="30m", help="End when nobody called and no job ran for that long."),
     ] = "",
+    no_auth: Annotated[
+        bool,
+        typer.Option("--no-auth", help="Ask nobody on this machine for a key; not with a --host others reach."),
+    ] = False,
     insecure_network: Annotated[
         bool, typer.Option("--insecure-network", help="Allow a --host that others reach, without TLS.")
     ] = False,
@@ -63,6 +67,8 @@ def up(  # noqa: PLR0913, PLR0917 - each is an option of the command
     if app_dir and models != DEFAULT_MODEL:
         raise InvalidRequestError(f"With --app say --conf models {models} in place of --models.")
     idle_s = duration_s(exit_when_idle) if exit_when_idle else None
+    if no_auth:
+        ours["auth"] = "false"
     place = place_of(studies) if studies else ""
     settings = settings_for(home, host, port, insecure_network=insecure_network, changes=_opened(ours, place))
     wanted = Studies(place, _names(models), _names(labels), round_size_of(round_size), train) if place else None

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Request
 from pydantic import BaseModel, SecretStr, StringConstraints
 
+from configs.errors import NotFoundError
 from infra.adapters.security.tokens import MAX_SECRET_CHARS
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.errors import answers
@@ -45,8 +46,14 @@ class User(BaseModel):
 
 @router.get("")
 @router.get("/", include_in_schema=False)
-def enabled(request: Request) -> Enabled:
-    """Say that logging in is needed."""
+def enabled(request: Request, parts: PartsDep) -> Enabled:
+    """Say that logging in is needed; where it is not, there is nothing here, which clients take for that.
+
+    Raises:
+        NotFoundError: If it is not.
+    """
+    if parts.settings.open_here:
+        raise NotFoundError("login on this server, which asks for no key", "/auth/")
     return Enabled(realm=str(request.base_url).rstrip("/"))
 
 
