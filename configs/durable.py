@@ -23,6 +23,7 @@ def written(path: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        # Only now: a rename is there or not, but may be on the disk before bytes that nobody synced.
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -54,6 +54,7 @@ class LabelState(StrEnum):
     PREDICTION = "prediction"
 
 
+# A patient's side is a promise: who once trained never evaluates, whatever is drawn later.
 class Side(StrEnum):
     """Where a patient's cases go, once for ever in a lineage."""
 

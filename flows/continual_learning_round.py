@@ -48,12 +48,14 @@ def continual_learning_round(
 def carry_out(job_id: str, attempt: int) -> None:
     """Take a round from its labels to a published model, unless somebody else does."""
     finished = False
+    # Every step is fenced by this claim: a run that Prefect believes dead, and that is not, writes nothing.
     with holding(job_id, attempt) as work:
         if work is None:
             return
         held, lease = work
         snapshot = gather_labels(held)
         challenger = fine_tune(held, lease, snapshot)
+        # A round without new training labels has no challenger: it ends as skipped, and says so.
         evaluation = None
         if challenger is not None:
             evaluation = evaluate_versions(held, lease, snapshot, challenger)

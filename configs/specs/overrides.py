@@ -7,6 +7,7 @@ from typing import Any
 
 # MONAI's ConfigParser calls what `_target_` names, and bundles run what stands under the others.
 _UNSAFE_KEYS = frozenset({"_target_", "_requires_", "_mode_", "imports", "initialize", "run", "finalize"})
+# As many as are read at a glance in a refusal.
 _NEAR = 3
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from configs.specs.infer import InferSpec
 
 TOKEN_HEADER = "X-Teachback-Slot-Token"  # noqa: S105 - the header's name
+# Clients that save a correction give it back as `base_version`.
 VERSION_HEADER = "X-Teachback-Version"
 SEQUENCE_HEADER = "X-Teachback-Sequence"
 CACHED_HEADER = "X-Teachback-Cached"

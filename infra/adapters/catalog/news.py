@@ -102,5 +102,6 @@ def _of_job(job: Job) -> Iterator[News]:
 
 
 def _changed(row: object, name: str) -> bool:
+    # A row that was only read has no history: news is what this unit sets.
     history = inspect(row, raiseerr=True).attrs[name].history
     return bool(history.added)

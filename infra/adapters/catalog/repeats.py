@@ -19,6 +19,7 @@ from infra.adapters.catalog.tables.base import now
 
 # Clients give up repeating a request within minutes; a day covers a laptop that slept.
 KEPT_S = 24 * 3600
+# Kept with the session, not with the request: a unit that is run again has a new one.
 _NOTED = "repeat noted"
 
 
@@ -117,6 +118,7 @@ def _note(session: Session, _context: object, _instances: object) -> None:
             request.repeated = known.request_hash == request.request_hash
             raise RepeatedKeyError("A request with this Idempotency-Key was just done: ask again for its answer")
         note(session, request, Kept(id=changed))
+    # One key for the whole request, however many units it takes: the first of them decides.
     request.noted = session.info[_NOTED] = True
 
 

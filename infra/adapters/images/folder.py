@@ -51,6 +51,7 @@ from infra.adapters.images.part10 import read_dicom
 from infra.adapters.images.patient import FIRST_FOLDER, patient_pattern
 from infra.adapters.images.seg import hash_lines
 
+# Larger labels would make every listing read gigabytes; their size, time and inode tell changes.
 HASHED_UP_TO_BYTES = 64 * 2**20
 
 

@@ -46,6 +46,7 @@ class _Stream:
         """Yield what comes before the next delimiter, and pass that."""
         size = len(self._delimiter)
         while (at := self._held.find(self._delimiter)) < 0:
+            # A delimiter may come in two pieces: as much as could be its beginning is held back.
             keep = max(0, len(self._held) - size + 1)
             if keep:
                 yield self._held[:keep]
@@ -59,6 +60,7 @@ class _Stream:
         """Say whether a part follows the delimiter that was passed, and pass its header."""
         while len(self._held) < len(_BREAK):
             self._take()
+        # Two more hyphens end the answer; whatever follows means nothing.
         if self._held.startswith(b"--"):
             return False
         while (at := self._held.find(_BLANK)) < 0:

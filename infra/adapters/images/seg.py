@@ -25,6 +25,7 @@ def read_seg(path: Path) -> Dataset:
         seg = read_dicom(path)
     if seg.get("Modality") != "SEG":
         raise InvalidRequestError("A DICOMweb server keeps labels as DICOM SEG, and this is another DICOM object")
+    # It may hold anything, a program among it, and would be stored as it came.
     seg.preamble = b"\0" * 128
     return seg
 

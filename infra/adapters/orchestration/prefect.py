@@ -82,6 +82,7 @@ class PrefectOrchestrator:
         with connect(self._url, self._auth) as client:
             for first in range(0, len(wanted), _PAGE):
                 page = FlowRunFilterId(any_=[UUID(each) for each in wanted[first : first + _PAGE]])
+                # Those that are gone are simply not among them: nothing is asked for one by one.
                 for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(id=page), limit=_PAGE):
                     found[str(run.id)] = _read(run)
         return found

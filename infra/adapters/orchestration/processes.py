@@ -39,6 +39,7 @@ def server_environment(base: Mapping[str, str], *, home: Path, port: int, auth: 
         **_client(home, api_url(port), auth),
         "PREFECT_SERVER_API_AUTH_STRING": auth,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # Prefect's own default is every origin.
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
         "PREFECT_SERVER_DATABASE_TIMEOUT": "30",
         # Its pages carry their path in them, so a copy is made, here and not beside the package that others use, too.
@@ -80,7 +81,9 @@ def worker_environment(
         "TEACHBACK_ROOT": str(root),
         "TEACHBACK_WARM_FLOWS": str(warm) if warm else "off",
         "PREFECT_WORKER_QUERY_SECONDS": str(POLL_S),
+        # A person who cancels in Prefect waits for the job to show it.
         "PREFECT_WORKER_CANCELLATION_POLL_SECONDS": "2",
+        # What a flow made lies in the catalog and the artifacts: Prefect's copies would only pile up.
         "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
     }
 

@@ -23,5 +23,6 @@ async def serve(pools: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     setup_logging()
+    # Prefect's own: a first signal lets the runs end, a second one does not.
     setup_signal_handlers_worker(os.getpid(), "the worker", print)
     asyncio.run(serve(sys.argv[1:]))

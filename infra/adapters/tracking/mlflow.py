@@ -97,6 +97,7 @@ class MlflowTracking:
         metrics = [
             {"key": _metric_name(point.name), "value": point.value, "step": point.step, "timestamp": _ms(point.at)}
             for point in points
+            # JSON has no such numbers: they would fail whatever comes in the same call.
             if math.isfinite(point.value)
         ]
         for first in range(0, len(metrics), _PAGE):
@@ -164,6 +165,7 @@ class MlflowTracking:
             found = self._get("experiments/get-by-name", {"experiment_name": name}, answers.ExperimentAnswer)
         if found is None:
             raise TrackingError(f"MLflow took the experiment {name!r} and does not know it now.")
+        # Somebody deleted it in MLflow's pages: a deleted one takes no runs, and its name stays taken.
         if found.experiment.lifecycle_stage != "active":
             self._post("experiments/restore", {"experiment_id": found.experiment.experiment_id})
         return found.experiment.experiment_id
@@ -195,6 +197,7 @@ class MlflowTracking:
 
     def _call(self, method: str, path: str, *, allow: Collection[str] = (), **content: Any) -> requests.Response:
         try:
+            # A redirect would take what the address's user and password open to another server.
             asked = {"timeout": _TIMEOUT_S, "allow_redirects": False, **content}
             response = self._http.request(method, f"{self._uri}{path}", **asked)
         except requests.RequestException as error:

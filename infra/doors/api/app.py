@@ -60,6 +60,7 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
     app.include_router(monitoring.router)
     for router in (*monai_cloud.routers(), *monai_label.routers(), native.router()):
         app.include_router(router)
+    # Asked before the one for all our errors: the handler of the nearest class answers.
     app.add_exception_handler(UnauthorizedError, session.not_logged_in)
     for router in (login.router, jobs.router, prefect.router, mlflow.router):
         app.include_router(router)
@@ -81,6 +82,7 @@ def create_app(parts: Parts, *, run_loops: bool = True) -> FastAPI:
 
 @asynccontextmanager
 async def _life(app: FastAPI, parts: Parts, run_loops: bool) -> AsyncIterator[None]:
+    # FastAPI's own is 40: as many slow stores would stop every other request.
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     guard(logging.getLogger().handlers, parts.redactor)
     async with proxy.opened(app):
@@ -107,4 +109,5 @@ async def _loops(parts: Parts) -> AsyncIterator[None]:
         yield
     finally:
         stop.set()
+        # A delivery that hangs must not keep the server from stopping: what was not noted is delivered again.
         await anyio.to_thread.run_sync(thread.join, 10)

@@ -109,11 +109,13 @@ def raised(request: Request, error: Exception) -> JSONResponse:
     """Answer an error of ours in its caller's dialect."""
     if not isinstance(error, TeachbackError):
         raise error
+    # By the path and not by the router: middleware refuses before there is one.
     table = CLOUD_STATUS if request.url.path.startswith(CLOUD_PREFIX + "/") else STATUS
     status = next(table[kind] for kind in type(error).__mro__ if kind in table)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.warning("%s: %s", type(error).__name__, error)
     headers = {}
+    # The one refusal that passes by itself: clients that know the header come back then.
     if isinstance(error, BusyError):
         headers["Retry-After"] = str(error.retry_after_s)
     if status is HTTPStatus.UNAUTHORIZED:

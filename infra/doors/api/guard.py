@@ -27,13 +27,16 @@ from infra.doors.api.monitoring import Meter
 from infra.doors.api.roles import name_of
 from infra.services import people
 
+# JSON is parsed whole into memory, many times its size.
 MAX_JSON_BYTES = 32 * 2**20
+# Uploads go to the disk as they come; a CT of 512 x 512 x 2,000 in float64 fits.
 MAX_UPLOAD_BYTES = 4 * 2**30
 UPLOADS = ("/label/", "/datastore", "/infer/", "/session", "/model/")
 IMPORT = re.compile(r"/api/teachback/v1/datasets/[^/]+/labels:import")
 REQUEST_ID_HEADER = "X-Request-ID"
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+# A proxy on this machine makes everybody look local: it is told by what it adds.
 _PROXIED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 _GIVEN_ID = re.compile(r"[\w-]{8,64}")
@@ -169,6 +172,7 @@ def _endpoint(scope: Scope) -> str:
 
 
 def _request_id(headers: Headers) -> str:
+    # It goes into the log: nobody outside may write lines of their own there.
     given = headers.get(REQUEST_ID_HEADER, "")
     return given if _GIVEN_ID.fullmatch(given) else uuid4().hex
 

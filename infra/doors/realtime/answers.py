@@ -93,6 +93,7 @@ class Answers:
         self._flights: dict[str, _Flight] = {}
         self._flights_lock = Lock()
         self._read_one = False
+        # One thread will do: what it keeps was answered already.
         self._keeper = ThreadPoolExecutor(1, "keep")
         self.lanes = Lanes(live_limit, background_limit, self._do_background)
 
@@ -176,6 +177,7 @@ class Answers:
             self.lanes.wait_idle(LIVE_FIRST_S)
             found = self._known(key)  # one of them may have asked the same, as hints foretell
         if found is None:
+            # Only what somebody waits for makes training give way.
             with nullcontext() if request.background else self._busy:
                 found = self._together(key, image, served, request)
         content, origin = found
@@ -229,6 +231,7 @@ class Answers:
             except UnreadableError as error:
                 poison.unprepared(self._parts, image, error, reads_others=self._read_one)
                 raise
+            # From now on an image that fails is the image's fault, not the bundle's.
             self._read_one = True
             label = Path(prediction.path)
             try:

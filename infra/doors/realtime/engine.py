@@ -33,6 +33,7 @@ from infra.adapters.compute.failures import error_of
 
 # A first load may choose kernels and read gigabytes of weights from a cold disk.
 LOAD_TIMEOUT_S = 600.0
+# A whole-body volume on a slow processor takes minutes; a host that hangs is ended by it.
 PREDICT_TIMEOUT_S = 600.0
 CACHE = "cache"
 _READY = "ready"
@@ -94,6 +95,7 @@ class Engine:
         copy = ""
         if weights is not None:
             target = self._work / "in" / f"{uuid.uuid4().hex}.safetensors"
+            # A copy, for the host's cage shows it this folder alone; it is gone once the network is built.
             shutil.copyfile(weights, target)
             copy = str(target)
         try:

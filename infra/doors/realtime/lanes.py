@@ -92,6 +92,7 @@ class Lanes:
         if self._closed:
             raise DrainingError("This realtime server is being stopped", retry_after_s=RETRY_S)
         try:
+            # Never waited for: whoever sends a hint has an answer to give to somebody.
             self._background.put_nowait(request)
         except Full:
             raise BusyError("The background lane is full; the request was dropped", retry_after_s=RETRY_S) from None
@@ -115,5 +116,6 @@ class Lanes:
 
     def _do_background(self) -> None:
         while (request := self._background.get()) is not None:
+            # Closed between taking it and now: it is dropped like those behind it.
             if not self._closed:
                 self._work(request)

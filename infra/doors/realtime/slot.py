@@ -88,6 +88,7 @@ class SlotProcess:
         Raises:
             UpstreamError: If the catalog cannot be reached for the claim.
         """
+        # New with every claim: who knew the last holder's cannot call this one.
         token = secrets.token_hex(32)
         claimant = SlotClaimant(str(uuid.uuid4()), socket.gethostname(), os.getpid(), token)
         hold = claim(self._parts, self._slot_id, claimant)
@@ -211,5 +212,6 @@ class SlotProcess:
     def _sweep(self, hold: Hold) -> None:
         """Remove what hosts of a process that was killed left behind."""
         for folder in work_folder(self._parts, self._slot_id).glob("*-*"):
+            # Epochs grow with each claim: a lower one's process has lost the slot, alive or not.
             if int(folder.name.split("-")[0]) < hold.epoch:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -190,6 +190,7 @@ def _get(asked: _Asked, wanted: str, *, search: bool = False) -> requests.Respon
     passed = {"accept": _JSON} if search else passed
     try:
         address = f"{spec.url.rstrip('/')}/{wanted}"
+        # Not packed: what is relayed is neither unpacked nor counted here.
         sent = {**passed, "accept-encoding": "identity"}
         return session.get(address, headers=sent, timeout=(CONNECT_S, READ_S), stream=True, allow_redirects=False)
     except requests.RequestException as error:

@@ -89,6 +89,7 @@ class _FileSystem(AzureBlobFileSystem):  # type: ignore[misc]  # adlfs ships no 
             f"{entry.url}?{entry.sas}" if entry.sas else entry.url,
             credential={"account_name": entry.account, "account_key": entry.key} if entry.key else None,
             transport=_Transport(self._guard),
+            # Azure's own waits grow to minutes; whoever looks at a data set waits for this answer.
             retry_policy=LinearRetry(backoff=1, retry_total=2),
             connection_timeout=CONNECT_S,
             read_timeout=READ_S,
@@ -105,6 +106,7 @@ class _Transport(AioHttpTransport):  # type: ignore[misc]  # azure gives it by a
     async def open(self) -> None:
         """Open the session, in the loop that uses it."""
         if not self._has_been_opened:
+            # Not unpacked: the hash is of what the store has, and sizes were announced of that.
             jar, connector = aiohttp.DummyCookieJar(), self._guard.connector()
             self.session = aiohttp.ClientSession(connector=connector, cookie_jar=jar, auto_decompress=False)
         await super().open()
@@ -147,4 +149,5 @@ def _expiry(sas: str) -> datetime | None:
         found = datetime.fromisoformat(ends)
     except ValueError:
         return None
+    # A SAS says UTC by a Z, or leaves it out.
     return found if found.tzinfo else found.replace(tzinfo=UTC)

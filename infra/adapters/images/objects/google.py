@@ -25,6 +25,7 @@ HMAC = "GOOG"
 """How the access id of an HMAC key begins."""
 # The most that the service gives at a time: a listing's cost is its pages.
 _PAGE = 1000
+# gcsfs waits longer after each: a person is told after seconds that the store is down.
 _TRIES = 3
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 

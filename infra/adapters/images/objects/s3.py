@@ -40,8 +40,10 @@ class S3Files(ObjectFiles):
             # Stores other than Amazon's know no checksums at the end of a body.
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
+            # The environment may name an endpoint for other programs: it would go around the policy, too.
             "ignore_configured_endpoint_urls": True,
         }
+        # Servers of one's own have no name for each bucket.
         if location.endpoint:
             config["s3"] = {"addressing_style": "path"}
         super().__init__(
@@ -50,6 +52,7 @@ class S3Files(ObjectFiles):
                 endpoint_url=location.endpoint or None,
                 client_kwargs={"region_name": location.region or "us-east-1"},
                 config_kwargs=config,
+                # What came since the last listing would be missed.
                 use_listings_cache=False,
                 skip_instance_cache=True,
             ),

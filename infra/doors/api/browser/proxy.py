@@ -19,6 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from configs.errors import ForbiddenError, UpstreamError
 from infra.adapters.security.tls import authorities
 
+# A busy Prefect on SQLite was seen to stall for 16 s.
 _TIMEOUT = httpx.Timeout(60, connect=5)
 _ASKED = ("accept", "accept-encoding", "content-type", "if-none-match", "if-modified-since", "range", "user-agent")
 _ASKED_PREFIXES = ("x-prefect-", "x-mlflow-")
@@ -84,6 +85,7 @@ async def forward(request: Request, to: Upstream, path: str) -> Response:
     except httpx.HTTPError as error:
         raise _silent(to, error) from None
     return StreamingResponse(
+        # As it came, packed or not: unpacking and packing again would cost us a processor.
         answer.aiter_raw(),
         status_code=answer.status_code,
         headers=_told(to, path, answer),
@@ -120,6 +122,7 @@ def _told(to: Upstream, path: str, answer: httpx.Response) -> dict[str, str]:
     if "location" in answer.headers:
         headers["Location"] = _location(to, answer)
     if _HASHED_NAME.search(path) and answer.status_code == HTTPStatus.OK:
+        # Names with a hash never change what they hold; everything else is asked for each time.
         headers["Cache-Control"] = "private, max-age=604800, immutable"
         headers |= {name: answer.headers[name] for name in _KEPT if name in answer.headers}
     if answer.headers.get("content-type", "").startswith("text/html"):

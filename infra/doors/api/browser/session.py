@@ -20,6 +20,7 @@ PAGE_HEADERS = {
     ),
     "Referrer-Policy": "same-origin",
 }
+# Programs get 401 on these, too: only a browser that asks for a page is led to the login.
 BEHIND_LOGIN = ("/prefect/", "/mlflow/", "/jobs/")
 
 

@@ -15,6 +15,7 @@ _BACK_OFF_S = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_S = 60.0  # running this long forgets earlier failures
 # One file before and one now for each part: an installation runs for months.
 _LOG_BYTES = 20 * 2**20
+# A part that is busy starting accepts and does not answer; others' turns must not wait for it.
 _PROBE_S = 2.0
 
 
@@ -90,6 +91,7 @@ class Running:
         status = self.process.poll()
         if status is not None:
             self.process = None
+            # A step that has ended well is ready for good; a server that has ended, however, is not.
             self.ready = self.part.once and status == 0
         elif not self.ready and not self.part.once:
             self.ready = not self.part.answers or answers(self.part.answers)
@@ -109,6 +111,7 @@ class Running:
     def last_words(self) -> str:
         """The last line of the log that says something."""
         try:
+            # Logs of long runs are large, and only the end can say why.
             lines = self.log.read_text(errors="replace")[-8192:].splitlines()
         except OSError:
             return ""

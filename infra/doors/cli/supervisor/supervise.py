@@ -81,6 +81,7 @@ class Supervisor:
     def _start_if_due(self, running: Running) -> None:
         if running.process or running.done or time.monotonic() < running.due_at:
             return
+        # Ever, not now: a server that is starting again must not hold up what only needed its tables.
         ready = {other.part.name for other in self._running if other.ever_ready}
         if ready.issuperset(running.part.needs):
             running.start()
@@ -115,6 +116,7 @@ class Supervisor:
         except OSError:
             heard = b""
         self._stop = True
+        # An empty read: the front was killed. Nobody watches any more, so everything ends.
         self._front_gone = not heard
         self._now = self._now or b"now" in heard
 
@@ -133,6 +135,7 @@ class Supervisor:
             )
             for running in stopping:
                 running.check()
+            # What is stopped later still serves those that end now: the worker's runs write to the API.
             later = {other.process.pid for other in self._running if other.process and other.part.stops > order}
             # Orphans end their own children; whoever does not is killed with all of them.
             self._end(lifelines.children(os.getpid(), but=later), grace_s=_ORPHAN_GRACE_S)
