@@ -19,6 +19,7 @@ class _Dataset(BaseModel):
     images: int
     waiting: int
     skipped: dict[str, int]
+    labels_left_out: dict[str, int] = {}
 
     @property
     def told(self) -> str:
@@ -27,8 +28,9 @@ class _Dataset(BaseModel):
 
     @property
     def left_out(self) -> str | None:
-        """What is skipped, counted."""
-        return ", ".join(f"{count} {kind}" for kind, count in self.skipped.items()) or None
+        """What is skipped, and the store's labels that nothing learns from, counted."""
+        labels = {f"labels: {why}": count for why, count in self.labels_left_out.items()}
+        return ", ".join(f"{count} {kind}" for kind, count in {**self.skipped, **labels}.items()) or None
 
 
 @app.callback(invoke_without_command=True)
@@ -39,7 +41,7 @@ def datasets(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the data sets: whether their stores answer, how many images wait, and what is skipped.
+    """List the data sets: whether their stores answer, how many images wait, and what of them is left out.
 
     For example:
 
@@ -64,7 +66,7 @@ def datasets(
             "state": lambda row: row.told,
             "images": lambda row: row.images,
             "waiting": lambda row: row.waiting,
-            "skipped": lambda row: row.left_out,
+            "left out": lambda row: row.left_out,
             "address": lambda row: row.address,
         },
         rows,

@@ -1,6 +1,7 @@
 """`teachback images`: the images that nobody is to label."""
 
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 from pydantic import BaseModel
@@ -41,7 +42,7 @@ def skipped(
         teachback images skipped studies
     """
     with Client.of(url, key, home) as client:
-        answer = client.request("GET", f"{OURS}/datasets/{dataset}/skipped")
+        answer = client.request("GET", f"{OURS}/datasets/{quote(dataset, safe='')}/skipped")
         found = client.get_as(_Skipped, answer)
     show_table(
         "Skipped images",
@@ -89,4 +90,4 @@ def clear(
 
 
 def _path(dataset: str, verb: str) -> str:
-    return f"{OURS}/datasets/{dataset}/images:{verb}"
+    return f"{OURS}/datasets/{quote(dataset, safe='')}/images:{verb}"

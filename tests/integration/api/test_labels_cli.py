@@ -4,7 +4,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from infra.doors.cli import labels, purge
+from infra.doors.cli import datasets, images, labels, purge
 from infra.services.callers import Role
 from tests.integration.api.conftest import Api, write_label
 
@@ -34,7 +34,13 @@ def test_labels_are_listed_fetched_reviewed_hidden_and_purged(
     assert "sent_back" in run(labels.app, "send-back", label, "--reason", "tail", role=Role.REVIEWER).output
     assert run(labels.app, "release", label).exit_code != 0
     made = {"client_url": str(folder), "type": "semantic_segmentation", "format": "monai"}
+    theirs = folder / "labels" / "p1" / "a.nii"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"no mask")
     people_of[Role.ENGINEER].made("/datasets", name="set?1", **made)
+    assert "1 labels: neither mask, class nor boxes" in run(datasets.app).output
+    assert "p1/b is skipped" in run(images.app, "skip", "set?1", "p1/b", "--reason", "blurred").output
+    assert "blurred" in run(images.app, "skipped", "set?1").output
     assert run(labels.app, "list", "set?1").output.startswith("No such label")
     assert run(labels.app, "agreement", "set?1").output.startswith("No image has masks of two")
     assert "hidden" in run(labels.app, "delete", label).output

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tasks.simulation.curves import Simulated
 
@@ -28,8 +29,9 @@ def draw(found: Simulated, target: Path) -> None:
     axis.set(
         xlabel="labels",
         ylabel=f"{found.metric}, {found.held_out} held-out cases",
-        title=f"{seeds} seeds, mean and range",
+        title=f"{seeds} seeds, mean and range" if seeds > 1 else "one seed",
     )
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(loc="lower right", frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(target, dpi=120)
