@@ -11,8 +11,9 @@ from pathlib import Path
 
 import psutil
 
+from infra.adapters.compute.warm import wake
 from infra.doors.cli.supervisor.lifelines import marked
-from tests.bench.frame import Bench, Row, at_most
+from tests.bench.frame import Bench, Row, at_most, reported
 from tests.fixtures_installation import ROOT
 from tests.processes import free_port
 
@@ -38,19 +39,24 @@ _PAGES = frozenset({"Prefect", "MLflow"})
 
 def rows(bench: Bench) -> Iterator[Row]:
     """Start on fresh homes; the last time wait until it is idle and add up: that takes a minute and varies by 1 %."""
-    ready, held = [], dict[str, float]()
+    ready, held, woken = [], dict[str, float](), dict[str, float]()
     for repeat in range(bench.repeats):
         home = bench.folder / str(repeat)
         with begun(home, free_port()) as (process, began):
             wait_ready(process)
             ready.append(time.perf_counter() - began)
             if repeat == bench.repeats - 1:
-                held = memory_at_rest(psutil.Process(process.pid), home)
+                front = psutil.Process(process.pid)
+                held = memory_at_rest(front, home)
+                wake(home / "run" / "warm.sock")
+                woken = memory_at_rest(front, home)
     parts = ", ".join(f"{part} {size:.0f}" for part, size in sorted(held.items(), key=lambda found: -found[1]))
     yield at_most("`up` to ready, on a new home", READY_S, "s", ready)
     yield at_most("idle memory of all parts (PSS)", ALL_MB, "MB", [sum(held.values())], parts)
-    ours = [sum(size for part, size in held.items() if part not in _PAGES)]
-    yield at_most("idle memory without the servers behind Prefect's and MLflow's pages", OURS_MB, "MB", ours)
+    idle, working = (sum(size for part, size in each.items() if part not in _PAGES) for each in (held, woken))
+    ours = "idle memory without the servers behind Prefect's and MLflow's pages"
+    yield at_most(ours, OURS_MB, "MB", [idle], "the warm host rests until somebody works")
+    yield reported("the same once somebody works", "MB", [working], f"warm host {woken.get('warm host', 0):.0f}")
 
 
 @contextmanager

@@ -1,5 +1,9 @@
 """Two training loops: ours, and Lightning's own on the same network, cases and transforms.
 
+The other one is what both projects' documentation shows: MONAI's CacheDataset, which copies a case before its random
+transforms, and Lightning's Trainer, which keeps a checkpoint an epoch. Ours does both as well. Its bar and its logger
+are off: we have neither.
+
 `python -m tests.bench.loops ours|plain CASES FOLDER` prints a `tests.bench.training.Measured`.
 """
 
@@ -20,10 +24,9 @@ from tests.bench.training import Measured
 lean.import_monai()
 
 from lightning.pytorch import LightningModule, Trainer  # noqa: E402 - MONAI is imported lean first
-from monai.data import list_data_collate  # noqa: E402 - as above
-from monai.transforms import Compose  # noqa: E402 - as above
+from monai.data import CacheDataset, list_data_collate  # noqa: E402 - as above
 from torch import Tensor  # noqa: E402 - as above
-from torch.utils.data import DataLoader, Dataset  # noqa: E402 - as above
+from torch.utils.data import DataLoader  # noqa: E402 - as above
 
 from tasks.compute.loader.config import Bundle  # noqa: E402 - as above
 from tasks.compute.training import run as ours  # noqa: E402 - as above
@@ -96,22 +99,6 @@ class Plain(LightningModule):  # type: ignore[misc]  # Lightning's types are not
         return self.optimizer
 
 
-class Cached(Dataset[Any]):
-    """Preprocessed cases in memory, varied anew each time, as MONAI's CacheDataset does."""
-
-    def __init__(self, cases: list[Case], transforms: Compose) -> None:
-        fixed, self._varied = Compose(transforms.transforms[:-3]), Compose(transforms.transforms[-3:])
-        self._items = [fixed({"image": case.image[0], "label": case.label}) for case in cases]
-
-    def __len__(self) -> int:
-        """Return the number of cases."""
-        return len(self._items)
-
-    def __getitem__(self, number: int) -> Any:
-        """Return one case."""
-        return self._varied(dict(self._items[number]))
-
-
 def with_ours(cases: list[Case], folder: Path) -> Measured:
     """Train as a round does."""
     heard = Heard()
@@ -124,20 +111,19 @@ def with_ours(cases: list[Case], folder: Path) -> Measured:
 def with_plain(cases: list[Case], folder: Path) -> Measured:
     """Train as Lightning's documentation shows."""
     plain = Plain(Bundle(SAMPLE))
-    loader = DataLoader(
-        Cached(cases, plain.transforms), batch_size=BATCH, shuffle=True, collate_fn=list_data_collate, num_workers=0
-    )
+    listed = [{"image": case.image[0], "label": case.label} for case in cases]
+    cached = CacheDataset(listed, plain.transforms, progress=False)
+    loader = DataLoader(cached, batch_size=BATCH, shuffle=True, collate_fn=list_data_collate, num_workers=0)
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=EPOCHS,
         logger=False,
-        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,
     )
     trainer.fit(plain, loader)
-    return Measured(epoch=plain.clock.epoch(len(loader))[0])
+    return Measured(epoch=plain.clock.epoch(len(loader))[0], checkpoints=EPOCHS)
 
 
 def _request(cases: list[Case], folder: Path) -> TrainRequest:

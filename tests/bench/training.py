@@ -1,7 +1,7 @@
 """What training costs beside its arithmetic, and whether a plain Lightning loop would be faster.
 
 Both train the sample bundle's network on eight volumes of 60 x 72 x 60 voxels, in patches and batches as the bundle
-says, with its random transforms, for the same number of epochs; ours keeps checkpoints and reports besides. They run
+says, with its random transforms, for the same number of epochs; both keep a checkpoint of each. They run
 by turns, each in a process of its own: what comes second in one finds its memory warm. This one stays without torch.
 """
 
