@@ -16,6 +16,7 @@ from configs.specs.train import TrainSpec
 from configs.wire.apps import AppModels, AppRequest
 from configs.wire.export import Exported, ExportRequest
 from configs.wire.message import Message, Request
+from configs.wire.scribbles import Scribbled, ScribbleRequest
 
 Tier = Literal["A", "B", "C"]
 ScoredBy = Literal["", "dropout", "flips", "encoder", "histogram"]
@@ -164,6 +165,7 @@ HostRequest = Annotated[
     | EvaluateRequest
     | ScoreRequest
     | OrderRequest
+    | ScribbleRequest
     | ServeRequest,
     Field(discriminator="kind"),
 ]
@@ -338,6 +340,7 @@ HostMessage = Annotated[
     | CaseResult
     | ImageScore
     | Ordered
+    | Scribbled
     | CheckResult
     | AppModels
     | Exported

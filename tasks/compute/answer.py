@@ -19,6 +19,7 @@ HANDLERS = {
     "evaluate": "tasks.compute.metrics.evaluate",
     "score": "tasks.compute.scoring.run",
     "order": "tasks.compute.scoring.order",
+    "scribbles": "tasks.compute.scribbles.run",
     "serve": "tasks.compute.inference.serve",
 }
 

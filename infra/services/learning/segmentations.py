@@ -57,9 +57,7 @@ def segment(
         BusyError: If no server is ready in time.
     """
     allow(caller, Right.ANNOTATE)
-    upload = _upload(parts, caller, source)
-    if upload is None and not source.image:
-        raise InvalidRequestError("Neither Image nor File not Session ID input is provided")
+    upload = upload_of(parts, caller, source)
     image, dataset_id = (source.image, source.dataset_id) if upload is None else (upload.name, None)
     sent = uploads.address(upload) if upload is not None else ""
     asked = Inference(image, dataset_id, spec, client_id=client_id, upload=sent)
@@ -113,7 +111,17 @@ def keep(
     labels.save(parts, caller, made.dataset_id, made.image, content, params, client_id=client_id)
 
 
-def _upload(parts: Parts, caller: Caller, source: Source) -> Upload | None:
+def upload_of(parts: Parts, caller: Caller, source: Source) -> Upload | None:
+    """Return the upload that is meant; None = an image of the data set.
+
+    Raises:
+        NotFoundError: If there is no such session.
+        InvalidRequestError: If no image is named, or one that is sent is in no format that is read.
+    """
     if source.sent is not None:
         return uploads.create(parts, caller, [source.sent], ONCE_S)
-    return uploads.find(parts, caller, source.session_id, use=True) if source.session_id else None
+    if source.session_id:
+        return uploads.find(parts, caller, source.session_id, use=True)
+    if not source.image:
+        raise InvalidRequestError("Neither Image nor File not Session ID input is provided")
+    return None

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
-from sklearn.mixture import GaussianMixture
 
 from configs.wire.scribbles import ScribbleMethod
 
@@ -48,7 +47,7 @@ def by_mixture(values: Values, outside: Values, inside: Values) -> Values:
     side, of colours).
     """
     levels = np.linspace(float(values.min()), float(values.max()), _LEVELS)
-    out, within = (np.exp(_fitted(side).score_samples(levels[:, None])) for side in (outside, inside))
+    out, within = (np.exp(_logarithms(side, levels)) for side in (outside, inside))
     return np.asarray(np.interp(values, levels, _share(out, within)), dtype=np.float32)
 
 
@@ -58,11 +57,15 @@ LIKELIHOODS: Mapping[ScribbleMethod, Callable[[Values, Values, Values], Values]]
 }
 
 
-def _fitted(side: Values) -> GaussianMixture:
-    samples = side[:: side.size // _MOST_SAMPLES + 1]
+def _logarithms(side: Values, levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the logarithm of the density of one side's values at each level."""
+    from sklearn.mixture import GaussianMixture  # noqa: PLC0415 - it starts a thread, and hosts are forked where none is
+
+    samples = side[:: side.size // _MOST_SAMPLES + 1].astype(np.float64)
     mixed = min(_MOST_MIXED, max(1, samples.size // _VOXELS_PER_MIXED), np.unique(samples).size)
     least = max(float(samples.var()), 1e-6) * 1e-3
-    return GaussianMixture(mixed, random_state=0, reg_covar=least).fit(samples[:, None].astype(np.float64))
+    fitted = GaussianMixture(mixed, random_state=0, reg_covar=least).fit(samples[:, None])
+    return np.asarray(fitted.score_samples(levels[:, None]))
 
 
 def _share(outside: NDArray[np.float64], inside: NDArray[np.float64]) -> Values:

@@ -439,3 +439,28 @@ def test_a_result_is_kept_as_the_models_own_and_is_no_label_of_a_person(slicer: 
 def test_scribbles_are_refused_by_a_model_that_takes_none(slicer: LabelClient, folder: Path) -> None:
     refused = slicer.form("POST", f"/infer/{IN_URL}?image=p1%2Fa", {}, {"label": folder / "p1/a.nii.gz"})
     assert (refused.status, b"clicks instead" in refused.body) == (400, True)
+
+
+def test_scribbles_are_listed_as_models_and_say_what_strokes_they_lack(slicer: LabelClient, tmp_path: Path) -> None:
+    listed = {name: model for name, model in slicer.get("/info/")["models"].items() if model["type"] == "scribbles"}
+    assert set(listed) == {"Histogram+GraphCut", "GMM+GraphCut"}
+    strokes = {"label": write_label(tmp_path / "strokes.nii.gz", 3)}
+    elsewhere = {"roi": [0, 3, 0, 3, 20, 30]}
+    for form, files, path, status, said in (
+        ({}, {}, "?image=p1%2Fa", 400, b"none came"),
+        ({"roi": [0, 3]}, strokes, "?image=p1%2Fa", 400, b"roi has 2 numbers"),
+        (elsewhere, strokes, "?image=p1%2Fa", 400, b"outside of the image"),
+        ({}, strokes, "", 400, b"Neither Image"),
+        ({}, strokes, "?image=p9%2Fz", 404, b"p9/z"),
+        ({}, {"label": _written(tmp_path / "short.bin", b"\3")}, "?image=p1%2Fa", 400, b"a byte for each"),
+        ({}, {"label": _written(tmp_path / "a.json", b"{}")}, "?image=p1%2Fa", 400, b"JSON"),
+    ):
+        params = {"params": json.dumps(form)}
+        reply = slicer.form("POST", f"/infer/{quote_plus('GMM+GraphCut')}{path}", params, files)
+        assert reply.status == status, (form, reply.body)
+        assert said in reply.body
+
+
+def _written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path

@@ -13,11 +13,14 @@ from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_label.infer_params import InferParams
 from infra.doors.api.monai_label.infer_reply import BINARY, ResultParams, both, disposition, headers_of
 from infra.doors.api.monai_label.scope import DatasetName
+from infra.doors.api.monai_label.scribbles import ScribbleParams
+from infra.services.callers import Caller
 from infra.services.data import datasets
 from infra.services.data.uploads import Sent
-from infra.services.learning import by_dataset, segmentations
+from infra.services.learning import by_dataset, scribbles, segmentations
 from infra.services.learning.inference import Predicted
-from infra.services.learning.segmentations import Source
+from infra.services.learning.segmentations import Segmentation, Source
+from infra.wiring import Parts
 from tasks.labels.forms.result import ResultForm, written
 
 router = APIRouter(tags=["MONAI Label: inference"])
@@ -66,21 +69,35 @@ def infer(
 ) -> Response:
     """Have a model segment an image: one that is sent, else a session's, else one of the data set."""
     row, said = datasets.find(parts, caller, dataset), InferParams.model_validate_json(sent.params or "{}")
-    found = by_dataset.model(parts, caller, row, model).experiment
-    labels = {str(name): int(index) for index, name in found.labels.items()}
-    if sent.label is not None:
-        raise InvalidRequestError(f"{found.name} takes no label or scribbles beside the image: send clicks instead")
+    segments = said.segments() if query.output == "dicom_seg" else {}
     file = Sent(sent.file.filename or "", sent.file.file) if sent.file is not None else None
     source = Source(row.id, query.image, query.session_id, file)
-    spec, segments = said.spec(labels), said.segments() if query.output == "dicom_seg" else {}
-    made = segmentations.segment(parts, caller, found.id, source, spec, said.client_id)
+    if model in scribbles.METHODS:
+        name, (labels, made) = model, _scribbled(parts, caller, model, source, sent)
+    else:
+        found = by_dataset.model(parts, caller, row, model).experiment
+        name = found.name
+        labels = {str(name): int(index) for index, name in found.labels.items()}
+        if sent.label is not None:
+            raise InvalidRequestError(f"{name} takes no label or scribbles beside the image: send clicks instead")
+        made = segmentations.segment(parts, caller, found.id, source, said.spec(labels), said.client_id)
     if said.save_label:
-        told = {**said.model_dump(mode="json", exclude_unset=True), "label_names": labels, "model": found.name}
+        told = {**said.model_dump(mode="json", exclude_unset=True), "label_names": labels, "model": name}
         segmentations.keep(parts, caller, made, said.label_tag, told, client_id=said.client_id)
     if query.output == "dicom_seg":
         content = segmentations.as_seg(parts, caller, made, segments)
         return Response(content, media_type="application/dicom", headers=headers_of(made.predicted))
     return _answered(made.predicted, labels, said.form(made.image), query.output)
+
+
+def _scribbled(
+    parts: Parts, caller: Caller, method: str, source: Source, sent: InferForm
+) -> tuple[dict[str, int], Segmentation]:
+    if sent.label is None:
+        raise InvalidRequestError(f"{method} segments by strokes, and none came: send them as the form's file `label`")
+    said = ScribbleParams.model_validate_json(sent.params or "{}")
+    strokes = said.strokes(scribbles.METHODS[method])
+    return said.labels(), scribbles.segment(parts, caller, source, sent.label.file, strokes, said.client_id)
 
 
 def _answered(answer: Predicted, labels: Mapping[str, int], form: ResultForm, output: Output) -> Response:

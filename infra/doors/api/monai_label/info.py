@@ -17,6 +17,7 @@ from infra.doors.api.pages import docs
 from infra.services.data import contents, datasets
 from infra.services.learning import by_dataset, trainings
 from infra.services.learning.by_dataset import Model
+from infra.services.learning.scribbles import DESCRIPTIONS, METHODS
 from infra.services.learning.trainings import Training
 from tasks.rounds.records.result import RoundResult
 
@@ -43,6 +44,12 @@ class ModelInfo(BaseModel):
         labels = {str(name): int(index) for index, name in row.labels.items()}
         kind = _TYPES_BY_ARCH.get(row.arch, _TYPES.get(row.learns, row.learns))  # type: ignore[call-overload]  # a column is text
         return cls(type=kind, labels=labels, description=row.description, version=model.bundle.version)
+
+
+_SCRIBBLES = {
+    name: ModelInfo(type="scribbles", labels={}, description=DESCRIPTIONS[method], version=version("teachback"))
+    for name, method in METHODS.items()
+}
 
 
 class TrainerInfo(BaseModel):
@@ -125,7 +132,7 @@ def info(dataset: DatasetName, parts: PartsDep, caller: CallerDep) -> Info:
         description=row.description,
         version=version("teachback"),
         labels=list(names),
-        models={name: ModelInfo.of(model) for name, model in mine.items()},
+        models={**{name: ModelInfo.of(model) for name, model in mine.items()}, **_SCRIBBLES},
         trainers={name: TrainerInfo(description=model.experiment.description) for name, model in learning.items()},
         strategies={name: StrategyInfo(description=said) for name, said in strategies().items()},
         scoring={name: StrategyInfo(description=said) for name, said in methods().items()},

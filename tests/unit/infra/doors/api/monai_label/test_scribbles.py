@@ -1,0 +1,28 @@
+"""What strokes are taken for."""
+
+from infra.doors.api.monai_label.scribbles import ScribbleParams
+from tasks.serving.scribbled import Strokes
+
+
+def test_slicer_names_its_strokes_and_the_label_that_they_are_for() -> None:
+    named = [("liver", 1), ("spleen", 2), ("background_scribbles", 3), ("foreground_scribbles", 4)]
+    said = ScribbleParams.model_validate(
+        {
+            "label_info": [{"name": name, "id": value} for name, value in named],
+            "selected_label_name": "spleen",
+            "roi": [9, 1, 2, 5, 0, 4],
+            "result_extension": ".nrrd",
+        }
+    )
+    assert said.labels() == {"spleen": 2}
+    assert said.strokes("gmm") == Strokes("gmm", 3, 4, 2, ((9, 1), (2, 5), (0, 4)))
+
+
+def test_strokes_without_names_are_two_and_three() -> None:
+    assert ScribbleParams().labels() == {"foreground": 1}
+    assert ScribbleParams().strokes("histogram") == Strokes("histogram", 2, 3, 1, None)
+
+
+def test_a_label_whose_value_fits_no_byte_is_answered_as_one() -> None:
+    said = ScribbleParams.model_validate({"label_info": [{"name": "a", "id": 300}], "selected_label_name": "a"})
+    assert said.labels() == {"a": 1}
