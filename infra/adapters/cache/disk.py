@@ -184,7 +184,7 @@ class DiskCache:
             (partial / (self._unsynced or SYNCED)).touch()
             size = _tree_bytes(partial)
             partial.rename(entry)
-        except BaseException:
+        except BaseException:  # it goes on up; half an entry would take room that nobody counts
             shutil.rmtree(partial, ignore_errors=True)
             raise
         return size

@@ -68,6 +68,7 @@ def read_label(path: Path, image: Geometry) -> LabelMap:
         from tasks.images.picture import picture_values  # noqa: PLC0415 - only data sets of pictures need Pillow
 
         return LabelMap(_indices(picture_values(path, image.shape)))
+    # The header alone first: a label on another grid is known before its voxels take any memory.
     voxels = math.prod(image.shape)
     geometry = read_geometry(path, most_bytes=sys.maxsize)  # too large is a misfit, which is kept
     placement = align(geometry, image)

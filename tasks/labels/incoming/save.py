@@ -158,7 +158,7 @@ def _taken(
         kept = _Kept(label_id, blob, file, here.known)
         written = _written(parts, spec, image, kept, grid, checked, params)
     unchecked = grid.geometry is None and not lost
-    notice = _notice(image, label_id, blob, kind, params, checked, written, unchecked=unchecked)
+    notice = _notice(image, kept, kind, params, checked, written, unchecked=unchecked)
     return notice, written.stored is None or written.stored.settled, kind == "mask" or bool(here.known)
 
 
@@ -279,8 +279,7 @@ def _id_of(dataset_id: str, image: Image, blob: str, params: LabelParams, person
 
 def _notice(
     image: Image,
-    label_id: str,
-    blob: str,
+    kept: _Kept,
     kind: LabelKind,
     params: LabelParams,
     checked: CheckedLabel,
@@ -294,11 +293,11 @@ def _notice(
     return CheckedNotice(
         kind="added",
         image_id=image.id,
-        store_key=stored.key if stored else f"home/{label_id}",
-        fingerprint=stored.fingerprint if stored else blob,
-        label_id=label_id,
+        store_key=stored.key if stored else f"home/{kept.label_id}",
+        fingerprint=stored.fingerprint if stored else kept.blob,
+        label_id=kept.label_id,
         label_kind=kind,
-        blob=blob,
+        blob=kept.blob,
         tag=params.tag,
         imported=params.imported,
         unedited=params.unedited,
