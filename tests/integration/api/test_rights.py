@@ -167,11 +167,11 @@ LABEL: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("POST", "/train", {}, Role.ENGINEER),
     ("POST", "/train/x", {}, Role.ENGINEER),
     ("DELETE", "/train", None, Role.ENGINEER),
-]
     ("GET", "/scoring", None, Role.ANNOTATOR),
     ("POST", "/scoring", {}, Role.ENGINEER),
     ("POST", "/scoring/x", {}, Role.ENGINEER),
     ("DELETE", "/scoring", None, Role.ENGINEER),
+]
 # Sent as a form, so it is walked in a test of its own.
 FORMS = {
     ("PUT", f"{scope}{path}")
