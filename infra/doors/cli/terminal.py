@@ -107,5 +107,7 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3f}"
+    # A row is one line: names of files may hold line breaks, or what a terminal obeys.
+    shown = "".join(each if each.isprintable() else " " for each in str(value))
     # What is in brackets would be taken for a style.
-    return str(value).replace("[", r"\[")
+    return shown.replace("[", r"\[")

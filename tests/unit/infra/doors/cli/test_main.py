@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from infra.doors.cli.main import NOUNS, app
+from infra.doors.cli.terminal import show_table
 
 ROOT = Path(__file__).resolve().parents[5]
 
@@ -69,3 +70,9 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(tmp_path: Path) 
     assert f"Port {port} of 127.0.0.1 is taken" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "home" / "catalog.db").exists()
+
+
+def test_a_row_is_one_line_whatever_a_file_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table("Images", {"image": str, "state": lambda _: "open"}, ["p/\x1b[31mé\nb  c.nii"], none="None.")
+    [_, _, row] = capsys.readouterr().out.splitlines()
+    assert row.split("open")[0].rstrip() == "p/ [31mé b  c.nii"
