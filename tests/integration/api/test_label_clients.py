@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import subprocess
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -25,6 +27,8 @@ from tests.integration.api.label_client import LabelClient, Reply, Segmented
 from tests.integration.api.slot_server import SlotServer
 
 NAME = "liver and spleen"
+# A Python that has MONAI Label; and which file is to be taken for its client, such as the copy in 3D Slicer's module.
+_PYTHON, _CLIENT = "TEACHBACK_TEST_MONAILABEL_PYTHON", "TEACHBACK_TEST_MONAILABEL_CLIENT"
 IN_URL = "liver+and+spleen"
 SHAPE = (6, 7, 8)
 SLICER = {"result_extension": ".nrrd", "result_dtype": "uint8"}
@@ -464,3 +468,15 @@ def test_scribbles_are_listed_as_models_and_say_what_strokes_they_lack(slicer: L
 def _written(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
+
+
+@pytest.mark.usefixtures("answer")
+@pytest.mark.skipif(_PYTHON not in os.environ, reason=f"{_PYTHON} names no Python that has MONAI Label")
+def test_every_method_of_the_real_client_is_answered(slicer: LabelClient, folder: Path, tmp_path: Path) -> None:
+    script, label = Path(__file__).with_name("real_client.py"), write_label(tmp_path / "label.nii.gz")
+    asked = [slicer.server, slicer.token, NAME, str(folder / "p1/b.nii.gz"), str(label)]
+    own = [os.environ[_PYTHON], str(script), *asked, *os.environ.get(_CLIENT, "").split()]
+    done = subprocess.run(own, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[0] == "auth_enabled: true"
+    assert len(done.stdout.splitlines()) == 18, done.stdout
