@@ -6,6 +6,7 @@ becomes coarser than its input, the square roots of its intensities' histogram, 
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from configs.wire.host import ScoredBy
@@ -15,6 +16,7 @@ CENTRES = 1000
 """Images that are chosen one by one; the rest is ordered by its distance from these."""
 SIZE = 128
 """Numbers of an embedding, at most: half a megabyte for a thousand images."""
+_AT_ONCE = 64
 _BINS, _REACH = 32, 3.0
 
 
@@ -33,6 +35,8 @@ def k_centre(images: Beside) -> Floats:
     the beginning; without any, the image nearest to the mean. Distances only fall, so they order the images as they
     were chosen. The largest distance is at most twice the smallest that is possible with as many centres.
 
+    Of n images, t of them taken, it takes time for n (t + `CENTRES`) distances and memory for `_AT_ONCE` n.
+
     Source:
         Gonzalez, "Clustering to minimize the maximum intercluster distance", Theoretical Computer Science 38, 1985; for
         choosing what to label: Sener and Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set
@@ -42,13 +46,14 @@ def k_centre(images: Beside) -> Floats:
     squared = (points * points).sum(1)
     nearest = np.full(len(points), np.inf, dtype=np.float32)
 
-    def add(centre: int) -> None:
-        """Let one more image be a centre; what is held beside the points is one number for each."""
-        away = squared + squared[centre] - 2 * (points @ points[centre])
+    def add(centres: NDArray[np.intp]) -> None:
+        """Let some more images be centres; many at once take a fifth of the time."""
+        away = (points @ (-2 * points[centres].T) + squared[centres]).min(1) + squared
         np.minimum(nearest, np.maximum(away, 0), out=nearest)
 
-    for centre in np.flatnonzero(images.taken):
-        add(int(centre))
+    taken = np.flatnonzero(images.taken)
+    for first in range(0, len(taken), _AT_ONCE):
+        add(taken[first : first + _AT_ONCE])
     scores = np.zeros(len(points), dtype=np.float32)
     free = ~images.taken
     for _ in range(min(CENTRES, int(free.sum()))):
@@ -60,7 +65,7 @@ def k_centre(images: Beside) -> Floats:
         else:
             scores[best] = np.sqrt(nearest[best]) / 2
         free[best] = False
-        add(best)
+        add(np.array([best]))
     scores[free] = np.sqrt(nearest[free]) / 2
     return scores
 
