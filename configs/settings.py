@@ -85,6 +85,11 @@ class Settings(BaseSettings):
         description="How often an image store is asked whether something came; a slow one less.",
     )
     image_lease_s: float = 3600.0
+    strategy_s: float = Field(
+        default=2.0,
+        gt=0,
+        description="How long an app's strategy that is asked for each image may take; then any is given.",
+    )
     image_leases: int = Field(default=50, ge=1, description="Images that one annotator may have at a time.")
     volume_mib: int = Field(
         default=4096,

@@ -5,7 +5,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from configs.specs.score import ScoringMethod
+from configs.specs.score import AnyMethod
 from tasks.rounds.tasks import holding
 from tasks.selection.tasks import refresh_all_scores, report_scores, score_for_job
 
@@ -13,7 +13,7 @@ from tasks.selection.tasks import refresh_all_scores, report_scores, score_for_j
 @flow(name="refresh-scores", retries=0, persist_result=False, validate_parameters=True)
 def refresh_scores(
     experiment: str = "",
-    method: ScoringMethod | None = None,
+    method: AnyMethod | None = None,
     job_id: str = "",
     attempt: Annotated[int, Field(ge=1)] = 1,
 ) -> None:

@@ -1,7 +1,7 @@
-"""Scoring methods and strategies by name: the project's own, and those of installed packages.
+"""Scoring methods and strategies by name: the project's own, and those of apps and of installed packages.
 
-A package offers a method as an entry point of the group `teachback.scoring_methods`. Entry points are code, so only
-their names are read here; bundle hosts load them.
+An app's are called `app:NAME`; which there are is known of its bundle. A package offers a method as an entry point of
+the group `teachback.scoring_methods`. Entry points are code, so only their names are read here; bundle hosts load them.
 """
 
 import re
@@ -10,10 +10,11 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
 from pydantic_core import CoreSchema, core_schema
 
 GROUP = "teachback.scoring_methods"
+OF_APP = "app:"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")
 
 _PLAIN = {
@@ -65,6 +66,11 @@ def is_of_labels(method: str) -> bool:
     return method in _OF_LABELS
 
 
+def is_of_app(name: str) -> bool:
+    """Say whether a strategy or method is an experiment's app's own."""
+    return name.startswith(OF_APP)
+
+
 class _OneOf:
     """Admits these names alone. Packages are looked through when a name is not our own, or a schema is asked for."""
 
@@ -85,6 +91,11 @@ class _OneOf:
 
 ScoringMethod = Annotated[str, _OneOf("scoring method", {**_OF_IMAGES, **_OF_LABELS}, methods)]
 Strategy = Annotated[str, _OneOf("strategy", {**_PLAIN, **_OF_IMAGES}, strategies)]
+OfApp = Annotated[str, StringConstraints(pattern=f"^{OF_APP}[a-z][a-z0-9_]{{0,39}}$")]
+AnyMethod = ScoringMethod | OfApp
+"""A scoring method, or one of the experiment's app."""
+AnyStrategy = Strategy | OfApp
+"""A strategy, or one of the experiment's app."""
 
 
 class ScoringSpec(BaseModel):
@@ -92,7 +103,7 @@ class ScoringSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: ScoringMethod
+    method: AnyMethod
 
 
 class ScoringResult(BaseModel):

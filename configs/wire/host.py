@@ -13,7 +13,17 @@ from configs.kinds import LabelKind
 from configs.specs.infer import InferSpec
 from configs.specs.score import ScoringMethod
 from configs.specs.train import TrainSpec
-from configs.wire.apps import AppModels, AppRequest
+from configs.wire.apps import (
+    AppModels,
+    AppOrderRequest,
+    AppOrders,
+    AppRequest,
+    AskFile,
+    Chosen,
+    ListImages,
+    SayOfImage,
+    StoreAnswer,
+)
 from configs.wire.export import Exported, ExportRequest
 from configs.wire.message import Message, Request
 from configs.wire.scribbles import Scribbled, ScribbleRequest
@@ -101,7 +111,7 @@ class EvaluateRequest(Request):
 
 
 class ScoreRequest(Request):
-    """Compute one number per image for the selection strategies."""
+    """Compute one number per image for the selection strategies; `passes`: see `Subject`."""
 
     kind: Literal["score"] = "score"
     bundle: str
@@ -109,6 +119,7 @@ class ScoreRequest(Request):
     labels: dict[int, str] = Field(min_length=1)
     weights: str | None = None
     method: ScoringMethod = "entropy"
+    passes: int = Field(default=0, ge=0)
     cache: str | None = None
 
     def reads(self) -> list[str]:
@@ -159,6 +170,7 @@ class ServeRequest(Request):
 
 HostRequest = Annotated[
     AppRequest
+    | AppOrderRequest
     | CheckRequest
     | ExportRequest
     | TrainRequest
@@ -252,6 +264,7 @@ class CheckResult(Message):
     `head_refusal` says why. `training_keys`: the ids of its training configuration that an override may name;
     `config_files`: those of each file that a training may name in its place.
     `weights_policy` "pull": its weights have to be fetched, and it was not run.
+    `orders`: what its app has.
     `missing`: packages that some of its features may want. `notes`: what else whoever registers it should know.
     """
 
@@ -275,6 +288,7 @@ class CheckResult(Message):
     patch: list[int] = Field(default_factory=list)
     training_keys: list[str] = Field(default=[], max_length=5000)
     config_files: dict[str, list[str]] = Field(default={}, max_length=20)
+    orders: AppOrders = AppOrders()
 
 
 class TrainResult(Message):
@@ -343,6 +357,10 @@ HostMessage = Annotated[
     | Scribbled
     | CheckResult
     | AppModels
+    | ListImages
+    | AskFile
+    | SayOfImage
+    | Chosen
     | Exported
     | TrainResult
     | Loaded
@@ -409,7 +427,9 @@ class Drop(Message):
     version: str = Field(max_length=200)
 
 
-HostCommand = Annotated[CheckpointAndExit | Stop | Load | Predict | Hurry | Shrink | Drop, Field(discriminator="kind")]
+HostCommand = Annotated[
+    CheckpointAndExit | Stop | Load | Predict | Hurry | Shrink | Drop | StoreAnswer, Field(discriminator="kind")
+]
 
 REQUESTS: TypeAdapter[HostRequest] = TypeAdapter(HostRequest)
 MESSAGES: TypeAdapter[HostMessage] = TypeAdapter(HostMessage)

@@ -13,6 +13,7 @@ from tasks.compute.failures import failed
 # Imported by name, when asked for: a check must not wait for Lightning.
 HANDLERS = {
     "app": "tasks.compute.apps.write",
+    "app_order": "tasks.compute.apps.order",
     "check": "tasks.compute.loader.check",
     "export": "tasks.compute.loader.export",
     "train": "tasks.compute.training.run",

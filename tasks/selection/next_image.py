@@ -7,14 +7,17 @@ Free are the images of which nothing is said at all, and those of which nothing 
 (`unspoken`): two look-ups in the same order, of which the first in that order is given.
 """
 
+from dataclasses import dataclass
+
 from sqlalchemy import ColumnElement, Select, bindparam, exists, select, update
 from sqlalchemy.orm import Session
 
 from configs.errors import NotFoundError
-from configs.specs.score import Strategy
+from configs.specs.score import Strategy, is_of_app
 from configs.states import JobStatus
 from infra.adapters.catalog import direct
-from infra.adapters.catalog.tables import Experiment, Image, Job, Label, Lease
+from infra.adapters.catalog.tables import Bundle, Experiment, Image, Job, Label, Lease
+from tasks.bundles.orders import check_of_app, is_per_request
 from tasks.labels.choosing.choose import OCCUPIES, speaks
 from tasks.selection.back import take_back
 from tasks.selection.leases import LEASE_S, keep_newest, reclaim, take
@@ -34,6 +37,21 @@ _ANNOTATED = (
 _SERVED = update(Experiment).where(Experiment.id == bindparam("experiment")).values(served=Experiment.served + 1)
 
 
+class AsksAppError(Exception):
+    """The next image is what an app's strategy says now: ask it, outside of the unit, and come with its choice."""
+
+    def __init__(self, experiment_id: str, strategy: Strategy) -> None:
+        self.experiment_id, self.strategy = experiment_id, strategy
+        super().__init__(strategy)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an app's strategy chose, by its id; None = nothing, so that any image is given."""
+
+    image: str | None
+
+
 def next_image(
     session: Session,
     dataset_id: str,
@@ -43,6 +61,7 @@ def next_image(
     strategy: Strategy | None = None,
     lease_s: float = LEASE_S,
     max_leases: int = 50,
+    choice: Choice | None = None,
 ) -> Image:
     """Lease the next image to label to an annotator and return it.
 
@@ -57,11 +76,15 @@ def next_image(
         strategy: How to order; default the experiment's, `random` without one.
         lease_s: Seconds for which nobody else gets the image.
         max_leases: Of this holder; who asks for more gives back the images that they touched longest ago.
+        choice: Of the app that was asked for it.
 
     Raises:
         NotFoundError: If every image is labelled, skipped or leased.
+        InvalidRequestError: If the experiment's app has no strategy of this name.
+        AsksAppError: If the app's strategy has to be asked first.
     """
     experiment = _experiment(session, dataset_id, experiment_id)
+    order_by = _settled(session, experiment, strategy, choice)
     vocabulary = ask_in(session, dataset_id, experiment)
     reclaim(session, dataset_id, lease_s)
     back = take_back(session, dataset_id, holder, lease_s)
@@ -69,7 +92,7 @@ def next_image(
         return back
     annotators = annotators_of(session, dataset_id)
     names = frozenset[str](vocabulary.names) if vocabulary is not None else ANY
-    values = asked(dataset_id, experiment, strategy, vocabulary)
+    values = asked(dataset_id, experiment, order_by, vocabulary, choice.image if choice is not None else None)
     turn = experiment.served + 1 if experiment is not None else 1
     more = vocabulary is not None and look_back(session, vocabulary, annotators)
     while True:
@@ -86,6 +109,22 @@ def next_image(
         if not more or vocabulary is None:
             raise NotFoundError("unlabelled image", dataset_id)
         more = look_back(session, vocabulary, annotators, SHARE_WHEN_OUT)
+
+
+def _settled(
+    session: Session, experiment: Experiment | None, strategy: Strategy | None, choice: Choice | None
+) -> Strategy | None:
+    """Return by what to order, where an app's strategy is concerned: known to the app, and asked if it has to be."""
+    wanted = strategy or (experiment.strategy if experiment is not None else "")
+    if not is_of_app(wanted):
+        return strategy
+    if choice is not None:
+        return "random"
+    bundle = session.get_one(Bundle, experiment.bundle_id) if experiment is not None else None
+    check_of_app(bundle, wanted)
+    if experiment is not None and bundle is not None and is_per_request(bundle, wanted):
+        raise AsksAppError(experiment.id, wanted)
+    return strategy
 
 
 def _first(

@@ -52,6 +52,7 @@ class Asked(TypedDict):
     experiment: str | None
     lineage: str | None
     method: str
+    chosen: str | None
 
 
 _OPEN = select(Image).where(Image.dataset_id == bindparam("dataset"), Image.open.is_(True)).limit(1)
@@ -73,6 +74,7 @@ _FIRST = Order(_OPEN.order_by(Image.key), _UNSPOKEN.order_by(Unspoken.key), lamb
 _LAST = Order(
     _OPEN.order_by(Image.key.desc()), _UNSPOKEN.order_by(Unspoken.key.desc()), lambda image: image.key, descending=True
 )
+_CHOSEN = Order(_OPEN.where(Image.key == bindparam("chosen")), _UNSPOKEN.where(Unspoken.key == bindparam("chosen")))
 _BY_NAME = {"first": _FIRST, "last": _LAST}
 _TO_EVALUATE = Order(
     _OPEN.where(*_EVALUATES).order_by(Image.shuffle),
@@ -123,15 +125,20 @@ _LOOP = (
 
 
 def asked(
-    dataset_id: str, experiment: Experiment | None, strategy: Strategy | None, vocabulary: Vocabulary | None
+    dataset_id: str,
+    experiment: Experiment | None,
+    strategy: Strategy | None,
+    vocabulary: Vocabulary | None,
+    chosen: str | None = None,
 ) -> Asked:
-    """Return what the queries of `orders` are asked with."""
+    """Return what the queries of `orders` are asked with; *chosen* is an image that comes before all others."""
     return Asked(
         dataset=dataset_id,
         vocabulary=vocabulary.id if vocabulary is not None else None,
         experiment=experiment.id if experiment is not None else None,
         lineage=experiment.lineage if experiment is not None else None,
         method=strategy or (experiment.strategy if experiment is not None else "random"),
+        chosen=chosen,
     )
 
 
@@ -143,6 +150,8 @@ def orders(session: Session, experiment: Experiment | None, turn: int, values: A
     due = turn % EVALUATION_TURN == 0
     if due and experiment is not None and _wants_evaluation(session, experiment, values):
         yield _TO_EVALUATE
+    if values["chosen"] is not None:
+        yield _CHOSEN
     if values["method"] in _BY_NAME:
         yield _BY_NAME[values["method"]]
     elif reads_scores(values["method"]) and experiment is not None:

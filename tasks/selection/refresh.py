@@ -1,6 +1,7 @@
 """Score unlabelled images with the published model, so that strategies that read scores order by it."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +10,16 @@ from typing import NamedTuple
 from sqlalchemy import select
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError, UnreadableError
-from configs.specs.score import ScoringMethod, is_of_labels, reads_scores
+from configs.specs.score import ScoringMethod, is_of_app, is_of_labels, reads_scores
+from configs.wire.apps import AppOrders
 from configs.wire.host import Case, Failed, ImageScore, ScoreRequest
 from infra.adapters.cache.disk import Pin
-from infra.adapters.catalog.tables import Experiment, ExperimentDataset, Image, ModelVersion
+from infra.adapters.catalog.tables import Bundle, Experiment, ExperimentDataset, Image, ModelVersion
 from infra.adapters.catalog.tables.base import new_id
 from infra.adapters.compute.failures import error_of
 from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder
+from tasks.bundles.orders import orders_in
 from tasks.devices.hold import computing
 from tasks.devices.needs import batch_need
 from tasks.images import poison
@@ -24,8 +27,9 @@ from tasks.images.stores import image_of, store_of
 from tasks.publishing.usable import is_usable
 from tasks.rounds.jobs.turns import round_waits
 from tasks.selection import strided
-from tasks.selection.ask import UNTRAINED
+from tasks.selection.ask import needs_no_model
 from tasks.selection.beside import order_beside
+from tasks.selection.of_app import order_by_app
 from tasks.selection.of_labels import score_labels
 from tasks.selection.scores import keep_score
 from tasks.selection.skip import skip
@@ -72,14 +76,17 @@ def refresh_scores(
     if method is not None and is_of_labels(method):
         return score_labels(parts, experiment_id, dataset_id, method)
     unscored = _unscored(parts, experiment_id, dataset_id, method)
+    if is_of_app(unscored.method):
+        return order_by_app(parts, experiment_id, dataset_id, unscored.method)
     if unscored.method == strided.METHOD:
         return strided.place_strided(parts, experiment_id, dataset_id)
-    scored, left_out = 0, set[int]()
-    while len(left_out) < MOST_LEFT_OUT:
-        shard = _next_shard(parts, unscored, left_out, chunk)
+    scored, left_out, orders = 0, set[int](), _app_orders(parts, experiment_id)
+    most = (orders.epistemic_images if unscored.method == "epistemic" else 0) or sys.maxsize
+    while len(left_out) < MOST_LEFT_OUT and scored < most:
+        shard = _next_shard(parts, unscored, left_out, min(chunk, most - scored))
         if shard is None:
             break
-        done, go_on = _score(parts, shard)
+        done, go_on = _score(parts, shard, orders)
         scored += len(done)
         if not go_on:
             break
@@ -89,6 +96,12 @@ def refresh_scores(
     if not waits:
         order_beside(parts, experiment_id, dataset_id, unscored.method)
     return scored
+
+
+def _app_orders(parts: Parts, experiment_id: str) -> AppOrders:
+    """Return what the experiment's app says of orders."""
+    with parts.catalog.read() as session:
+        return orders_in(session.get_one(Bundle, session.get_one(Experiment, experiment_id).bundle_id))
 
 
 class _Shard(NamedTuple):
@@ -107,7 +120,7 @@ def _unscored(parts: Parts, experiment_id: str, dataset_id: str, method: Scoring
     with parts.catalog.read() as session:
         experiment = session.get_one(Experiment, experiment_id)
         wanted = method or method_of(experiment)
-        if wanted not in UNTRAINED and not is_usable(session, experiment):
+        if not needs_no_model(wanted) and not is_usable(session, experiment):
             wanted = "diversity"
         return Unscored(experiment, dataset_id, wanted)
 
@@ -130,7 +143,7 @@ def method_of(experiment: Experiment) -> ScoringMethod:
     return experiment.strategy if reads_scores(experiment.strategy) else "entropy"
 
 
-def _score(parts: Parts, shard: _Shard) -> tuple[set[int], bool]:
+def _score(parts: Parts, shard: _Shard, orders: AppOrders) -> tuple[set[int], bool]:
     """Score one shard; return which images were, and whether to go on with the next."""
     scored, go_on, unread = set[int](), True, dict[int, UnreadableError]()
     with parts.cache.pin() as pin:
@@ -143,6 +156,7 @@ def _score(parts: Parts, shard: _Shard) -> tuple[set[int], bool]:
             labels={int(index): name for index, name in shard.experiment.labels.items()},
             weights=str(parts.blobs.path(shard.version.weights)) if shard.version.weights else None,
             method=shard.method,
+            passes=orders.epistemic_passes,
         )
         work = parts.settings.home / "work" / f"score-{new_id()}"
         need = batch_need(parts, shard.version.bundle_id, shard.version.weights)

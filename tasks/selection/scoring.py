@@ -10,8 +10,9 @@ from configs.specs.score import ScoringMethod, ScoringResult, ScoringSpec
 from configs.states import TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.locks import lock
-from infra.adapters.catalog.tables import Attempt, Experiment, Job
+from infra.adapters.catalog.tables import Attempt, Bundle, Experiment, Job
 from infra.wiring import Parts
+from tasks.bundles.orders import check_of_app
 from tasks.rounds.jobs import attempts
 from tasks.rounds.jobs.turns import round_waits
 from tasks.rounds.steps.work import Claim
@@ -32,12 +33,13 @@ def start_scoring(
     """Ask for scores of a data set; return the job, and whether it is new: what waits or runs is not asked for twice.
 
     Raises:
-        InvalidRequestError: If the experiment has no model yet.
+        InvalidRequestError: If the experiment has no model yet, or its app no method of this name.
     """
     if experiment.org is None or experiment.published_version is None:
         raise InvalidRequestError(
             f"{experiment.name} has no model yet: label images until its first round is published"
         )
+    check_of_app(session.get_one(Bundle, experiment.bundle_id), method)
     # Two requests at once would both find nothing.
     session.execute(lock(session, select(Experiment.id).where(Experiment.id == experiment.id)))
     spec = ScoringSpec(method=method).model_dump(mode="json")

@@ -17,7 +17,7 @@ from configs.durable import written
 from configs.specs.score import reads_scores
 from configs.specs.simulation import SimulationSpec
 from configs.wire.host import Case
-from tasks.selection.ask import UNTRAINED
+from tasks.selection.ask import needs_no_model
 from tasks.selection.strided import METHOD as STRIDED
 from tasks.selection.strided import spread
 from tasks.simulation.bench import Bench, How, Measured
@@ -108,7 +108,7 @@ class Replay:
             return list(spread(count))
         if strategy in ("first", "last"):
             return list(range(count))[:: 1 if strategy == "first" else -1]
-        if not reads_scores(strategy) or (number == 0 and strategy not in UNTRAINED):
+        if not reads_scores(strategy) or (number == 0 and not needs_no_model(strategy)):
             return [int(place) for place in np.random.default_rng(seed).permutation(count)]
         # Only distances are from what is labelled, too.
         places = np.array([place for place in range(count) if strategy == "diversity" or place not in labelled])

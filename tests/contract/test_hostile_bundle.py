@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from configs.errors import BundleError, DiskFullError, HostDiedError, OutOfMemoryError
+from configs.wire.apps import AppRequest
+from configs.wire.host import Failed
 from infra.adapters.compute.cage import probe
 from infra.adapters.compute.process import ProcessHosts
 from tasks.bundles.examine import examine
@@ -83,6 +85,17 @@ class Net(UNet):
     def forward(self, x):
         attack()
         return super().forward(x)
+"""
+
+SPYING_APP = """
+from tasks.compute.apps.interfaces import App
+
+class Spying(App):
+    def init_infers(self):
+        look("asked")
+        raise RuntimeError
+
+app = Spying
 """
 
 CHILDREN = """
@@ -173,16 +186,28 @@ def test_it_sees_nothing_reaches_nothing_and_changes_nothing(
     tmp_path: Path, place: Place, warm: Path | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEACHBACK_PLANTED", "a-planted-secret")
-    bundle = bundle_with(
-        tmp_path,
-        f"READ, LIST, WRITE = {place.secrets!r}, {place.folders!r}, {place.outside!r}\n"
-        f"PORT, SOCKET, ABSTRACT, PID = {place.port}, {place.path!r}, {place.abstract!r}, {os.getpid()}\n"
-        f"PLANTED = 'a-planted-secret'\n{SPY}",
-    )
+    bundle = bundle_with(tmp_path, _spy_on(place))
     _use_net(bundle)
     assert examine(ProcessHosts(warm=warm), bundle, tmp_path / "work").tier == "A"
     seen = _said(tmp_path / "work")
     assert {each.pop("where") for each in seen} == {"read", "made", "predicts"}
+    assert {name for each in seen for name, got in each.items() if got} == set()
+    assert not any(Path(path).exists() for path in place.outside.values())
+
+
+def test_an_apps_code_sees_as_little(
+    tmp_path: Path, place: Place, warm: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEACHBACK_PLANTED", "a-planted-secret")
+    app = tmp_path / "bundle"
+    app.mkdir()
+    (app / "app.py").write_text(_spy_on(place) + SPYING_APP)
+    request = AppRequest(app=str(app), name="spy", out=str(tmp_path / "work" / "out"))
+    with ProcessHosts(warm=warm).start(request, work=tmp_path / "work", bundle=app) as host:
+        *_, failed = host.messages()
+    assert isinstance(failed, Failed)
+    seen = _said(tmp_path / "work")
+    assert {each.pop("where") for each in seen} == {"read", "asked"}
     assert {name for each in seen for name, got in each.items() if got} == set()
     assert not any(Path(path).exists() for path in place.outside.values())
 
@@ -223,6 +248,14 @@ def test_it_cannot_fill_the_disk(tmp_path: Path, warm: Path | None) -> None:
         examine(hosts, bundle, tmp_path / "work")
     assert not (tmp_path / "work" / "tmp").exists()
     assert _code(failed.value) == "disk_full"
+
+
+def _spy_on(place: Place) -> str:
+    return (
+        f"READ, LIST, WRITE = {place.secrets!r}, {place.folders!r}, {place.outside!r}\n"
+        f"PORT, SOCKET, ABSTRACT, PID = {place.port}, {place.path!r}, {place.abstract!r}, {os.getpid()}\n"
+        f"PLANTED = 'a-planted-secret'\n{SPY}"
+    )
 
 
 def _predicting(tmp_path: Path, attack: str) -> Path:

@@ -49,6 +49,7 @@ class Studies:
         labels: Label names in the order of their values, from 1; none = those of the model.
         round_size: Labels per round; None = no annotation job.
         train: Training fields and bundle overrides of the annotation job's rounds.
+        strategy: In which order images come; empty = as the server has it.
     """
 
     place: str
@@ -56,6 +57,7 @@ class Studies:
     labels: Sequence[str] = ()
     round_size: int | None = 5
     train: Mapping[str, Any] = field(default_factory=dict)
+    strategy: str = ""
 
 
 def place_of(text: str) -> str:
@@ -88,7 +90,7 @@ def register(client: Client, studies: Studies) -> list[str]:
         experiment = _by_name(client, "experiments", name)
         if experiment is None:
             base = base_named(client, model)
-            experiment = make_experiment(client, name, base, dataset, labels=studies.labels)
+            experiment = make_experiment(client, name, base, dataset, labels=studies.labels, strategy=studies.strategy)
             made.append(f"experiment {experiment.name!r}")
         elif (newest := _newest(_bases(client), model)) is not None and newest.bundle != experiment.bundle:
             made.append(
@@ -120,7 +122,14 @@ def make_dataset(client: Client, name: str, place: str) -> Named:
 
 
 def make_experiment(
-    client: Client, name: str, base: Base, dataset: Named, *, held_out: Named | None = None, labels: Sequence[str] = ()
+    client: Client,
+    name: str,
+    base: Base,
+    dataset: Named,
+    *,
+    held_out: Named | None = None,
+    labels: Sequence[str] = (),
+    strategy: str = "",
 ) -> Named:
     """Make an experiment with a realtime server, which trains on *dataset*.
 
@@ -136,6 +145,8 @@ def make_experiment(
         "realtime_infer": True,
         "realtime_infer_request_timeout": SLOT_WITHIN_S,
     }
+    if strategy:
+        body["strategy"] = strategy
     if labels:
         body["model_params"] = {"labels": {str(value): name for value, name in enumerate(labels, start=1)}}
     answer = client.request("POST", client.cloud("experiments"), json=body, timeout=SLOT_WITHIN_S + 60)

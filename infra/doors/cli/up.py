@@ -76,7 +76,7 @@ def up(  # noqa: PLR0913, PLR0917 - each is an option of the command
         with running(settings) as installation:
             of_app = _app_models(installation, app_dir, theirs) if app_dir else ()
             if wanted:
-                _register(installation, replace(wanted, models=of_app or wanted.models))
+                _register(installation, replace(wanted, models=of_app or wanted.models, strategy=_strategy_of(theirs)))
             terminal().print(f"Teachback is ready at {installation.address}", markup=False)
             _wait_end(installation, idle_s)
     except KeyboardInterrupt:
@@ -105,6 +105,10 @@ def _app_models(installation: Installation, folder: str, conf: dict[str, str]) -
     """Register an app; return its models."""
     with installation.client() as client, terminal(stderr=True).status("Examining the app"):
         return tuple(each.bundle.name for each in register_app(client, folder, conf))
+
+
+def _strategy_of(conf: dict[str, str]) -> str:
+    return "epistemic" if yaml.safe_load(conf.get("epistemic_enabled", "false")) is True else ""
 
 
 def _register(installation: Installation, studies: Studies) -> None:

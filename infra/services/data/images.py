@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.errors import ConflictError, InvalidRequestError, NotFoundError, UpstreamError
-from configs.specs.score import Strategy
+from configs.specs.score import AnyStrategy
 from infra.adapters.catalog import audit
 from infra.adapters.catalog import datasets as dataset_catalog
 from infra.adapters.catalog import experiments as experiment_catalog
@@ -21,7 +21,8 @@ from tasks.images.stores import image_of, store_of
 from tasks.selection import back
 from tasks.selection import skip as skipping
 from tasks.selection.leases import is_due, touch_lease
-from tasks.selection.next_image import next_image
+from tasks.selection.next_image import AsksAppError, Choice, next_image
+from tasks.selection.of_app import choose_now
 
 DELETED = "deleted: a person deleted it"
 _CHECKSUMS = ("sha256", "sha512", "md5")
@@ -40,7 +41,7 @@ class NextImage:
     """What the next image is asked by; `client_id` tells several annotators with one key apart."""
 
     experiment_id: str | None = None
-    strategy: Strategy | None = None
+    strategy: AnyStrategy | None = None
     client_id: str = ""
 
 
@@ -60,16 +61,23 @@ def take_next(parts: Parts, caller: Caller, dataset_id: str, asked: NextImage) -
     """
     allow(caller, Right.ANNOTATE)
     parts.expect_hosts()
-    found = _lease(parts, caller, dataset_id, asked)
+    choice = None
+    try:
+        found = _lease(parts, caller, dataset_id, asked)
+    except AsksAppError as first:
+        choice = Choice(choose_now(parts, first.experiment_id, dataset_id, first.strategy))
+        found = _lease(parts, caller, dataset_id, asked, choice)
     # Only when nothing is left: to list a store again takes seconds.
     if found is None and look_again(parts, dataset_id):
-        found = _lease(parts, caller, dataset_id, asked)
+        found = _lease(parts, caller, dataset_id, asked, choice)
     if found is None:
         raise NoImageLeftError("unlabelled image", dataset_id)
     return found
 
 
-def _lease(parts: Parts, caller: Caller, dataset_id: str, asked: NextImage) -> Image | None:
+def _lease(
+    parts: Parts, caller: Caller, dataset_id: str, asked: NextImage, choice: Choice | None = None
+) -> Image | None:
     with parts.catalog.write() as session:
         dataset = dataset_catalog.get(session, caller.org, dataset_id)
         if asked.experiment_id is not None:
@@ -83,6 +91,7 @@ def _lease(parts: Parts, caller: Caller, dataset_id: str, asked: NextImage) -> I
                 strategy=asked.strategy,
                 lease_s=parts.settings.image_lease_s,
                 max_leases=parts.settings.image_leases,
+                choice=choice,
             )
         except NotFoundError:
             return None

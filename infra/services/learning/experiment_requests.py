@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from configs.errors import InvalidRequestError
-from configs.specs.score import Strategy
+from configs.specs.score import AnyStrategy
 from infra.adapters.catalog.experiments import Uses
 from infra.services.data.workspaces import ResultsTo
 
@@ -85,7 +85,7 @@ class NewExperiment(BaseModel):
     from_job: str | None = Field(default=None, description="Train job of the base whose weights are taken over.")
     datasets: Datasets = Datasets()
     labels: dict[LabelIndex, LabelName] | None = Field(default=None, description="Default: the bundle's own.")
-    strategy: Strategy = "entropy"
+    strategy: AnyStrategy = "entropy"
     realtime: bool = False
     replicas: int = Field(default=1, ge=1, le=16)
     results: ResultsTo | None = None
@@ -104,7 +104,7 @@ class ExperimentChange(BaseModel):
     base: list[str] | None = Field(default=None, description="May only be named as it is.")
     datasets: Datasets = Datasets()
     labels: dict[LabelIndex, LabelName] | None = None
-    strategy: Strategy | None = None
+    strategy: AnyStrategy | None = None
     realtime: bool | None = None
     results: ResultsTo | None = None
     shown: dict[str, Any] = Field(default_factory=dict, description="Fields of ShownExperiment.")

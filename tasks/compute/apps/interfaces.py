@@ -15,6 +15,22 @@ from monai.transforms.traits import RandomizableTrait
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from tasks.compute.apps.datastore import Datastore
+
+__all__ = [
+    "App",
+    "BundleTask",
+    "Context",
+    "Datastore",
+    "InferTask",
+    "KeyMetric",
+    "Loss",
+    "ScoringMethod",
+    "Strategy",
+    "TrainTask",
+    "Transforms",
+]
+
 Transforms = Sequence[Callable[[Any], Any]]
 Loss = Callable[[Any, torch.Tensor], torch.Tensor]
 KeyMetric = Literal["mean_dice", "mean_iou"]
@@ -145,6 +161,46 @@ class TrainTask:
         return "mean_dice"
 
 
+class ScoringMethod:
+    """Says of images what a strategy goes by, and keeps it with them: what takes long is done here, ahead of time.
+
+    Attributes:
+        description: A sentence for who chooses one.
+    """
+
+    description: str = ""
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> Mapping[str, Mapping[str, Any]] | None:
+        """Say something of images by `datastore.update_image_info`; what is returned is for whoever calls it.
+
+        Args:
+            request: What its caller wants; empty when scores are refreshed.
+            datastore: The images.
+        """
+        raise NotImplementedError
+
+
+class Strategy:
+    """Chooses the next image to label. It is asked ahead of time, again and again, and its order is kept as scores.
+
+    Attributes:
+        description: A sentence for who chooses one.
+        per_request: Ask it when somebody wants an image instead. It has two seconds; after them any image is given.
+    """
+
+    description: str = ""
+    per_request: bool = False
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> str | None:
+        """Return one of `datastore.get_unlabeled_images()`, in which those chosen before are not; None ends the order.
+
+        Args:
+            request: What its caller wants; empty when scores are refreshed.
+            datastore: The images.
+        """
+        raise NotImplementedError
+
+
 class App:
     """What ties models, trainings, strategies and scoring methods together.
 
@@ -173,4 +229,12 @@ class App:
 
     def init_trainers(self) -> Mapping[str, TrainTask]:
         """Return how models learn, each by the name of its model; one without only infers."""
+        return {}
+
+    def init_strategies(self) -> Mapping[str, Strategy]:
+        """Return orders of images by name; an experiment calls them `app:NAME`."""
+        return {}
+
+    def init_scoring_methods(self) -> Mapping[str, ScoringMethod]:
+        """Return scoring methods by name; all of them run before a strategy is asked."""
         return {}

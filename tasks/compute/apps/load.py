@@ -1,15 +1,17 @@
 """Read an app's code, and refuse what would not do what it says."""
 
 import importlib
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.compute.apps.interfaces import App, BundleTask, InferTask, TrainTask
+from configs.wire.apps import AppOrders
+from tasks.compute.apps.interfaces import App, BundleTask, InferTask, ScoringMethod, Strategy, TrainTask
 from tasks.compute.failures import BadInputError, BundleFaultError, ComputeError, is_memory
 from tasks.compute.loader.faults import innermost
 
@@ -17,10 +19,18 @@ CONF = "conf.json"
 KEYS = {
     "models": "which of the app's models, with commas; default: all",
     "use_pretrained_model": "false: begin with random weights",
+    "skip_scoring": "true: none of its scoring methods",
+    "skip_strategies": "true: none of its strategies",
+    "epistemic_enabled": "true: `up` has its experiments order images by `epistemic`",
+    "epistemic_simulation_size": "predictions of an image that `epistemic` compares, where the network has dropout",
+    "epistemic_max_samples": "images that `epistemic` scores at a time; 0: all",
 }
 _MODULE = "app"
 _CONF: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 _SWITCH = TypeAdapter(bool)
+_MOST_COUNTED = 1_000_000
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_Each = TypeVar("_Each")
 _OVERRIDABLE = frozenset(name for name in vars(TrainTask) if not name.startswith("_"))
 
 
@@ -85,17 +95,62 @@ def models_of(app: App) -> dict[str, Model]:
     return {name: Model(name, infers[name], trainers.get(name)) for name in asked}
 
 
-def pretrained(app: App) -> bool:
-    """Say whether models begin with the weights of their `path`.
+def methods_of(app: App) -> dict[str, ScoringMethod]:
+    """Return the app's scoring methods; raises as `models_of`."""
+    if switch(app, "skip_scoring", default=False):
+        return {}
+    with own_code("init_scoring_methods failed", app.app_dir):
+        return _named("init_scoring_methods", app.init_scoring_methods())
+
+
+def strategies_of(app: App) -> dict[str, Strategy]:
+    """Return the app's strategies; raises as `models_of`."""
+    if switch(app, "skip_strategies", default=False):
+        return {}
+    with own_code("init_strategies failed", app.app_dir):
+        return _named("init_strategies", app.init_strategies())
+
+
+def orders_of(folder: Path) -> AppOrders:
+    """Return the strategies and scoring methods of the app in a bundle's folder; none where it has no app."""
+    if not (folder / CONF).is_file():
+        return AppOrders()
+    app = load(folder, read_conf(folder))
+    strategies, methods = strategies_of(app), methods_of(app)
+    return AppOrders(
+        strategies={name: each.description[:1000] for name, each in strategies.items()},
+        per_request=[name for name, each in strategies.items() if each.per_request],
+        scoring_methods={name: each.description[:1000] for name, each in methods.items()},
+        epistemic_passes=_count(app, "epistemic_simulation_size"),
+        epistemic_images=_count(app, "epistemic_max_samples"),
+    )
+
+
+def _count(app: App, key: str) -> int:
+    said = app.conf.get(key, "0")
+    if not said.isdecimal() or int(said) > _MOST_COUNTED:
+        raise BadInputError(f"--conf {key} is {said!r}: give a whole number up to {_MOST_COUNTED}")
+    return int(said)
+
+
+def switch(app: App, key: str, *, default: bool) -> bool:
+    """Return what `--conf` says of a key that is true or false.
 
     Raises:
-        BadInputError: If `--conf use_pretrained_model` is neither true nor false.
+        BadInputError: If it is neither.
     """
-    said = app.conf.get("use_pretrained_model", "true")
+    said = app.conf.get(key, str(default))
     try:
         return _SWITCH.validate_python(said)
     except ValidationError as error:
-        raise BadInputError(f"--conf use_pretrained_model is {said!r}: say true or false") from error
+        raise BadInputError(f"--conf {key} is {said!r}: say true or false") from error
+
+
+def _named(what: str, found: Mapping[str, _Each]) -> dict[str, _Each]:
+    for name in found:
+        if not _NAME.fullmatch(name):
+            raise BundleFaultError(f"{what}: {name!r} is no name; take small letters, digits and _, 40 at most")
+    return dict(found)
 
 
 def refuse_others(task: TrainTask) -> None:

@@ -12,7 +12,7 @@ from configs.wire.apps import AppModels, AppRequest
 from configs.wire.host import Ready
 from tasks.compute.apps import parts
 from tasks.compute.apps.interfaces import App, BundleTask, InferTask, TrainTask
-from tasks.compute.apps.load import CONF, Model, load, models_of, own_code, pretrained
+from tasks.compute.apps.load import CONF, Model, load, models_of, own_code, switch
 from tasks.compute.control import Control
 from tasks.compute.failures import BundleFaultError
 
@@ -63,7 +63,7 @@ def write(app: App, name: str, model: Model, folder: Path) -> None:
         inference = _inference(model, model.infer, exclusive=exclusive, code=_hash(folder))
         training = _training(model.infer, model.train, inference) if model.train else None
     metadata = _metadata(app, called, model.infer, exclusive=exclusive)
-    weights = _weights(app, model) if pretrained(app) else None
+    weights = _weights(app, model) if switch(app, "use_pretrained_model", default=True) else None
     if weights is None:
         metadata["weights"] = "random(0)"
     else:

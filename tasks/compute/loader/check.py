@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from configs.wire.host import CheckRequest, CheckResult, Ready
+from tasks.compute.apps.load import orders_of
 from tasks.compute.control import Control
 from tasks.compute.failures import BadInputError, BundleFaultError, is_memory
 from tasks.compute.inference.arrangement import Arrangement
@@ -86,6 +87,7 @@ def check(bundle: Bundle) -> CheckResult:
         patch=list(example.shape[2:]),
         training_keys=bundle.training_keys(),
         config_files=_keys_by_file(bundle),
+        orders=orders_of(bundle.folder),
     )
 
 

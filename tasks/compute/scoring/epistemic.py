@@ -31,9 +31,10 @@ def epistemic(subject: Subject) -> Scored:
     """
     layers = dropout_layers(subject.network)
     if layers:
+        passes = subject.passes or DROPOUT_PASSES
         with _switched_on(layers), torch.random.fork_rng():
             torch.manual_seed(_SEED)  # the same image gets the same score
-            return Scored(_score(subject, (subject.answer(subject.image) for _ in range(DROPOUT_PASSES))), "dropout")
+            return Scored(_score(subject, (subject.answer(subject.image) for _ in range(passes))), "dropout")
     return Scored(_score(subject, _flipped(subject)), "flips")
 
 

@@ -47,7 +47,7 @@ def run(request: ScoreRequest, control: Control) -> None:
         if channels.kind == "boxes" or method is None:
             return Scored(undecided(predictor.boxes(network, case.image)))
         answer = partial(predictor.answer, network)
-        return method(Subject(network, predictor.prepare(case.image), answer, channels))
+        return method(Subject(network, predictor.prepare(case.image), answer, channels, request.passes))
 
     for image in request.images:
         try:

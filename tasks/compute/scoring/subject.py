@@ -22,12 +22,14 @@ class Subject:
         image: Preprocessed, shape (channel, i, j, k).
         answer: Applies the network to such an image; returns logits of shape (channel, i, j, k), float32.
         channels: What the network's channels stand for.
+        passes: Predictions that are compared, where they differ at random; 0 = as the method has it.
     """
 
     network: nn.Module
     image: Tensor
     answer: Callable[[Tensor], Tensor]
     channels: Channels
+    passes: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,36 @@
 """An app from its folder to a published version: registered, served, trained, judged."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from sqlalchemy import select
+from torch import Tensor, nn
 
+from configs.errors import InvalidRequestError
 from configs.settings import Settings
 from configs.specs.annotation import GateSpec
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
 from configs.wire.host import Finished, Load, Loaded, Predict, Prediction, ServeRequest
-from infra.adapters.catalog.tables import Dataset, Experiment, Image, Organisation
+from infra.adapters.catalog.tables import Dataset, Experiment, Image, ImageInfo, Organisation
 from infra.adapters.catalog.tables.base import new_id
 from infra.services import people
 from infra.services.callers import Caller
+from infra.services.data import images
+from infra.services.data.images import NextImage
 from infra.services.learning import apps, experiments
 from infra.services.learning.experiment_requests import Datasets, NewExperiment
 from infra.wiring import Parts
 from tasks.images.sync import sync_dataset
 from tasks.labels.incoming.save import LabelParams, save_label
 from tasks.rounds.jobs.start import start_train
+from tasks.selection.next_image import next_image, upcoming
+from tasks.selection.refresh import refresh_scores
 from tests.builders import ORG
 from tests.rounds_in_memory import Ward
 from tests.runs_in_memory import RunsInMemory
@@ -40,6 +48,87 @@ def parts(sqlite_url: str, tmp_path: Path, runs: RunsInMemory) -> Iterator[Parts
     opened = Parts(settings, orchestrator=runs)
     yield opened
     opened.close()
+
+
+NOW = """
+import time
+from guide import MyApp
+from tasks.compute.apps.interfaces import Strategy
+
+class Wanted(Strategy):
+    per_request = True
+
+    def __init__(self, wanted, wait_s):
+        self.wanted, self.wait_s = wanted, wait_s
+
+    def __call__(self, request, datastore):
+        time.sleep(self.wait_s)
+        return self.wanted if self.wanted in datastore.get_unlabeled_images() else None
+
+class NowApp(MyApp):
+    keys = {"wanted": "the image to be given"}
+
+    def init_strategies(self):
+        return {"at_once": Wanted(self.conf["wanted"], 0), "never": Wanted(self.conf["wanted"], 600)}
+
+app = NowApp
+"""
+
+
+class Brightness(nn.Module):
+    """A scoring model: bright images first."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image.mean()
+
+
+def _app(folder: Path) -> Path:
+    """Return the guide's app with a scoring model."""
+    app = folder / "guide_004"
+    shutil.copytree(GUIDE, app, ignore=shutil.ignore_patterns("__pycache__"))
+    torch.jit.script(Brightness()).save(app / "scoring_model.pt")  # type: ignore[no-untyped-call]  # PyTorch's
+    return app
+
+
+def _scores_order(parts: Parts, experiment: Experiment, dataset: str) -> None:
+    """The app's scoring model orders the images, and says so of each; what an app has not is refused."""
+    assert refresh_scores(parts, experiment.id, dataset) == len(PATIENTS)
+    with parts.catalog.read() as session:
+        given = [image.key for image in upcoming(session, dataset, count=4, experiment_id=experiment.id)]
+        said = dict(session.execute(select(Image.key, ImageInfo.said).join(ImageInfo)).tuples().all())
+    bright = sorted(said, key=lambda key: said[key]["my_score"], reverse=True)
+    assert given == bright[:4]
+    with parts.catalog.write() as session, pytest.raises(InvalidRequestError, match="has no 'app:your_score'"):
+        next_image(session, dataset, holder="ann", experiment_id=experiment.id, strategy="app:your_score")
+
+
+@pytest.mark.usefixtures("warm_host")
+def test_a_strategy_that_is_asked_for_each_image_has_only_so_much_time(
+    parts: Parts, tmp_path: Path, runs: RunsInMemory
+) -> None:
+    for number, name in enumerate(PATIENTS):
+        _spleen(tmp_path / "images" / name, number)
+    caller, dataset = people.operator(ORG), _dataset(parts, tmp_path / "images")
+    with parts.catalog.read() as session:
+        first, second = (image.key for image in upcoming(session, dataset, count=2))
+    app = tmp_path / "now"
+    app.mkdir()
+    shutil.copyfile(GUIDE / "app.py", app / "guide.py")
+    (app / "app.py").write_text(NOW)
+    (added,) = apps.add(parts, caller, str(app), {"wanted": second, "skip_scoring": "true"})
+    request = NewExperiment(
+        name="now", arch="monai_segmentation", base=[added.base_experiment], datasets=Datasets(train=[dataset])
+    )
+    experiment = experiments.create(parts, caller, request).row.id
+    patient, hasty = (
+        Parts(parts.settings.model_copy(update={"strategy_s": limit_s}), orchestrator=runs) for limit_s in (120.0, 0.5)
+    )
+    asked = {name: NextImage(experiment_id=experiment, strategy=f"app:{name}") for name in ("at_once", "never")}
+
+    assert images.take_next(patient, caller, dataset, asked["at_once"]).key == second
+    assert images.take_next(hasty, caller, dataset, asked["never"]).key == first
+    patient.close()
+    hasty.close()
 
 
 def _spleen(folder: Path, number: int) -> Path:
@@ -67,16 +156,22 @@ def _dataset(parts: Parts, folder: Path) -> str:
     return dataset.id
 
 
-def _experiment(parts: Parts, caller: Caller, dataset: str) -> Experiment:
-    (added,) = apps.add(parts, caller, str(GUIDE), {"models": "segmentation_spleen"})
-    (again,) = apps.add(parts, caller, str(GUIDE), {"models": "segmentation_spleen"})
+def _experiment(parts: Parts, caller: Caller, folder: Path, dataset: str) -> Experiment:
+    (added,) = apps.add(parts, caller, str(folder), {"models": "segmentation_spleen"})
+    (again,) = apps.add(parts, caller, str(folder), {"models": "segmentation_spleen"})
     assert again.bundle.id == added.bundle.id
     assert (added.bundle.name, added.bundle.tier) == ("guide_004_segmentation_spleen", "A")
     assert added.bundle.labels == {"1": "spleen"}
     assert added.bundle.check["notes"] == []
     request = NewExperiment(
-        name="spleen", arch="monai_segmentation", base=[added.base_experiment], datasets=Datasets(train=[dataset])
+        name="spleen",
+        arch="monai_segmentation",
+        base=[added.base_experiment],
+        datasets=Datasets(train=[dataset]),
+        strategy="app:my_score",
     )
+    with pytest.raises(InvalidRequestError, match="it has app:my_score, app:my_scoring_method"):
+        experiments.create(parts, caller, request.model_copy(update={"strategy": "app:your_score"}))
     return experiments.create(parts, caller, request).row
 
 
@@ -84,7 +179,8 @@ def _experiment(parts: Parts, caller: Caller, dataset: str) -> Experiment:
 def test_the_guides_app_predicts_learns_and_is_published(parts: Parts, tmp_path: Path) -> None:
     drawn = {name: _spleen(tmp_path / "images" / name, number) for number, name in enumerate(PATIENTS)}
     dataset = _dataset(parts, tmp_path / "images")
-    experiment = _experiment(parts, people.operator(ORG), dataset)
+    experiment = _experiment(parts, people.operator(ORG), _app(tmp_path), dataset)
+    _scores_order(parts, experiment, dataset)
     assert _predicted(parts, experiment, tmp_path).shape == SHAPE
     for patient, label in drawn.items():
         assert save_label(parts, dataset, f"{patient}/ct", label, LabelParams(), "ann").warnings == []

@@ -14,6 +14,7 @@ ID = String(36)
 NAME = String(512)
 HASH = String(64)
 STATE = String(16)
+METHOD = String(48)
 JSON_TEXT = JSON().with_variant(JSONB(), "postgresql")
 
 
@@ -53,4 +54,4 @@ def new_id() -> str:
     return str(uuid4())
 
 
-__all__ = ["HASH", "ID", "JSON_TEXT", "NAME", "STATE", "Base", "new_id", "now"]
+__all__ = ["HASH", "ID", "JSON_TEXT", "METHOD", "NAME", "STATE", "Base", "new_id", "now"]

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from infra.adapters.catalog.tables.base import HASH, ID, NAME, STATE, Base, new_id, now
+from infra.adapters.catalog.tables.base import HASH, ID, METHOD, NAME, STATE, Base, new_id, now
 
 
 class Bundle(Base):
@@ -48,7 +48,7 @@ class Experiment(Base):
     lineage: Mapped[str] = mapped_column(
         ID
     )  # patients' sides belong to a lineage: this experiment and what starts from it
-    strategy: Mapped[str] = mapped_column(STATE, default="entropy")  # orders at random while nothing is scored
+    strategy: Mapped[str] = mapped_column(METHOD, default="entropy")  # orders at random while nothing is scored
     served: Mapped[int] = mapped_column(default=0)  # images given to annotators: every fifth is for evaluation
     realtime: Mapped[bool] = mapped_column(default=False)
     published_version: Mapped[str | None] = mapped_column(ForeignKey("model_version.id", use_alter=True))
@@ -117,7 +117,7 @@ class Candidate(Base):
 
     experiment_id: Mapped[str] = mapped_column(ForeignKey("experiment.id"), primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True, index=True)
-    method: Mapped[str] = mapped_column(STATE, primary_key=True)
+    method: Mapped[str] = mapped_column(METHOD, primary_key=True)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"))
     score: Mapped[float]
     by: Mapped[str] = mapped_column(STATE, default="")  # how it was come by: configs.wire.host.ScoredBy
@@ -133,7 +133,7 @@ class Features(Base):
 
     experiment_id: Mapped[str] = mapped_column(ForeignKey("experiment.id"), primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("image.id"), primary_key=True, index=True)
-    method: Mapped[str] = mapped_column(STATE, primary_key=True)
+    method: Mapped[str] = mapped_column(METHOD, primary_key=True)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("dataset.id"))
     version_id: Mapped[str] = mapped_column(ForeignKey("model_version.id"))
     vector: Mapped[bytes]  # float16, little endian

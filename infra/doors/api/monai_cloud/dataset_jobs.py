@@ -8,7 +8,7 @@ from fastapi import APIRouter, BackgroundTasks
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from configs.errors import NotFoundError
-from configs.specs.score import Strategy
+from configs.specs.score import AnyStrategy
 from infra.doors.api.cloud_errors import by_field
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_cloud.job_schemas import JobResponse, Specs
@@ -44,7 +44,7 @@ class NextImageSpecs(BaseModel):
 
     limit: int = 1
     experiment: str | None = None
-    strategy: Strategy | None = None
+    strategy: AnyStrategy | None = None
     client_id: str = ""
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from configs.errors import InvalidRequestError
-from configs.specs.score import Strategy
+from configs.specs.score import AnyStrategy
 from infra.adapters.catalog.tables import Bundle, Job
 from infra.doors.api.monai_cloud.words import Address, JobRef, Name, PaginationInfo, Text, Version, iso, uuid_of
 from infra.doors.api.monai_cloud.workspace_schemas import ResultsIn
@@ -94,7 +94,7 @@ class ExperimentRequest(ResultsIn):
     retry_experiment_id: ExperimentRef | None = None
     experiment_params: dict[str, Any] | None = Field(default=None, description="Never read; not to be changed.")
     base_experiment_metadata: dict[str, Any] | None = Field(default=None, description="Never read; not to be changed.")
-    strategy: Strategy | None = None
+    strategy: AnyStrategy | None = None
 
     def to_new(self) -> NewExperiment:
         """Return what the service is asked for.

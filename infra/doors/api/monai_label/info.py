@@ -1,6 +1,6 @@
 """`/info/` of this dialect: which models there are for a data set, and how far its labelling is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -19,6 +19,7 @@ from infra.services.learning import by_dataset, trainings
 from infra.services.learning.by_dataset import Model
 from infra.services.learning.scribbles import DESCRIPTIONS, METHODS
 from infra.services.learning.trainings import Training
+from tasks.bundles.orders import methods_in, strategies_in
 from tasks.rounds.records.result import RoundResult
 
 router = APIRouter(tags=["MONAI Label: info"])
@@ -134,11 +135,15 @@ def info(dataset: DatasetName, parts: PartsDep, caller: CallerDep) -> Info:
         labels=list(names),
         models={**{name: ModelInfo.of(model) for name, model in mine.items()}, **_SCRIBBLES},
         trainers={name: TrainerInfo(description=model.experiment.description) for name, model in learning.items()},
-        strategies={name: StrategyInfo(description=said) for name, said in strategies().items()},
-        scoring={name: StrategyInfo(description=said) for name, said in methods().items()},
+        strategies=_described(strategies(), *(strategies_in(model.bundle) for model in mine.values())),
+        scoring=_described(methods(), *(methods_in(model.bundle) for model in mine.values())),
         train_stats=_stats(trainings.newest(parts, caller, row, trainings.MOST)),
         datastore=DatastoreInfo(total=counts.total, completed=counts.labelled, label_tags=counts.tags),
     )
+
+
+def _described(*found: Mapping[str, str]) -> dict[str, StrategyInfo]:
+    return {name: StrategyInfo(description=said) for each in found for name, said in each.items()}
 
 
 def _stats(found: Sequence[Training]) -> dict[str, TrainStats]:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, BackgroundTasks, Body
 from pydantic import BaseModel, ConfigDict
 
 from configs.errors import NotFoundError
-from configs.specs.score import strategies
+from configs.specs.score import is_of_app, strategies
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_label.scope import DatasetName
 from infra.services.data import contents, datasets, images
@@ -49,10 +49,9 @@ def next_sample(
 ) -> Sample:
     """Lease the next image in this order to the caller."""
     row, said = datasets.find(parts, caller, dataset), body or SampleRequest()
-    chosen = next((name for name in strategies() if name == strategy), None)
-    if chosen is None:
+    if strategy not in strategies() and not is_of_app(strategy):
         raise NotFoundError("strategy", strategy, [*strategies()])
-    asked = NextImage(strategy=chosen, client_id=said.client_id)
+    asked = NextImage(strategy=strategy, client_id=said.client_id)
     try:
         image = images.take_next(parts, caller, row.id, asked)
     except NoImageLeftError:

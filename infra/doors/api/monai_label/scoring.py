@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel, ConfigDict
 
 from configs.errors import NotFoundError
-from configs.specs.score import methods
+from configs.specs.score import is_of_app, methods
 from infra.adapters.catalog.tables import Dataset
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_label.scope import DatasetName
@@ -77,7 +77,7 @@ def stop_scoring(dataset: DatasetName, parts: PartsDep, caller: CallerDep) -> Ta
 
 
 def _start(parts: Parts, caller: Caller, row: Dataset, method: str, body: dict[str, Any]) -> Task:
-    if method not in methods():
+    if method not in methods() and not is_of_app(method):
         raise NotFoundError("scoring method", method, methods())
     said = ScoringParams.model_validate(body)
     asked = Asked(specs={**body, "method": method})

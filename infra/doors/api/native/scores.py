@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from configs.specs.score import ScoringMethod
+from configs.specs.score import AnyMethod
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.services.learning import scores as service
 
@@ -33,7 +33,7 @@ class ScoresResponse(BaseModel):
 
     experiment_id: str
     experiment: str
-    method: ScoringMethod
+    method: AnyMethod
     scores: list[ScoreRow]
 
 
@@ -42,7 +42,7 @@ def list_scores(
     parts: PartsDep,
     caller: CallerDep,
     experiment: Annotated[str, Query(description="Id or name.")],
-    method: Annotated[ScoringMethod | None, Query(description="Default: the one that the strategy reads.")] = None,
+    method: Annotated[AnyMethod | None, Query(description="Default: the one that the strategy reads.")] = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
 ) -> ScoresResponse:
     """List scores: of images that wait to be labelled, in the order in which they would be given; or of labels."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.compute.apps.interfaces import App
-from tasks.compute.apps.load import load, models_of, pretrained
+from tasks.compute.apps.load import load, models_of, switch
 from tasks.compute.failures import BadInputError, BundleFaultError
 from tests.apps.guide_004.app import MyApp
 
@@ -46,7 +46,7 @@ def test_a_key_that_the_app_does_not_take_is_refused_with_those_that_it_takes() 
     with pytest.raises(BadInputError, match=r"takes no --conf modles. It takes: models \(.*use_pretrained_model"):
         load(GUIDE, {"modles": "segmentation_spleen"})
     with pytest.raises(BadInputError, match="say true or false"):
-        pretrained(load(GUIDE, {"use_pretrained_model": "perhaps"}))
+        switch(load(GUIDE, {"use_pretrained_model": "perhaps"}), "use_pretrained_model", default=True)
 
 
 @pytest.mark.parametrize("name", ["iteration_update", "lr_scheduler_handler", "__call__"])
