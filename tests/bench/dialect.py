@@ -167,10 +167,10 @@ def _ours(folder: Path, tiny: Path, size: int) -> Iterator[Server]:
     told = ("--studies", str(studies), "--round-size", "off")
     with begun(home, port, *told) as (process, began):
         key = home / KEY_FILE
-        wait_until(key.exists, "the home's key")
+        wait_until(lambda: process.poll() is not None or key.exists(), "the home's key", within_s=_WAIT_S)
         address, header = f"http://127.0.0.1:{port}", {"Authorization": f"Bearer {key.read_text().strip()}"}
         with httpx.Client(base_url=address, headers=header, timeout=_WAIT_S, trust_env=False) as client:
-            wait_until(lambda: peer.answers(client), "GET /info/", within_s=_WAIT_S)
+            wait_until(lambda: process.poll() is not None or peer.answers(client), "GET /info/", within_s=_WAIT_S)
             start_s = time.perf_counter() - began
             wait_until(lambda: _total(client) == size, "all images", within_s=_WAIT_S)
             listed_s = time.perf_counter() - began
