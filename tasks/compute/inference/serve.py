@@ -34,8 +34,11 @@ from tasks.compute.inference.arrangement import Arrangement, fastest
 from tasks.compute.inference.predictor import Predictor
 from tasks.compute.loader.config import Bundle, device
 from tasks.compute.loader.network import build_network, load_state, probe
+from tasks.compute.prompts.network import Prompted
 from tasks.compute.share import limit_memory
 
+_FEW = 4
+"""Classes that a network which takes prompts is asked for in trials."""
 _PATIENCE_S = 2.0
 """The most that a background prediction waits for live ones before each window: under endless load it still ends."""
 # Requests whose `Hurry` came before they did; one that never comes must not be remembered for ever.
@@ -171,11 +174,11 @@ class Server:
                     load_state(network, Path(command.weights))
                 if self._arrangement is None:
                     plain = self._parts[2].kind == "boxes"  # its detector runs the network, in no other way
-                    self._arrangement = Arrangement() if plain else fastest(network, self._example)
+                    self._arrangement = Arrangement() if plain else fastest(_of_few(network), self._example)
                     self._predictor, self._spare_predictor = self._prepare(self._arrangement)
                 network = self._arrangement.fit(network)
                 with torch.inference_mode():
-                    self._arrangement.run(network, self._example)
+                    self._arrangement.run(_of_few(network), self._example)
         except Exception as error:  # noqa: BLE001 (the edge: what a bundle raises is answered, and we go on)
             self._control.say(failed(error, about=command.version))
             return
@@ -213,3 +216,8 @@ class Server:
         """Within a background prediction: let live requests go first, unless somebody waits for this one too."""
         with self._calm:
             self._calm.wait_for(lambda: job.hurried or not self._awaited, _PATIENCE_S)
+
+
+def _of_few(network: nn.Module) -> nn.Module:
+    """Return what is tried in a network's place: all classes' logits of two windows are gigabytes, and tell no more."""
+    return network.asked(network.classes[:_FEW]) if isinstance(network, Prompted) else network

@@ -1,5 +1,6 @@
 """A network that takes prompts, as one that answers a channel per label."""
 
+import copy
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
@@ -26,6 +27,12 @@ class Prompted(VISTA3D):  # type: ignore[misc]  # MONAI's types are not read
         super().__init__(network.image_encoder, network.class_head, network.point_head)
         self.prompts = prompts
         self.classes = tuple(classes)
+
+    def asked(self, classes: Sequence[int]) -> "Prompted":
+        """Return this network, its layers shared, asked for other classes."""
+        other = copy.copy(self)
+        other.classes = tuple(classes)
+        return other
 
     def forward(self, patch: Tensor, classes: Sequence[int] | None = None, **clicks: Any) -> Tensor:
         """Return logits of shape (batch, class, i, j, k); of a merged class the largest of its parts.

@@ -66,6 +66,16 @@ def test_everything_is_what_can_be_told_apart(bundle: Bundle) -> None:
     )
 
 
+def test_a_network_that_is_asked_for_fewer_classes_shares_its_layers_and_leaves_the_other_as_it_is(
+    built: tuple[Prompted, Channels],
+) -> None:
+    network, _ = built
+    few, patch = network.asked(network.classes[:2]), torch.zeros(1, 1, 32, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(few(patch), network(patch)[:, :2])
+    assert next(few.parameters()) is next(network.parameters())
+
+
 def test_clicks_are_voxels_of_the_images_own_grid(built: tuple[Prompted, Channels]) -> None:
     clicks = asked(built, label_prompt=[3], points=[[29, 19, 0], [10, 4, 9]], point_labels=[1, 0]).clicks
     assert clicks is not None
