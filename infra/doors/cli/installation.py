@@ -72,10 +72,11 @@ def settings_for(
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidRequestError(f"The setting {first['loc'][0]} was refused: {first['msg']}.") from None
-    if not settings.auth and (settings.allowed_hosts or not settings.single_machine):
+    opened = settings.allowed_hosts or settings.cors_origins
+    if not settings.auth and (opened or not settings.single_machine):
         raise InvalidRequestError(
-            f"--no-auth lets in whoever reaches the server, and --host {host} or TEACHBACK_ALLOWED_HOSTS opens it to"
-            " others: leave these out, or have keys."
+            f"--no-auth lets in whoever reaches the server, and --host {host}, TEACHBACK_ALLOWED_HOSTS or"
+            " TEACHBACK_CORS_ORIGINS opens it to others: leave these out, or have keys."
         )
     if not settings.single_machine and not insecure_network:
         raise InvalidRequestError(

@@ -75,4 +75,6 @@ def test_keys_are_off_on_loopback_alone(tmp_path: Path) -> None:
         settings_for(tmp_path, "0.0.0.0", 0, insecure_network=True, changes=off)  # noqa: S104 - nothing listens
     with pytest.raises(InvalidRequestError, match="--no-auth lets in whoever"):
         settings_for(tmp_path, "::1", 0, insecure_network=False, changes={**off, "allowed_hosts": "a.example"})
+    with pytest.raises(InvalidRequestError, match="--no-auth lets in whoever"):
+        settings_for(tmp_path, "::1", 0, insecure_network=False, changes={**off, "cors_origins": "https://a.example"})
     assert not Settings(home=tmp_path, host="0.0.0.0", auth=False).open_here  # noqa: S104 - nothing listens
