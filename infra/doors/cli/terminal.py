@@ -28,9 +28,12 @@ def terminal(*, stderr: bool = False) -> Terminal:
 
 
 def noun(help_text: str, example: str = "") -> typer.Typer:
-    """Return the Typer application of one noun; where it has several verbs its help ends with an example."""
+    """Return the Typer application of one noun; where it has verbs its help ends with an example."""
     shown = f"{help_text}\n\nFor example:\n\n    {example}" if example else help_text
-    return typer.Typer(help=shown, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+    made = typer.Typer(help=shown, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+    if example:  # a noun of one verb would else be taken for that verb, and its name for an argument
+        made.callback()(lambda: None)
+    return made
 
 
 def listing_noun() -> typer.Typer:

@@ -51,6 +51,7 @@ def test_every_noun_has_help_with_an_example(noun: str) -> None:
         (["up", "--conf", "home", "/x"], 1, "use --home"),
         (["status", "--home", "/nowhere"], 1, "teachback up"),
         (["datasets", "--url", "http://127.0.0.1:1", "--key", "x"], 1, "does not answer"),
+        (["tracking", "rebuild", "--url", "http://127.0.0.1:1", "--key", "x"], 1, "does not answer"),
         (["sample", "http://127.0.0.1:1", "--form", "nifti"], 1, "takes DICOM"),
     ],
 )
