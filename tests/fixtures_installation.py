@@ -89,7 +89,7 @@ def command(process: psutil.Process) -> list[str]:
 
 
 class House:
-    """A home whose `teachback up` starts when somebody needs it, and again when a test has ended it.
+    """A home whose `teachback up` starts when somebody needs it, and again when a test has ended it; with `options`.
 
     Args:
         home: The home folder; its parent gets what `up` says.
@@ -99,6 +99,7 @@ class House:
     def __init__(self, home: Path, settings: Mapping[str, str] = SHORT) -> None:
         self.home = home
         self.process: subprocess.Popen[bytes] | None = None
+        self.options: tuple[str, ...] = ()
         self._settings = settings
         self._said = home.parent / "up.out"
 
@@ -127,7 +128,7 @@ class House:
     def _start(self) -> "subprocess.Popen[bytes]":
         with (self.home.parent / "up.log").open("ab") as errors, self._said.open("wb") as output:
             return subprocess.Popen(
-                [*UP, "--home", str(self.home), "--port", "0"],
+                [*UP, "--home", str(self.home), "--port", "0", *self.options],
                 env={**os.environ, **self._settings},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,

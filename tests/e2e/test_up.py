@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from infra.doors.cli.supervisor.addresses import read_ports
+from tests.e2e import newcomer
 from tests.fixtures_installation import ROOT, UP, House, of_home
 from tests.processes import wait_until
 
@@ -16,8 +17,11 @@ pytestmark = pytest.mark.slow
 WORKER = ("infra.adapters.orchestration.worker", "rounds")
 
 
-def test_up_gets_ready_mends_itself_and_leaves_no_process(house: House) -> None:
-    """The session's installation lives once more after this, wherever a later test needs it."""
+def test_up_gets_ready_mends_itself_and_leaves_no_process(house: House, tmp_path: Path) -> None:
+    """The session's installation lives once more after this, wherever a later test needs it.
+
+    Its second start is a newcomer's, with a folder of images: what they do in 3D Slicer ends in a round.
+    """
     installation, home = house.running(), house.home
     _answers(installation.address, home)
     assert home.stat().st_mode & 0o777 == 0o700
@@ -40,8 +44,10 @@ def test_up_gets_ready_mends_itself_and_leaves_no_process(house: House) -> None:
     assert house.process.wait(timeout=120) == 0
     assert of_home(home) == []
 
+    house.options = ("--studies", str(newcomer.make_images(tmp_path / "studies")))
     assert house.running() == installation
     assert read_ports(home) == ports
+    newcomer.walk(installation, tmp_path)
     os.kill(house.process.pid, signal.SIGKILL)
     house.process.wait()
     wait_until(lambda: of_home(home) == [], "the end of every process")
