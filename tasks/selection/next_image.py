@@ -25,6 +25,7 @@ from tasks.selection.orders import Asked, Order, asked, orders
 from tasks.selection.said import ANY, annotators_of, said_of
 from tasks.selection.unspoken import ask_in, look_back, vocabulary_of
 
+# Others may take what this one is about to: behind twenty the next order is asked.
 TRIES = 20
 SHARE_WHEN_OUT = 1000
 _ANNOTATED = (

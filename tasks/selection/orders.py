@@ -23,6 +23,7 @@ from infra.adapters.catalog.tables import (
 )
 from tasks.labels.choosing.choose import asked_by, names_of, speaks
 
+# As the share of patients that is held out.
 EVALUATION_TURN = 5
 AT_ONCE = 20
 NEWEST = 200

@@ -36,6 +36,7 @@ from tasks.selection.skip import skip
 from tasks.selection.unscored import Unscored
 
 CHUNK = 64
+# So many unreadable images are the store's fault or the bundle's, and not theirs.
 MOST_LEFT_OUT = 1000
 
 

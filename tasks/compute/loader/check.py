@@ -28,9 +28,11 @@ from tasks.compute.loader.tier import command_for, missing, tier_of
 from tasks.compute.prompts.classes import prompts_of
 
 _MIB = 2**20
+# The first ones name what is missing; a folder of thousands must not hold up a registration.
 _MOST_FILES = 20
 _MADE_UP = 96
 """The most voxels of a made-up image along an axis."""
+# With one class there is nothing to tell apart, and a softmax over it is always 1.
 _FEWEST_CLASSES = 2
 _FILE_NAME = "output_filename"
 _CLASSES = "class_head.class_embeddings"

@@ -17,6 +17,7 @@ from tasks.compute.inference.decide import label_map
 from tasks.compute.scoring.entropy import mean_around
 from tasks.compute.scoring.subject import Scored, Subject
 
+# The spread over passes falls with their root: twice as many cost twice the time for 30 % less.
 DROPOUT_PASSES = 8
 _SEED = 20
 
