@@ -88,6 +88,7 @@ PUBLISH = {"experiment": ID, "version": ID}
 OURS: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("GET", "/api/v1/auth", None, Role.ANNOTATOR),
     ("GET", "/api/teachback/v1/status", None, Role.ANNOTATOR),
+    ("GET", "/api/teachback/v1/idle", None, Role.ADMIN),
     ("GET", f"/api/teachback/v1/rounds?experiment={ID}", None, Role.ANNOTATOR),
     ("POST", f"/api/teachback/v1/rounds/{ID}:rerun", None, Role.ENGINEER),
     ("GET", f"/api/teachback/v1/rounds/{ID}:difference", None, Role.ANNOTATOR),

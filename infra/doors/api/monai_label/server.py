@@ -20,7 +20,7 @@ class NoViewerError(NotFoundError):
     def __str__(self) -> str:
         return (
             "OHIF does not come with this server: build OHIF 3 with its MONAI Label mode, serve it under this server's"
-            " own host and port (by a reverse proxy before both: pages of another origin change nothing here), and have"
+            " own host and port (by a reverse proxy before both) or name its origin in TEACHBACK_CORS_ORIGINS, and have"
             " it call /label/{data set}/t/{annotator's key}/, which needs no header"
         )
 
