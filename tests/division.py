@@ -35,6 +35,7 @@ _UNITS = (
     ("e2e/test_demo.py",),
     ("unit/tasks/compute/prompts/test_learning.py",),
     ("integration/rounds/test_rounds_of_kinds.py",),
+    ("integration/rounds/test_apps.py",),
     ("contract/test_hostile_bundle.py",),
     ("integration/realtime/test_slot.py",),
     ("integration/api/test_two_organisations.py",),
