@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.errors import ConflictError, InvalidRequestError, NotFoundError, UpstreamError
+from configs.errors import ConflictError, InvalidRequestError, NotFoundError, StoreError, UpstreamError
+from configs.specs.dataset import DatasetSpec
 from configs.specs.score import AnyStrategy
 from infra.adapters.catalog import audit
 from infra.adapters.catalog import datasets as dataset_catalog
@@ -17,6 +18,7 @@ from infra.adapters.catalog.tables import Image
 from infra.services.callers import Caller, Right, allow
 from infra.services.data.freshness import look_again
 from infra.wiring import Parts
+from tasks.images.nifti import NIFTI
 from tasks.images.stores import image_of, store_of
 from tasks.selection import back
 from tasks.selection import skip as skipping
@@ -26,6 +28,7 @@ from tasks.selection.of_app import choose_now
 
 DELETED = "deleted: a person deleted it"
 _CHECKSUMS = ("sha256", "sha512", "md5")
+_OPENED = (*NIFTI, ".nrrd")  # what 3D Slicer reads on the grid on which we do
 _log = logging.getLogger(__name__)
 
 
@@ -194,6 +197,26 @@ def fetch(parts: Parts, caller: Caller, dataset_id: str, key: str, *, client_id:
     local = image_of(parts, store_of(parts, dataset_id), image)
     touch(parts, caller, dataset_id, image.id, client_id)
     return ImageFile(path=local.path, name=f"{basename(key)}{local.path.suffix}")
+
+
+def path_of(parts: Parts, caller: Caller, image: Image) -> str:
+    """Return what a client opens an image by: its one file in a folder, where only this machine is let in; else its id.
+
+    Raises:
+        NotFoundError: If the organisation has no such data set.
+    """
+    allow(caller, Right.READ)
+    if not parts.settings.open_here:
+        return image.key
+    with parts.catalog.read() as session:
+        spec = DatasetSpec.model_validate(dataset_catalog.get(session, caller.org, image.dataset_id).spec)
+    if spec.kind != "folder":
+        return image.key
+    try:
+        file = store_of(parts, image.dataset_id).image(image.key).file
+    except (NotFoundError, StoreError):  # whoever fetches it is told why
+        return image.key
+    return str(Path(spec.url) / file) if file.lower().endswith(_OPENED) else image.key
 
 
 def check(parts: Parts, caller: Caller, dataset_id: str, key: str, checksum: str = "") -> None:

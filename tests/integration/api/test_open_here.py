@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from configs.errors import InvalidRequestError
 from configs.settings import Settings
@@ -42,10 +43,17 @@ def test_whoever_is_here_works_without_a_key_and_an_admins_work_takes_one(
     assert here.get("/auth/").status_code == 404
     user = here.get("/auth/token/valid").json()
     assert user["roles"] == ["engineer"]
+    (folder / "p5").mkdir()
+    Image.new("L", (8, 8)).save(folder / "p5" / "a.png")
     made = here.post(f"/api/v1/orgs/{HOME_ORG}/datasets", json={"name": "studies", "client_url": str(folder)})
     assert made.status_code == 201, made.text
-    assert here.get("/info/").json()["datastore"]["total"] == 6
-    image = here.post("/activelearning/first", json={}).json()["id"]
+    assert here.get("/info/").json()["datastore"]["total"] == 7
+    sample = here.post("/activelearning/first", json={}).json()
+    image, volume = sample["id"], folder / f"{sample['id']}.nii.gz"
+    assert Path(sample["path"]) == volume
+    assert volume.exists(), "a client on this machine opens it where it is"
+    assert here.get(f"/datastore/image/info?image={image}").json()["path"] == str(volume)
+    assert here.get("/datastore/image/info?image=p5/a").json()["path"] == "p5/a", "no volume, which Slicer would place"
     with write_label(tmp_path / "label.nii.gz").open("rb") as file:
         params = json.dumps({"label_info": [{"name": "liver", "idx": 1}]})
         saved = here.put(f"/datastore/label?image={image}", files={"label": file}, data={"params": params})

@@ -98,11 +98,12 @@ def put_image(
 
 @router.get("/info", response_model_exclude_none=True)
 def get_image_info(dataset: DatasetName, parts: PartsDep, caller: CallerDep, image: ImageId) -> ImageInfo:
-    """Return what is known of an image; `path` is its id, for what is at a path of the server is the server's."""
+    """Return what is known of an image; `path` is its id, or its file where only this machine is let in."""
     found = contents.one(parts, caller, datasets.find(parts, caller, dataset).id, image)
     if found is None:
         return ImageInfo()
-    return ImageInfo.model_validate({**image_info(found).model_dump(), "path": image})
+    path = images.path_of(parts, caller, found.image)
+    return ImageInfo.model_validate({**image_info(found).model_dump(), "path": path})
 
 
 @router.put("/info")

@@ -27,7 +27,7 @@ class SampleRequest(BaseModel):
 class Sample(BaseModel):
     """An image to label; empty when none is left. What is known of the image besides stands among the fields.
 
-    `path` is the image's id: what is at a path of the server is the server's.
+    `path` is the image's id, or its file where only this machine is let in: 3D Slicer opens that without a copy.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -61,5 +61,6 @@ def next_sample(
     later.add_task(inference.prefetch, parts, caller, asked, image)
     sent_back = images.reason_sent_back(parts, caller, image, said.client_id)
     more: dict[str, Any] = {**image.meta, **known, **({"sent_back": sent_back} if sent_back else {})}
-    ours = {"id": image.key, "path": image.key, "name": image.name or image.key, "ts": int(image.added_at)}
+    path = images.path_of(parts, caller, image)
+    ours = {"id": image.key, "path": path, "name": image.name or image.key, "ts": int(image.added_at)}
     return Sample.model_validate({**more, **ours})  # the image is leased: whatever clients called their fields
