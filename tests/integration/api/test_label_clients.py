@@ -27,6 +27,7 @@ from tests.integration.api.label_client import LabelClient, Reply, Segmented
 from tests.integration.api.slot_server import SlotServer
 
 NAME = "liver and spleen"
+SCRIBBLES = {"Histogram+GraphCut", "GMM+GraphCut"}
 # A Python that has MONAI Label; and which file is to be taken for its client, such as the copy in 3D Slicer's module.
 _PYTHON, _CLIENT = "TEACHBACK_TEST_MONAILABEL_PYTHON", "TEACHBACK_TEST_MONAILABEL_CLIENT"
 IN_URL = "liver+and+spleen"
@@ -205,7 +206,7 @@ def test_a_login_as_slicers_module_does_it(people_of: dict[Role, Api], address: 
     assert given["token_type"] == "Bearer"
     known = LabelClient(address, given["access_token"])
     assert known.get("/auth/token/valid")["roles"] == ["annotator"]
-    assert known.get("/info/")["models"].keys() == {NAME}, experiment
+    assert known.get("/info/")["models"].keys() == {NAME, *SCRIBBLES}, experiment
     assert client.call("GET", "/auth/token/valid").status == 401
     assert client.call("POST", "/auth/token", body.replace(b"tb_", b"tx_"), url_encoded).status == 401
     assert LabelClient(f"{address}/label/set/t/{secret}").call("GET", "/auth/").status == 404
@@ -339,7 +340,7 @@ def test_an_annotators_address_needs_no_header_and_ends_with_its_key(
 ) -> None:
     mine, place = people_of[Role.ANNOTATOR], f"{address}/label/{dataset}/t/"
     client = LabelClient(f"{place}{mine.secret}")
-    assert client.get("/info/")["models"].keys() == {NAME}
+    assert client.get("/info/")["models"].keys() == {NAME, *SCRIBBLES}
     label = write_label(tmp_path / "label.nii.gz")
     assert client.form("PUT", "/datastore/label?image=p1%2Fa", {}, {"label": label}).status == 200
     assert client.infer(NAME, "p1/a", SLICER).name.endswith(".nrrd")
@@ -386,8 +387,8 @@ def test_two_data_sets_and_none_called_studies_have_no_default(
     assert (refused.status, "/label/{data set}/" in json.loads(refused.body)["detail"]) == (404, True)
     engineer.made("/datasets", name="studies", **made)
     assert slicer.get("/info/")["name"] == "studies"
-    assert slicer.get("/info")["models"] == {}
-    assert LabelClient(f"{slicer.server}/label/set", slicer.token).get("/info")["models"].keys() == {NAME}
+    assert slicer.get("/info")["models"].keys() == SCRIBBLES
+    assert LabelClient(f"{slicer.server}/label/set", slicer.token).get("/info")["models"].keys() == {NAME, *SCRIBBLES}
 
 
 @pytest.mark.usefixtures("answer")
@@ -447,7 +448,7 @@ def test_scribbles_are_refused_by_a_model_that_takes_none(slicer: LabelClient, f
 
 def test_scribbles_are_listed_as_models_and_say_what_strokes_they_lack(slicer: LabelClient, tmp_path: Path) -> None:
     listed = {name: model for name, model in slicer.get("/info/")["models"].items() if model["type"] == "scribbles"}
-    assert set(listed) == {"Histogram+GraphCut", "GMM+GraphCut"}
+    assert set(listed) == SCRIBBLES
     strokes = {"label": write_label(tmp_path / "strokes.nii.gz", 3)}
     elsewhere = {"roi": [0, 3, 0, 3, 20, 30]}
     for form, files, path, status, said in (
