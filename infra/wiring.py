@@ -6,6 +6,7 @@ slot and the command line need none of it.
 
 import os
 import stat
+import time
 from functools import cached_property
 
 from configs.errors import ConflictError
@@ -27,6 +28,7 @@ from infra.adapters.slots.client import SlotClient
 from infra.adapters.tracking.base import Tracking
 
 _OWNER_ALONE = 0o700
+_WAKE_EVERY_S = 60.0
 RESTORING = "restoring"
 """The file in a home that says which backup is being put into it."""
 
@@ -54,6 +56,7 @@ class Parts:
         self.objects = ObjectStores(self.egress, endpoints)
         self.slots = SlotClient()
         self._orchestrator, self._hosts = orchestrator, hosts
+        self._wake_again = 0.0
 
     @cached_property
     def orchestrator(self) -> Orchestrator:
@@ -90,7 +93,9 @@ class Parts:
 
     def expect_hosts(self) -> None:
         """Have bundle hosts ready to be forked on this machine: somebody has begun to work, and will need them."""
-        if self.settings.warm_socket is not None:
+        # Each call of many annotators would queue at a process that is busy with its imports, before who wants a host.
+        if self.settings.warm_socket is not None and time.monotonic() >= self._wake_again:
+            self._wake_again = time.monotonic() + _WAKE_EVERY_S
             warm.wake(self.settings.warm_socket)
 
     def close(self) -> None:

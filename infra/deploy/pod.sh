@@ -43,6 +43,12 @@ while [ $# -gt 0 ]; do
   esac
 done
 
+case $studies in
+  '' | *://*) ;;
+  *)
+    [ -d "$studies" ] || refuse "--studies names $studies, and there is no such folder: give one of the volume, or an address."
+    studies=$(cd "$studies" && pwd -P) ;;
+esac
 [ -d "$volume" ] || refuse "There is no folder $volume: name the volume's with --volume."
 volume=$(cd "$volume" && pwd -P)
 [[ $port =~ ^[0-9]{1,5}$ ]] || refuse "--port was $port; give a number."
@@ -50,6 +56,11 @@ if [ -z "$venv" ]; then
   [[ $checkout/ == "$volume"/* ]] || refuse "This checkout, $checkout, ends with the machine: clone it into $volume, and run it there."
   venv=$checkout/.venv
 fi
+# SQLite keeps its log in memory that processes share: over a network it loses what was committed.
+case $(stat -f -c %T "$volume") in
+  nfs* | cifs | smb* | fuse* | ceph | lustre | gfs* | ocfs2 | 9p | v9fs)
+    say "Take care: $volume is a network's file system. The catalog needs a disk of this machine, or a PostgreSQL (TEACHBACK_CATALOG_URL)." ;;
+esac
 mountpoint -q "$volume" || say "Take care: $volume is no mount, and may end with the machine."
 
 home=$volume/teachback-home tools=$volume/teachback-tools

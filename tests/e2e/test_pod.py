@@ -80,7 +80,9 @@ def test_every_tool_keeps_what_it_keeps_on_the_volume(volume: Path) -> None:
 
 
 def test_the_start_script_starts_up_with_what_was_said_and_the_names_of_the_pod(volume: Path) -> None:
-    _set_up(volume, "--port", "8002", "--studies", "/data/my scans", "--name", "gpu.example", "--", "--labels", "a,b")
+    scans = volume / "my scans"
+    scans.mkdir()
+    _set_up(volume, "--port", "8002", "--studies", str(scans), "--name", "gpu.example", "--", "--labels", "a,b")
     said = _run(str(volume / "start_teachback.sh"), "--help")
     assert said.returncode == 0, said.stderr
     assert "Start every part" in said.stdout
@@ -93,7 +95,7 @@ def test_the_start_script_starts_up_with_what_was_said_and_the_names_of_the_pod(
     hosts, *words = _run("bash", "-c", script, "start", "--exit-when-idle", "1h", more=pod).stdout.splitlines()
     assert hosts == "gpu.example,203.0.113.7,abc-8002.proxy.runpod.net"
     assert words[:6] == ["up", "--host", "0.0.0.0", "--port", "8002", "--insecure-network"]  # noqa: S104 - only read
-    assert words[6:] == ["--studies", "/data/my scans", "--labels", "a,b", "--exit-when-idle", "1h"]
+    assert words[6:] == ["--studies", str(scans), "--labels", "a,b", "--exit-when-idle", "1h"]
 
 
 @pytest.mark.parametrize(
@@ -113,3 +115,13 @@ def test_what_is_wrong_is_refused_in_a_line(tmp_path: Path, options: tuple[str, 
     assert refused.returncode == 1
     assert said in refused.stderr
     assert refused.stderr.count("\n") == 1
+
+
+def test_a_folder_of_images_is_kept_by_its_whole_path_and_one_that_is_not_there_refused(tmp_path: Path) -> None:
+    (tmp_path / "v" / "scans").mkdir(parents=True)
+    script = f"cd '{tmp_path}/v' && '{SCRIPT}' --volume . --venv '{sys.prefix}' --studies"
+    assert _run("bash", "-c", f"{script} scans").returncode == 0
+    assert f"--studies {tmp_path}/v/scans" in (tmp_path / "v" / "start_teachback.sh").read_text(encoding="utf-8")
+    refused = _run("bash", "-c", f"{script} scnas")
+    assert refused.returncode == 1
+    assert "there is no such folder" in refused.stderr

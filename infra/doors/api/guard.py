@@ -54,6 +54,8 @@ def hosts_of(settings: Settings) -> frozenset[str]:
 
 def origins_of(settings: Settings) -> frozenset[str]:
     """Return the origins, besides our own, whose pages may call this server."""
+    if settings.open_here:
+        return frozenset()  # there a page would need no key
     named = {origin.strip().lower().rstrip("/") for origin in settings.cors_origins.split(",") if origin.strip()}
     for origin in named:
         parsed = urlsplit(origin)

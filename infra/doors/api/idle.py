@@ -16,6 +16,7 @@ _POLLS = (
     "monai_cloud.jobs.get_job",
     "monai_cloud.jobs.list_jobs",
     "monai_label.batch.get_batch",
+    "monai_label.scoring.get_scoring",
     "monai_label.server.",
     "monai_label.train.get_training",
     "native.status.",

@@ -2,7 +2,7 @@
 
 import re
 
-from configs.errors import InvalidRequestError, TeachbackError
+from configs.errors import ForbiddenError, InvalidRequestError, TeachbackError, UnauthorizedError
 from configs.wire.status import Idle
 from infra.doors.cli.client import OURS, Client
 
@@ -30,8 +30,15 @@ def look_every_s(after_s: float) -> float:
 
 
 def is_idle(client: Client, after_s: float) -> bool:
-    """Say whether nobody has called, and nothing computed, for so long; one that does not answer is asked again."""
+    """Say whether nobody has called, and nothing computed, for so long; one that does not answer is asked again.
+
+    Raises:
+        UnauthorizedError: If the key no longer opens it: asking again would not help.
+        ForbiddenError: As before.
+    """
     try:
         return client.get_as(Idle, client.request("GET", f"{OURS}/idle")).seconds >= after_s
+    except (UnauthorizedError, ForbiddenError):
+        raise
     except TeachbackError:
         return False

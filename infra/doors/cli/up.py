@@ -6,8 +6,9 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 import yaml
+from pydantic import TypeAdapter
 
-from configs.errors import InvalidRequestError
+from configs.errors import ForbiddenError, InvalidRequestError, UnauthorizedError
 from configs.settings import Settings
 from configs.specs.train import TrainSpec
 from infra.doors.cli.apps import register_app
@@ -96,8 +97,14 @@ def _wait_end(installation: Installation, idle_s: int | None) -> None:
     if idle_s is None:
         installation.front.wait_end()
         return
-    with installation.client() as client:
-        installation.front.wait_end(lambda: is_idle(client, idle_s), look_every_s(idle_s))
+    try:
+        with installation.client() as client:
+            installation.front.wait_end(lambda: is_idle(client, idle_s), look_every_s(idle_s))
+    except (UnauthorizedError, ForbiddenError) as error:
+        # Its key was revoked: what costs money by the hour must not go on without a word.
+        terminal().print(f"--exit-when-idle cannot ask any more; end this yourself. {error}", markup=False)
+        installation.front.wait_end()
+        return
     terminal().print(f"Nobody called and no job ran for {idle_s} s.", markup=False)
 
 
@@ -108,7 +115,7 @@ def _app_models(installation: Installation, folder: str, conf: dict[str, str]) -
 
 
 def _strategy_of(conf: dict[str, str]) -> str:
-    return "epistemic" if yaml.safe_load(conf.get("epistemic_enabled", "false")) is True else ""
+    return "epistemic" if TypeAdapter(bool).validate_python(conf.get("epistemic_enabled", "false")) else ""
 
 
 def _register(installation: Installation, studies: Studies) -> None:

@@ -16,6 +16,7 @@ from infra.adapters.catalog.tables.base import now
 from infra.services.callers import Caller, Right, allow
 from infra.services.operating import pages
 from infra.wiring import Parts
+from tasks.rounds.jobs.after import waits_for_another
 
 LOG_BYTES = 2**20
 _GPU_TOOL, _GPU_TOOL_S = "nvidia-smi", 20
@@ -122,8 +123,9 @@ def at_work(parts: Parts, caller: Caller) -> bool:
         ForbiddenError: As `logs`.
     """
     _operator(parts, caller)
-    # A loop is open for weeks, and its rounds are jobs of their own.
-    job = Job.action != "annotation", Job.status.not_in({*TERMINAL, JobStatus.PAUSED}), Job.deleted_at.is_(None)
+    # A loop is open for weeks, and its rounds are jobs of their own; what waits for a job waits for that one's end.
+    living = Job.status.not_in({*TERMINAL, JobStatus.PAUSED}), Job.deleted_at.is_(None)
+    job = Job.action != "annotation", *living, ~waits_for_another()
     computing = DeviceClaim.kind != "live", DeviceClaim.lease_until > now()
     with parts.catalog.read() as session:
         return bool(session.scalar(select(or_(exists().where(*job), exists().where(*computing)))))

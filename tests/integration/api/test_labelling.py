@@ -42,22 +42,27 @@ def test_every_request_for_an_image_gives_another_one_until_none_is_left(
     assert none_left.json()["error_desc"].startswith("No Unlabeled Images Found")
 
 
-def test_bundle_hosts_are_made_ready_as_soon_as_somebody_begins_to_label(
-    annotator: Api, dataset: str, folder: Path, parts: Parts
+@pytest.mark.parametrize("begins", ["next", "save", "notify"])
+def test_bundle_hosts_are_made_ready_once_as_soon_as_somebody_begins_to_label(
+    annotator: Api, dataset: str, folder: Path, parts: Parts, begins: str
 ) -> None:
     parts.settings = parts.settings.model_copy(update={"warm_host": ""})  # the session's own stays as it is
     content = write_label(folder / "labels" / "p1" / "a.nii.gz").read_bytes()
     assert parts.settings.warm_socket is not None
     with listen(parts.settings.warm_socket) as warm:
         warm.setblocking(False)
+        if begins == "next":
+            _next(annotator, dataset)
+        elif begins == "save":
+            label = {"label": ("l.nii.gz", content)}
+            annotator.at("PUT", f"/label/{dataset}/datastore/label?image=p2/a", files=label).raise_for_status()
+        else:
+            entry = {"image": "p1/a", "label": "labels/p1/a.nii.gz"}
+            annotator.made(f"/datasets/{dataset}/jobs", action="notify", specs={"added": [entry]})
+        warm.accept()[0].close()
         _next(annotator, dataset)
-        warm.accept()[0].close()
-        label = {"label": ("l.nii.gz", content)}
-        annotator.at("PUT", f"/label/{dataset}/datastore/label?image=p2/a", files=label).raise_for_status()
-        warm.accept()[0].close()
-        entry = {"image": "p1/a", "label": "labels/p1/a.nii.gz"}
-        annotator.made(f"/datasets/{dataset}/jobs", action="notify", specs={"added": [entry]})
-        warm.accept()[0].close()
+        with pytest.raises(BlockingIOError):  # whoever wants a host now does not stand behind those that only wake
+            warm.accept()
 
 
 def test_people_with_one_key_are_told_apart_by_their_client_id(

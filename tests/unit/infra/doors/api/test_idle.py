@@ -25,6 +25,7 @@ def test_nobody_called_for_as_long_as_the_last_call_is_over() -> None:
         ("monitoring.metrics", 200),
         ("native.status.idle", 200),
         ("monai_label.train.get_training", 200),
+        ("monai_label.scoring.get_scoring", 200),
         ("browser.prefect.api", 200),
         ("monai_label.auth.enabled", 200),
         ("monai_label.info.info", 401),
