@@ -26,7 +26,8 @@ from tasks.labels.forms.read import HEAD_BYTES, ending_of, read_label
 class Strokes(NamedTuple):
     """What was drawn: values of the label map that a client sends, and the region outside of which nothing is.
 
-    `result`: the value of what is found, 1 to 255.
+    `background` and `foreground` differ, and are not 0. `result`: the value of what is found, 1 to 255. `region`: first
+    index and the one behind the last, along i, j and k; equal ends are one voxel.
     """
 
     method: ScribbleMethod
@@ -64,7 +65,7 @@ def segment(parts: Parts, image: LocalImage, label: BinaryIO, strokes: Strokes) 
             method=strokes.method,
             image=str(image.path),
             scribbles=str(work / "scribbles.npy"),
-            region=_within(strokes.region, geometry.shape),
+            region=within(strokes.region, geometry.shape),
             out=str(out),
         )
         for message in answers(parts, request, Need("batch"), work=work, bundle=work / "bundle"):
@@ -89,17 +90,18 @@ def _drawn(label: BinaryIO, geometry: Geometry, work: Path) -> NDArray[Any]:
     return read_label(file, geometry).array
 
 
-def _within(
-    region: tuple[Range, Range, Range] | None, shape: tuple[int, int, int]
-) -> tuple[Range, Range, Range] | None:
+def within(region: tuple[Range, Range, Range] | None, shape: tuple[int, int, int]) -> tuple[Range, Range, Range] | None:
     """Return the region within the image, its ends in order: along a flipped axis a client says the last one first.
+
+    Both ends are rounded by the client, so that those of a region in one slice are equal.
 
     Raises:
         InvalidRequestError: If it lies outside.
     """
     if region is None:
         return None
-    ends = [(max(min(each), 0), min(max(each), size)) for each, size in zip(region, shape, strict=True)]
+    ordered = [(min(each), max(*each, min(each) + 1)) for each in region]
+    ends = [(max(first, 0), min(last, size)) for (first, last), size in zip(ordered, shape, strict=True)]
     if any(first >= last for first, last in ends):
         raise InvalidRequestError(f"The region {region} lies outside of the image, which has {shape} voxels")
     return ends[0], ends[1], ends[2]

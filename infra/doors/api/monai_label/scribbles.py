@@ -23,7 +23,7 @@ class _Value(BaseModel):
 class ScribbleParams(BaseModel):
     """The original's words. Without `label_info` background is 2 and foreground 3.
 
-    `roi`: first and last index along i, j and k, one after the other; empty = everywhere.
+    `roi`: first index and the one behind the last, along i, j and k, one after the other; empty = everywhere.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -43,12 +43,18 @@ class ScribbleParams(BaseModel):
         """Return what is what.
 
         Raises:
-            InvalidRequestError: If a region has not its six ends.
+            InvalidRequestError: If a region has not its six ends, or strokes cannot be told from each other, or from 0.
         """
         if self.roi and len(self.roi) != _ENDS:
             raise InvalidRequestError(f"roi has {len(self.roi)} numbers: give [i0, i1, j0, j1, k0, k1], or none")
         ends = list(zip(self.roi[::2], self.roi[1::2], strict=True))
         named = {**_UNNAMED, **{each.name: each.id for each in self.label_info}}
+        sides = (named[_BACKGROUND], named[_FOREGROUND])
+        if 0 in sides or sides[0] == sides[1]:
+            raise InvalidRequestError(
+                f"label_info has {_BACKGROUND} as {sides[0]} and {_FOREGROUND} as {sides[1]}: give two values from 1,"
+                " as 0 is where nothing is drawn"
+            )
         [value] = self.labels().values()
         region = (ends[0], ends[1], ends[2]) if ends else None
-        return Strokes(method, named[_BACKGROUND], named[_FOREGROUND], value, region)
+        return Strokes(method, *sides, value, region)

@@ -1,5 +1,8 @@
 """What strokes are taken for."""
 
+import pytest
+
+from configs.errors import InvalidRequestError
 from infra.doors.api.monai_label.scribbles import ScribbleParams
 from tasks.serving.scribbled import Strokes
 
@@ -26,3 +29,13 @@ def test_strokes_without_names_are_two_and_three() -> None:
 def test_a_label_whose_value_fits_no_byte_is_answered_as_one() -> None:
     said = ScribbleParams.model_validate({"label_info": [{"name": "a", "id": 300}], "selected_label_name": "a"})
     assert said.labels() == {"a": 1}
+
+
+@pytest.mark.parametrize(("background", "foreground"), [(0, 3), (2, 0), (4, 4)])
+def test_strokes_that_cannot_be_told_from_nothing_or_from_each_other_are_refused(
+    background: int, foreground: int
+) -> None:
+    values = [("background_scribbles", background), ("foreground_scribbles", foreground)]
+    said = ScribbleParams.model_validate({"label_info": [{"name": name, "id": value} for name, value in values]})
+    with pytest.raises(InvalidRequestError, match="give two values from 1"):
+        said.strokes("gmm")
