@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel
 
-from configs.errors import InvalidRequestError, NotFoundError
+from configs.errors import InvalidRequestError
 from infra.doors.cli.client import OURS, Client, HomeOption, JsonOption, KeyOption, UrlOption, settings_of
 from infra.doors.cli.conf import ConfCommand, ConfOption, pairs_of
 from infra.doors.cli.terminal import noun, show_table, terminal
@@ -52,7 +52,7 @@ def new(
     shipped, folder = settings_of(None).bundles_dir, folder.expanduser()
     templates = sorted(path.parent.name for path in shipped.glob("apps/*/app.py"))
     if template not in templates:
-        raise NotFoundError("template", template, templates)
+        raise InvalidRequestError(f"No template is named {template!r}: there are {', '.join(templates)}")
     if folder.exists():
         raise InvalidRequestError(f"{folder} is there already: name a folder that is not")
     shutil.copytree(shipped / "apps" / template, folder, ignore=shutil.ignore_patterns("__pycache__"))

@@ -78,12 +78,8 @@ class Datastore:
     def _list(self, which: Which) -> list[str]:
         if which not in self._lists:
             found = dict[str, dict[str, Any]]()
-            known, total = -1, 1
-            # An image that went meanwhile is in no share, so that the count alone would never be reached.
-            while known < len(found) < total:
-                known, share = len(found), self._ask(ListImages(which=which, start=len(found)))
-                found.update(share.images)
-                total = share.total
+            while share := self._ask(ListImages(which=which, after=next(reversed(found), ""))).images:
+                found.update(share)
             self._lists[which] = list(found)
             self._said = {**found, **self._said}
         return self._lists[which]

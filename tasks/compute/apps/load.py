@@ -52,7 +52,7 @@ def load(folder: Path, conf: Mapping[str, str]) -> App:
 
     Raises:
         BundleFaultError: If there is none, or its code fails.
-        BadInputError: If it does not take a key of *conf*.
+        BadInputError: If it does not take a key of *conf*, or the value of one that every app takes.
     """
     folder = folder.absolute()
     if not (folder / f"{_MODULE}.py").is_file():
@@ -68,7 +68,9 @@ def load(folder: Path, conf: Mapping[str, str]) -> App:
         told = "; ".join(f"{key} ({what})" for key, what in known.items())
         raise BadInputError(f"The app takes no --conf {unknown[0]}. It takes: {told}")
     with own_code("The app cannot be made", folder):
-        return found(folder, conf)
+        app = found(folder, conf)
+        _check_values(app)
+    return app
 
 
 def models_of(app: App) -> dict[str, Model]:
@@ -124,6 +126,14 @@ def orders_of(folder: Path) -> AppOrders:
         epistemic_passes=_count(app, "epistemic_simulation_size"),
         epistemic_images=_count(app, "epistemic_max_samples"),
     )
+
+
+def _check_values(app: App) -> None:
+    """Refuse values now: most of them are read much later, or by nobody where a model has no use for them."""
+    for key in ("use_pretrained_model", "skip_scoring", "skip_strategies", "epistemic_enabled"):
+        switch(app, key, default=False)
+    for key in ("epistemic_simulation_size", "epistemic_max_samples"):
+        _count(app, key)
 
 
 def _count(app: App, key: str) -> int:

@@ -23,6 +23,7 @@ _METRICS: dict[str, dict[str, Any]] = {
     "mean_iou": {"_target_": "MeanIoUHandler", "include_background": False},
     "accuracy": {"_target_": "ignite.metrics.Accuracy"},
 }
+_RANDOM = "random(0)"
 _COMMON = {
     "bundle_root": ".",
     "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
@@ -55,17 +56,19 @@ def write(app: App, name: str, model: Model, folder: Path) -> None:
     shutil.copytree(app.app_dir, folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / CONF).write_text(json.dumps(dict(app.conf), sort_keys=True))
     called = f"{name}_{model.name}"
+    pretrained = switch(app, "use_pretrained_model", default=True)
     if isinstance(model.infer, BundleTask):
-        _write_bundle(model.infer, called, folder)
+        _write_bundle(model.infer, called, folder, pretrained=pretrained)
         return
     with own_code(f"The model {model.name!r} fails", app.app_dir):
         exclusive = model.infer.answers == "mask" and not _overlaps(model)
         inference = _inference(model, model.infer, exclusive=exclusive, code=_hash(folder))
         training = _training(model.infer, model.train, inference) if model.train else None
     metadata = _metadata(app, called, model.infer, exclusive=exclusive)
-    weights = _weights(app, model) if switch(app, "use_pretrained_model", default=True) else None
+    weights = _weights(app, model) if pretrained else None
+    _forget_weights(folder)
     if weights is None:
-        metadata["weights"] = "random(0)"
+        metadata["weights"] = _RANDOM
     else:
         (folder / "models").mkdir(exist_ok=True)
         shutil.copyfile(weights, folder / "models" / _STATES[weights.suffix])
@@ -75,13 +78,17 @@ def write(app: App, name: str, model: Model, folder: Path) -> None:
             (folder / "configs" / f"{file}.json").write_text(json.dumps(content, indent=2))
 
 
-def _write_bundle(task: BundleTask, called: str, folder: Path) -> None:
-    """Write a bundle's files beside the app's, under a name of the app's."""
+def _write_bundle(task: BundleTask, called: str, folder: Path, *, pretrained: bool) -> None:
+    """Write a bundle's files beside the app's, under a name of the app's, without its weights if they are not meant."""
     if not (task.folder / "configs" / "metadata.json").is_file():
         raise BundleFaultError(f"BundleTask: there is no configs/metadata.json in {task.folder.name!r}")
     shutil.copytree(task.folder, folder, symlinks=True, dirs_exist_ok=True)
     file = folder / "configs" / "metadata.json"
-    file.write_text(json.dumps({**json.loads(file.read_bytes()), "name": called}, indent=2))
+    said = {**json.loads(file.read_bytes()), "name": called}
+    if not pretrained:
+        said["weights"] = _RANDOM
+        _forget_weights(folder)
+    file.write_text(json.dumps(said, indent=2))
 
 
 def _overlaps(model: Model) -> bool:
@@ -101,6 +108,12 @@ def _weights(app: App, model: Model) -> Path | None:
             " .safetensors): add it, give no path, or say --conf use_pretrained_model false"
         )
     return file
+
+
+def _forget_weights(folder: Path) -> None:
+    """Remove what came with the app's files, or a bundle's, and would be loaded by its name alone."""
+    for weights in (folder / "models").glob("model.*"):
+        weights.unlink()
 
 
 def _hash(folder: Path) -> str:

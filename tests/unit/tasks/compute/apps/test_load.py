@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.compute.apps.interfaces import App
-from tasks.compute.apps.load import load, models_of, switch
+from tasks.compute.apps.interfaces import App, InferTask
+from tasks.compute.apps.load import KEYS, load, models_of
 from tasks.compute.failures import BadInputError, BundleFaultError
 from tests.apps.guide_004.app import MyApp
 
+TEMPLATES = Path(__file__).parents[5] / "bundles" / "apps"
 GUIDE = Path(sys.modules[MyApp.__module__].__file__ or "").parent
 Written = Callable[[str], App]
 
@@ -42,11 +43,21 @@ def test_models_are_chosen_by_name() -> None:
         models_of(load(GUIDE, {"models": "segmentation_spleen,liver"}))
 
 
+def test_the_template_takes_labels_with_spaces_behind_their_commas() -> None:
+    model = models_of(load(TEMPLATES / "radiology", {"labels": "liver, tumour,"}))["segmentation"]
+    assert isinstance(model.infer, InferTask)
+    assert model.infer.labels == ["liver", "tumour"]
+
+
 def test_a_key_that_the_app_does_not_take_is_refused_with_those_that_it_takes() -> None:
     with pytest.raises(BadInputError, match=r"takes no --conf modles. It takes: models \(.*use_pretrained_model"):
         load(GUIDE, {"modles": "segmentation_spleen"})
-    with pytest.raises(BadInputError, match="say true or false"):
-        switch(load(GUIDE, {"use_pretrained_model": "perhaps"}), "use_pretrained_model", default=True)
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key != "models"])
+def test_a_value_that_means_nothing_is_refused_whoever_would_read_it(key: str) -> None:
+    with pytest.raises(BadInputError, match=f"--conf {key} is 'perhaps'"):
+        load(GUIDE, {key: "perhaps"})
 
 
 @pytest.mark.parametrize("name", ["iteration_update", "lr_scheduler_handler", "__call__"])
