@@ -6,15 +6,17 @@ A listing of all takes columns, not rows of the session's: of a hundred thousand
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import distinct, func, select
+from sqlalchemy import distinct, func, or_, select
 from sqlalchemy.orm import Session
 
 from configs.states import LabelState
+from infra.adapters.catalog.labels import OCCUPIES
 from infra.adapters.catalog.tables import Image, ImageInfo, Label, LabelTag
 from infra.adapters.catalog.upsert import insert
 
 PAGE = 500
 """Small: between two pages other requests have their turn."""
+_SAID = (*OCCUPIES, LabelState.SENT_BACK)
 _THERE = (Label.deleted_at.is_(None), Label.state != LabelState.REMOVED)
 
 
@@ -67,11 +69,15 @@ def contents(session: Session, images: Sequence[Image]) -> list[Content]:
 
 
 def _labels(session: Session, image_ids: Sequence[int]) -> dict[int, dict[str, Label]]:
-    """Return images' labels by tag."""
+    """Return images' labels by tag; what people say besides, under a tag that another's save took, by `version_N`."""
     found: dict[int, dict[str, Label]] = {}
-    tagged = select(LabelTag.image_id, LabelTag.tag, Label).join(Label, Label.id == LabelTag.label_id)
-    for image_id, tag, label in session.execute(tagged.where(LabelTag.image_id.in_(image_ids), *_THERE)):
-        found.setdefault(image_id, {})[tag] = label
+    query = select(LabelTag.tag, Label).select_from(Label).outerjoin(LabelTag, LabelTag.label_id == Label.id)
+    query = query.where(Label.image_id.in_(image_ids), *_THERE)
+    for tag, label in session.execute(query.where(or_(LabelTag.tag.is_not(None), Label.state.in_(_SAID)))):
+        labels = found.setdefault(label.image_id, {})
+        name = tag or f"version_{label.version}"
+        if tag or name not in labels:  # a tag of this name means what it points to, as where one label is asked for
+            labels[name] = label
     return found
 
 

@@ -224,6 +224,89 @@ def test_a_reviewer_approves_and_sends_back_and_the_author_reads_why(
     assert reviewer.at("POST", f"{OURS}/labels/{row['id']}:approve").status_code == 409
 
 
+def test_both_dialects_show_what_two_people_say_how_far_they_agree_and_what_waits_for_review(
+    annotator: Api, reviewer: Api, engineer: Api, dataset: str, tmp_path: Path
+) -> None:
+    said = {"annotators_per_image": 2, "train_on": "approved", "resolve": "staple"}
+    assert engineer.call("PATCH", f"/datasets/{dataset}", json=said).status_code == 200
+    shown = reviewer.call("GET", f"/datasets/{dataset}").json()["label_settings"]
+    assert {name: shown[name] for name in said} == said
+    saved = {
+        name: _save(annotator, "p1/a", _mask(tmp_path, corner=corner), client_id=name)["label"]
+        for corner, name in ((1, "anna"), (2, "ben"))
+    }
+
+    def run(api: Api, action: str, **specs: Any) -> Any:
+        return api.made(f"/datasets/{dataset}/jobs", action=action, specs=specs)
+
+    def listed(output: str) -> Any:
+        return reviewer.at("GET", f"/label/set/datastore/?output={output}").json()
+
+    queue = run(annotator, "queue")["labels"]
+    assert [(row["label"], row["author_name"], row["layer"]) for row in queue] == [
+        (saved["ben"], "ben", 1),
+        (saved["anna"], "anna", 0),
+    ]
+    waiting = [(row["image"], row["label"], row["info"]["client_id"]) for row in listed("queue")]
+    assert waiting == [("p1/a", saved["ben"], "ben"), ("p1/a", saved["anna"], "anna")]
+    assert len(run(reviewer, "queue", limit=1)["labels"]) == 1
+
+    [pair] = run(reviewer, "agreement", image="p1/a")["agreement"]
+    assert (pair["authors"], pair["names"]["liver"]["dice"]) == (["anna", "ben"], pytest.approx(0.5))
+    assert listed("agreement") == [pair]
+
+    [approved] = run(reviewer, "review", label=saved["ben"], approve=True)["labels"]
+    [flagged] = run(reviewer, "review", label=queue[1]["id"], reason="the tail is missing")["labels"]
+    assert (approved["approved"], flagged["state"], flagged["author_name"]) == (True, "sent_back", "anna")
+    labels = listed("all")["objects"]["p1/a"]["labels"]
+    assert {tag: one["info"]["client_id"] for tag, one in labels.items()} == {"final": "ben", "version_1": "anna"}
+    reviews = {tag: one["info"]["segmentationMeta"] for tag, one in labels.items()}
+    assert (reviews["final"]["status"], reviews["version_1"]["status"]) == ("approved", "flagged")
+    assert reviews["version_1"]["comment"] == "the tail is missing"
+    anna_s = reviewer.at("GET", "/label/set/datastore/label?label=p1/a&tag=version_1")
+    assert (anna_s.status_code, anna_s.content) == (200, _mask(tmp_path, corner=1))
+    assert (run(reviewer, "queue"), listed("queue")) == ({"labels": []}, [])
+
+
+def test_a_review_that_says_nothing_or_that_its_caller_may_not_give_is_refused_in_the_dialect_s_shape(
+    annotator: Api, reviewer: Api, stranger: Api, dataset: str, tmp_path: Path
+) -> None:
+    label = _save(annotator, "p1/a", _mask(tmp_path))["label"]
+    yes = {"label": label, "approve": True}
+    for api, action, specs, status in (
+        (reviewer, "review", {"label": label}, 400),
+        (reviewer, "review", {**yes, "reason": "the edge"}, 400),
+        (reviewer, "review", {"label": label, "reason": "   "}, 400),
+        (reviewer, "review", {"label": label, "reason": "x" * 1001}, 400),
+        (reviewer, "review", {"label": ["x"], "approve": True}, 400),
+        (reviewer, "review", {"approve": True}, 400),
+        (reviewer, "review", {**yes, "label": "labels/none.nii"}, 404),
+        (annotator, "review", yes, 403),
+        (annotator, "agreement", {}, 403),
+        (reviewer, "agreement", {"limit": 10**9}, 400),
+        (reviewer, "queue", {"limit": 0}, 400),
+        (reviewer, "queue", {"image": "p1/a"}, 400),
+    ):
+        reply = api.call("POST", f"/datasets/{dataset}/jobs", json={"action": action, "specs": specs})
+        assert (reply.status_code, "error_desc" in reply.json()) == (status, True), (specs, reply.text)
+    for action in ("queue", "review", "agreement"):
+        job = {"action": action, "specs": yes if action == "review" else {}}
+        assert stranger.call("POST", f"/datasets/{dataset}/jobs", json=job).status_code == 404
+        assert "default" in reviewer.call("GET", f"/datasets/{dataset}/specs/{action}/schema").json()
+    assert annotator.at("GET", "/label/set/datastore/?output=agreement").status_code == 403
+    assert reviewer.at("GET", "/label/set/datastore/?output=queues").status_code == 422
+    [row] = _labels(reviewer)
+    assert (row["approved"], row["state"]) == (False, "active")
+    assert (
+        reviewer.call("POST", f"/datasets/{dataset}/jobs", json={"action": "review", "specs": yes}).status_code == 201
+    )
+    _save(annotator, "p1/a", _mask(tmp_path, corner=2))
+    late = reviewer.call(
+        "POST", f"/datasets/{dataset}/jobs", json={"action": "review", "specs": {**yes, "label": row["id"]}}
+    )
+    assert (late.status_code, "error_desc" in late.json()) == (400, True), late.text
+
+
 def test_rules_that_change_are_applied_to_the_labels_that_are_there(
     annotator: Api, engineer: Api, loop: str, dataset: str, parts: Parts, tmp_path: Path
 ) -> None:

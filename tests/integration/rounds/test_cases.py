@@ -109,6 +109,17 @@ def test_a_label_that_speaks_about_nothing_that_the_experiment_learns_is_left_ou
     assert list(cases(parts, ours)) == ["liver,spleen"]
 
 
+def test_a_training_reads_what_three_people_s_masks_were_joined_to(parts: Parts, dataset: str, tmp_path: Path) -> None:
+    with parts.catalog.write() as session:
+        row = session.get_one(Dataset, dataset)
+        row.spec = {**row.spec, "annotators_per_image": 3, "resolve": "staple"}
+    ours = experiment(parts, dataset, OURS)
+    for person, drawn in (("anna", (1, 2, 0)), ("ben", (1, 2, 0)), ("carl", (0, 2, 2))):
+        save_label(parts, dataset, "p1/ct", draw(tmp_path, *drawn), LabelParams(), person)
+
+    assert {names: values(case) for names, case in cases(parts, ours).items()} == {"liver,spleen": [1, 2, 0]}
+
+
 def test_a_round_is_trained_again_on_its_snapshot_and_uses_up_no_label(
     parts: Parts, dataset: str, tmp_path: Path
 ) -> None:

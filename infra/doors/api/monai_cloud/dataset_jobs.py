@@ -1,103 +1,37 @@
-"""Jobs of a data set: `nextimage`, `cacheimage`, `notify`, `skip`; answered at once, they leave no job behind."""
+"""Jobs of a data set, such as `nextimage` and `notify`: answered at once, they leave no job behind."""
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, BackgroundTasks
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from configs.errors import NotFoundError
-from configs.specs.score import AnyStrategy
 from infra.doors.api.cloud_errors import by_field
 from infra.doors.api.deps import CallerDep, PartsDep
-from infra.doors.api.monai_cloud.job_schemas import JobResponse, Specs
+from infra.doors.api.monai_cloud.dataset_job_schemas import (
+    AgreementSpecs,
+    CacheImageSpecs,
+    DatasetJobAnswer,
+    DatasetJobRequest,
+    NextImageSpecs,
+    NotifySpecs,
+    QueueSpecs,
+    ReviewSpecs,
+    SkipSpecs,
+)
+from infra.doors.api.monai_cloud.job_schemas import JobResponse
 from infra.doors.api.monai_cloud.words import DatasetId, JobId
+from infra.doors.api.native.labels import LabelResponse
 from infra.services.callers import Caller
-from infra.services.data import datasets, images, labels
+from infra.services.data import agreement, datasets, images, label_history, label_info, labels
 from infra.services.data.images import NextImage
+from infra.services.data.label_history import Wanted
 from infra.services.learning import inference
 from infra.wiring import Parts
-from tasks.labels.incoming.notice import Notice
-from tasks.rounds.count import NoticeKind
-from tasks.selection.skip import MAX_REASON_CHARS
 
 router = APIRouter(prefix="/datasets/{dataset_id}/jobs", tags=["dataset jobs"])
-
-
-class DatasetJobRequest(BaseModel):
-    """A job of a data set."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    action: str
-    specs: Specs = Field(default_factory=dict)
-    parent_job_id: str | None = None
-    name: str = ""
-    description: str = ""
-
-
-class NextImageSpecs(BaseModel):
-    """What `nextimage` may be told. `limit` is read and makes no difference, as it never did."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: int = 1
-    experiment: str | None = None
-    strategy: AnyStrategy | None = None
-    client_id: str = ""
-
-
-class CacheImageSpecs(BaseModel):
-    """Which image is to be cached."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    image: Annotated[str, Field(min_length=1)]
-    ttl: int = 3600
-    client_id: str = ""
-
-
-class SkipSpecs(BaseModel):
-    """Which image nobody is to label, and why."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    image: Annotated[str, Field(min_length=1, max_length=1024)]
-    reason: Annotated[str, Field(min_length=1, max_length=MAX_REASON_CHARS)]
-
-
-class Entry(BaseModel):
-    """A label and the image that it speaks about."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    image: Annotated[str, Field(min_length=1, max_length=1024)]
-    label: Annotated[str, Field(min_length=1, max_length=1024)]
-
-
-Section = Annotated[list[Entry], BeforeValidator(lambda said: [said] if isinstance(said, dict) else said)]
-
-
-class NotifySpecs(BaseModel):
-    """What happened to labels; each section is a list or one entry."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    added: Section = Field(default_factory=list)
-    updated: Section = Field(default_factory=list)
-    removed: Section = Field(default_factory=list)
-
-    def notices(self) -> list[Notice]:
-        """Return the entries in the order added, updated, removed."""
-        sections: tuple[tuple[NoticeKind, list[Entry]], ...] = (
-            ("added", self.added),
-            ("updated", self.updated),
-            ("removed", self.removed),
-        )
-        return [
-            Notice(kind=kind, image=entry.image, label=entry.label) for kind, section in sections for entry in section
-        ]
 
 
 class _NoNoticeError(NotFoundError):
@@ -111,18 +45,11 @@ class _NoNoticeError(NotFoundError):
         return f"{self._said}: give added, updated and removed, each an image and its label, or a list of such"
 
 
-class DatasetJobAnswer(BaseModel):
-    """What `nextimage` answers; the other actions answer `{}`."""
-
-    image: str | None = None
-    meta: dict[str, Any] | None = None
-
-
 @router.post("", status_code=HTTPStatus.CREATED, response_model_exclude_none=True)
 def create_dataset_job(
     dataset_id: DatasetId, body: DatasetJobRequest, parts: PartsDep, caller: CallerDep, later: BackgroundTasks
 ) -> DatasetJobAnswer:
-    """Run `nextimage`, `cacheimage`, `notify` or `skip`."""
+    """Run `nextimage`, `cacheimage`, `notify`, `skip`, `queue`, `review` or `agreement`."""
     run = _ACTIONS.get(body.action)
     if run is None:
         raise NotFoundError("action", body.action, known=_ACTIONS)
@@ -191,9 +118,39 @@ def _notify(
     return DatasetJobAnswer()
 
 
+def _queue(
+    parts: Parts, caller: Caller, dataset_id: str, specs: Mapping[str, Any], _later: BackgroundTasks
+) -> DatasetJobAnswer:
+    wanted = Wanted(to_review=True, limit=QueueSpecs.model_validate(specs).limit)
+    views = label_history.listed(parts, caller, dataset_id, wanted)
+    return DatasetJobAnswer(labels=[LabelResponse.of(view) for view in views])
+
+
+def _review(
+    parts: Parts, caller: Caller, dataset_id: str, specs: Mapping[str, Any], _later: BackgroundTasks
+) -> DatasetJobAnswer:
+    asked = ReviewSpecs.model_validate(specs)
+    found = label_info.find(parts, caller, dataset_id, asked.label, None).id
+    if asked.approve:
+        view = label_history.approve(parts, caller, found)
+    else:
+        view = label_history.send_back(parts, caller, found, asked.reason)
+    return DatasetJobAnswer(labels=[LabelResponse.of(view)])
+
+
+def _agreement(
+    parts: Parts, caller: Caller, dataset_id: str, specs: Mapping[str, Any], _later: BackgroundTasks
+) -> DatasetJobAnswer:
+    asked = AgreementSpecs.model_validate(specs)
+    return DatasetJobAnswer(agreement=agreement.between(parts, caller, dataset_id, asked.image, asked.limit))
+
+
 _ACTIONS: dict[str, Callable[[Parts, Caller, str, Mapping[str, Any], BackgroundTasks], DatasetJobAnswer]] = {
     "nextimage": _next_image,
     "cacheimage": _cache_image,
     "notify": _notify,
     "skip": _skip,
+    "queue": _queue,
+    "review": _review,
+    "agreement": _agreement,
 }

@@ -17,6 +17,10 @@ _OF_DATASETS: dict[str, dict[str, Any]] = {
     "nextimage": {"limit": 1},
     "cacheimage": {"image": "", "ttl": 3600},
     "notify": {"added": [], "updated": [], "removed": []},
+    "skip": {"image": "", "reason": ""},
+    "queue": {"limit": 1000},
+    "review": {"label": "", "approve": False, "reason": ""},
+    "agreement": {"image": "", "limit": 20},
 }
 _OF_INFERENCE: dict[str, Any] = {"image": "", "dataset_id": "", "bundle_params": {}}
 

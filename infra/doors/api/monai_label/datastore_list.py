@@ -15,7 +15,9 @@ from infra.adapters.catalog.tables import Dataset, Image, Label
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.doors.api.monai_label.info import DatastoreInfo
 from infra.doors.api.monai_label.scope import DatasetName
-from infra.services.data import archive, contents, datasets
+from infra.services.data import agreement, archive, contents, datasets, label_history
+from infra.services.data.agreement import Pair as Compared
+from infra.services.data.label_history import Wanted
 from infra.services.data.label_info import APPROVED, FLAGGED, REVIEW
 
 router = APIRouter(prefix="/datastore", tags=["MONAI Label: datastore"])
@@ -43,6 +45,12 @@ class Pair(BaseModel):
     label: str
 
 
+class ToReview(Pair):
+    """A person's label that nobody has approved yet, with what is known of it."""
+
+    info: Said
+
+
 _PAIRS: TypeAdapter[list[Pair]] = TypeAdapter(list[Pair])
 # A data set of 100,000 images is answered in pieces: none of it is held whole.
 _AT_ONCE = 500
@@ -54,10 +62,18 @@ def get_datastore(
     dataset: DatasetName,
     parts: PartsDep,
     caller: CallerDep,
-    output: Annotated[Literal["stats", "train", "all"], Query()] = "stats",
-) -> DatastoreInfo | StreamingResponse:
-    """Count a data set's images, or list them: those with labels to train on, or all with everything known of them."""
+    output: Annotated[Literal["stats", "train", "all", "queue", "agreement"], Query()] = "stats",
+) -> DatastoreInfo | StreamingResponse | list[ToReview] | list[Compared]:
+    """Count a data set's images, or list them: those with labels to train on, or all with everything known of them.
+
+    For reviewers: the thousand newest labels that nobody has approved yet, and how far people agree.
+    """
     row = datasets.find(parts, caller, dataset)
+    if output == "queue":
+        waiting = label_history.listed(parts, caller, row.id, Wanted(to_review=True))
+        return [ToReview(image=one.image, label=one.row.store_key, info=label_info(one.row)) for one in waiting]
+    if output == "agreement":
+        return agreement.between(parts, caller, row.id)
     if output == "stats":
         counts = contents.counts(parts, caller, row.id)
         return DatastoreInfo(total=counts.total, completed=counts.labelled, label_tags=dict(counts.tags))
