@@ -14,7 +14,7 @@ the root.
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
@@ -111,15 +111,15 @@ class FolderStore:
                 for key, stats in self._cases():
                     yield self._describe(PurePosixPath(key), stats)
                 return
-            for folder, entries in self._tree.folders(PurePosixPath()):
+            for folder, entries, several in self._dicom.listed(self._tree.folders(PurePosixPath())):
                 for entry, ending in best(entries, IMAGE_ENDINGS):
                     yield self._describe(folder / entry.name.removesuffix(ending), [entry.stat()])
-                yield from self._series_images(folder, entries)
+                yield from self._series_images(entries, several)
 
-    def _series_images(self, folder: PurePosixPath, entries: Sequence[Entry]) -> Iterator[StoredImage]:
+    def _series_images(self, entries: Sequence[Entry], several: Mapping[str, FolderSeries]) -> Iterator[StoredImage]:
         """Yield the DICOM series of a folder."""
         named = {entry.name: entry for entry in entries}
-        for key, series in self._dicom.images(folder, entries).items():
+        for key, series in several.items():
             if any(self._find(key)):
                 continue  # a file beside the folder has the same id
             marks = [mark_of(name, named[name].stat()) for name in series.files]
@@ -193,7 +193,9 @@ class FolderStore:
                 return found.model_copy(update={"file": _only(self._root, files)})
             folder, _ = self._known_series(key)
             relative = PurePosixPath(folder.relative_to(self._root))
-            series = {image.key: image for image in self._series_images(relative, self._tree.files_in(relative))}
+            entries = self._tree.files_in(relative)
+            several = self._dicom.images(relative, entries)
+            series = {image.key: image for image in self._series_images(entries, several)}
             if key not in series:
                 raise NotFoundError("image", key)
             return series[key]

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -108,6 +108,22 @@ def test_an_image_keeps_its_id_whatever_series_come_beside_it_or_go(root: Path) 
     assert listed() == {f"p/{second}": second}
     with pytest.raises(NotFoundError):
         store.image("p")
+    shutil.rmtree(root / "p")
+    [third] = {made.SeriesInstanceUID for made in _series(root / "p", "anna", "a{}.dcm")}
+    assert listed() == {f"p/{third}": third}, "what takes the place of the first is not its image"
+
+
+def test_a_listing_asks_for_the_images_of_many_folders_at_once(root: Path) -> None:
+    for folder in ("p", "q/r", "s"):
+        _series(root / folder, "anna")
+    asked = list[Collection[str]]()
+
+    def known(keys: Collection[str]) -> dict[str, str]:
+        asked.append(keys)
+        return {}
+
+    assert {image.key for image in FolderStore(root, known=known).images()} == {"p", "q/r", "s"}
+    assert [len(keys) for keys in asked] == [6]
 
 
 def test_a_folder_s_headers_are_looked_up_once_for_all_images_of_it(root: Path, tmp_path: Path) -> None:
