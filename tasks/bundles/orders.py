@@ -36,13 +36,21 @@ def orders_in(bundle: Bundle) -> AppOrders:
     return _Check.model_validate(bundle.check).orders
 
 
-def check_of_app(bundle: Bundle | None, name: str) -> None:
-    """Refuse a name of an app's strategy or method that the bundle's app does not have; others are not looked at.
+def check_strategy(bundle: Bundle | None, name: str) -> None:
+    """Refuse an app's strategy that the bundle's app does not have; other names are not looked at.
 
     Raises:
         InvalidRequestError: With those that it has.
     """
-    known = {**strategies_in(bundle), **methods_in(bundle)} if bundle is not None else {}
+    _check(name, "strategy", strategies_in(bundle) if bundle is not None else {})
+
+
+def check_method(bundle: Bundle, name: str) -> None:
+    """Refuse the same of what scores: a scoring method of the app, or a strategy, whose order is kept as scores."""
+    _check(name, "strategy or scoring method", {**strategies_in(bundle), **methods_in(bundle)})
+
+
+def _check(name: str, what: str, known: dict[str, str]) -> None:
     if is_of_app(name) and name not in known:
         has = f"it has {', '.join(known)}" if known else "it has none"
-        raise InvalidRequestError(f"The experiment's app has no {name!r}; {has}")
+        raise InvalidRequestError(f"The experiment's app has no {what} {name!r}; {has}")

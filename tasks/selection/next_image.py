@@ -17,7 +17,7 @@ from configs.specs.score import Strategy, is_of_app
 from configs.states import JobStatus
 from infra.adapters.catalog import direct
 from infra.adapters.catalog.tables import Bundle, Experiment, Image, Job, Label, Lease
-from tasks.bundles.orders import check_of_app, is_per_request
+from tasks.bundles.orders import check_strategy, is_per_request
 from tasks.labels.choosing.choose import OCCUPIES, speaks
 from tasks.selection.back import take_back
 from tasks.selection.leases import LEASE_S, keep_newest, reclaim, take
@@ -122,7 +122,7 @@ def _settled(
     if choice is not None:
         return "random"
     bundle = session.get_one(Bundle, experiment.bundle_id) if experiment is not None else None
-    check_of_app(bundle, wanted)
+    check_strategy(bundle, wanted)
     if experiment is not None and bundle is not None and is_per_request(bundle, wanted):
         raise AsksAppError(experiment.id, wanted)
     return strategy

@@ -12,7 +12,7 @@ from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.locks import lock
 from infra.adapters.catalog.tables import Attempt, Bundle, Experiment, Job
 from infra.wiring import Parts
-from tasks.bundles.orders import check_of_app
+from tasks.bundles.orders import check_method
 from tasks.rounds.jobs import attempts
 from tasks.rounds.jobs.turns import round_waits
 from tasks.rounds.steps.work import Claim
@@ -39,7 +39,7 @@ def start_scoring(
         raise InvalidRequestError(
             f"{experiment.name} has no model yet: label images until its first round is published"
         )
-    check_of_app(session.get_one(Bundle, experiment.bundle_id), method)
+    check_method(session.get_one(Bundle, experiment.bundle_id), method)
     # Two requests at once would both find nothing.
     session.execute(lock(session, select(Experiment.id).where(Experiment.id == experiment.id)))
     spec = ScoringSpec(method=method).model_dump(mode="json")

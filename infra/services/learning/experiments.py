@@ -25,7 +25,7 @@ from infra.services.learning.experiment_requests import Datasets, ExperimentChan
 from infra.services.listing import Cut, Page, cut
 from infra.wiring import Parts
 from tasks.bundles.heads import check_head, kind_of, same_head
-from tasks.bundles.orders import check_of_app
+from tasks.bundles.orders import check_strategy
 from tasks.bundles.waiting import refuse_waiting
 from tasks.publishing.first import publish_first
 from tasks.reconcile.loop import wake
@@ -244,7 +244,7 @@ def _insert(session: Session, caller: Caller, request: NewExperiment) -> Experim
     )
     # What starts from trained weights goes on in their lineage: a patient's side stays what it was.
     row.lineage = base.lineage if source is not None else row.id
-    check_of_app(bundle, row.strategy)
+    check_strategy(bundle, row.strategy)
     session.add(row)
     session.flush()
     publish_first(session, row, actor=caller.subject, source=source)
@@ -380,7 +380,7 @@ def _write(session: Session, row: Experiment, request: ExperimentChange) -> None
     if request.labels is not None:
         row.labels = _other_labels(session, row, request.labels)
     if request.strategy is not None:
-        check_of_app(catalog.bundle(session, row.bundle_id), request.strategy)
+        check_strategy(catalog.bundle(session, row.bundle_id), request.strategy)
         row.strategy = request.strategy
         ask_for_order(session, row)
     if request.shown:
