@@ -263,6 +263,7 @@ class CheckResult(Message):
     `head`: the layers that are made anew for labels that the bundle does not name; where there are none,
     `head_refusal` says why. `training_keys`: the ids of its training configuration that an override may name;
     `config_files`: those of each file that a training may name in its place.
+    `takes_prompts`: clicks, and what to look for, are part of what it is asked.
     `weights_policy` "pull": its weights have to be fetched, and it was not run.
     `orders`: what its app has.
     `missing`: packages that some of its features may want. `notes`: what else whoever registers it should know.
@@ -278,6 +279,7 @@ class CheckResult(Message):
     key_metric: str | None = None
     head: str = Field(default="", max_length=1000)
     head_refusal: str = Field(default="", max_length=1000)
+    takes_prompts: bool = False
     has_weights: bool
     weights_policy: Literal["file", "random", "pull"]
     seed: int | None = None

@@ -25,6 +25,7 @@ class _Check(BaseModel):
     answer_file: str = ""
     head: str = ""
     head_refusal: str = ""
+    takes_prompts: bool = False
 
 
 def kind_of(bundle: Bundle) -> LabelKind:
@@ -35,6 +36,11 @@ def kind_of(bundle: Bundle) -> LabelKind:
 def answer_file(bundle: Bundle) -> str:
     """Return what the bundle calls a file of its answers; empty if it says nothing."""
     return _Check.model_validate(bundle.check).answer_file
+
+
+def takes_prompts(bundle: Bundle) -> bool:
+    """Say whether the bundle is told what to look for: then no output layer is made anew, whatever the labels."""
+    return _Check.model_validate(bundle.check).takes_prompts
 
 
 def covers(bundle: Bundle, labels: Labels) -> bool:

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from configs.states import JobStatus
 from infra.adapters.catalog.tables import Bundle, Experiment, Job, ModelVersion
-from tasks.bundles.heads import covers
+from tasks.bundles.heads import covers, takes_prompts
 
 RANDOM = "random"
 
@@ -24,6 +24,18 @@ def is_usable(session: Session, experiment: Experiment) -> bool:
     return (
         version.weights is not None or bundle.check.get("weights_policy") == RANDOM or covers(bundle, experiment.labels)
     )
+
+
+def may_be_asked(session: Session, experiment: Experiment) -> bool:
+    """Say whether a person's question about an image goes to the published version.
+
+    Also where it knows but some of the labels, or none, if it takes prompts: it answers about those, and looks for the
+    others around clicks. It does not order images by what it makes of them: that needs all of its labels.
+    """
+    if is_usable(session, experiment):
+        return True
+    bundle = session.get_one(Bundle, experiment.bundle_id)
+    return experiment.published_version is not None and takes_prompts(bundle)
 
 
 def no_model_yet(session: Session, experiment: Experiment) -> str:

@@ -25,10 +25,12 @@ def image(tmp_path: Path) -> str:
 
 
 def test_it_registers_and_answers_label_prompts_and_clicks(warm_host: Path | None, tmp_path: Path, image: str) -> None:
+    flat = str(Path(image).with_name("flat.nii"))
+    nib.save(nib.Nifti1Image(np.zeros((18, 17), np.float32), np.diag([2.0, 2, 2, 1])), flat)
     hosts, folder = ProcessHosts(warm=warm_host), narrow(tmp_path / "vista3d")
 
     found = examine(hosts, folder, tmp_path / "check")
-    assert (found.tier, found.notes, found.labels[132]) == ("A", [], "airway")
+    assert (found.tier, found.notes, found.labels[132], found.takes_prompts) == ("A", [], "airway", True)
 
     work = tmp_path / "serve"
     request = ServeRequest(bundle=str(folder), labels=LABELS, out=str(work / "served"), cache=str(work / "cache"))
@@ -37,9 +39,9 @@ def test_it_registers_and_answers_label_prompts_and_clicks(warm_host: Path | Non
         messages = host.messages()
         assert any(isinstance(message, Loaded) for message in (next(messages), next(messages)))
 
-        def ask(**prompts: object) -> Prediction | Failed:
+        def ask(file: str = image, **prompts: object) -> Prediction | Failed:
             params = InferSpec.model_validate(prompts)
-            host.send(Predict(id="p", version="own", image=[image], params=params, name="p.nii.gz"))
+            host.send(Predict(id="p", version="own", image=[file], params=params, name="p.nii.gz"))
             answer = next(messages)
             assert isinstance(answer, Prediction | Failed)
             return answer
@@ -51,6 +53,12 @@ def test_it_registers_and_answers_label_prompts_and_clicks(warm_host: Path | Non
         refused = ask(label_prompt=[2], points=[[9, 8, 7]], point_labels=[1])
         assert isinstance(refused, Failed)
         assert (refused.code, "kidney is a union" in refused.message) == ("bad_input", True)
+        refused = ask(flat)
+        assert isinstance(refused, Failed)
+        assert (refused.code, "2 axes, and the bundle's network looks at windows of 3" in refused.message) == (
+            "unreadable",
+            True,
+        )
 
 
 def _labels(answer: Prediction | Failed) -> set[int]:

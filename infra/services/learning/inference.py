@@ -20,7 +20,7 @@ from infra.services.learning.experiment_requests import ShownExperiment, output_
 from infra.wiring import Parts
 from tasks.bundles.heads import answer_file
 from tasks.images.addressed import is_address, name_in
-from tasks.publishing.usable import is_usable, no_model_yet
+from tasks.publishing.usable import may_be_asked, no_model_yet
 from tasks.selection.next_image import upcoming
 from tasks.serving.predict import hint, predict
 
@@ -72,7 +72,7 @@ def infer(parts: Parts, caller: Caller, experiment_id: str, asked: Inference) ->
     allow(caller, Right.ANNOTATE)
     with parts.catalog.read() as session:
         experiment = catalog.get(session, caller.org, experiment_id)
-        if not is_usable(session, experiment):
+        if not may_be_asked(session, experiment):
             raise InvalidRequestError(no_model_yet(session, experiment))
         address = asked.upload or (asked.image if is_address(asked.image) else "")
         dataset_id = asked.dataset_id or (
@@ -134,7 +134,7 @@ def prefetch(parts: Parts, caller: Caller, asked: NextImage, image: Image) -> No
     with parts.catalog.read() as session:
         named = [asked.experiment_id] if asked.experiment_id else dataset_catalog.users_of(session, image.dataset_id)
         own = catalog.listed(session, caller.org, bases=False)
-        served = [row.id for row in own if row.realtime and is_usable(session, row)]
+        served = [row.id for row in own if row.realtime and may_be_asked(session, row)]
         wanted = [experiment_id for experiment_id in named if experiment_id in served]
         ahead = upcoming(
             session,

@@ -32,7 +32,7 @@ from tasks.compute.inference.slabs import (
 )
 from tasks.compute.loader.channels import Channels
 from tasks.compute.loader.config import INFERER, POSTPROCESSING, PREPROCESSING, Bundle, Config, device
-from tasks.compute.loader.inputs import check_channels
+from tasks.compute.loader.inputs import check_axes, check_channels
 from tasks.compute.loader.network import first_tensor
 from tasks.compute.loader.pictures import read_pictures
 from tasks.compute.loader.tensors import Item, TensorCache
@@ -112,7 +112,7 @@ class Predictor:
         """Return the preprocessed image, shape (channel, i, j, k), a MetaTensor on the CPU.
 
         Raises:
-            UnreadableError: If the file cannot be read as an image, or has another number of channels.
+            UnreadableError: If the file cannot be read as an image, or has another number of channels or axes.
         """
         data: Any = image[0] if len(image) == 1 else list(image)
 
@@ -123,6 +123,7 @@ class Predictor:
         with preparing("The image"):
             tensor: Tensor = self._cache.get(image, make)[self._key]
         check_channels(tensor, self._inputs)
+        check_axes(tensor, self._inferer)
         return tensor
 
     def answer(

@@ -33,7 +33,7 @@ from tasks.compute.failures import failed
 from tasks.compute.inference.arrangement import Arrangement, fastest
 from tasks.compute.inference.predictor import Predictor
 from tasks.compute.loader.config import Bundle, device
-from tasks.compute.loader.network import build_network, load_state, probe
+from tasks.compute.loader.network import build_network, load_state, own_weights, probe
 from tasks.compute.prompts.network import Prompted
 from tasks.compute.share import limit_memory
 
@@ -172,6 +172,8 @@ class Server:
                 network = copy.deepcopy(self._template).to(device())
                 if command.weights:
                     load_state(network, Path(command.weights))
+                elif isinstance(network, Prompted) and own_weights(self._parts[0]):
+                    network.as_published()
                 if self._arrangement is None:
                     plain = self._parts[2].kind == "boxes"  # its detector runs the network, in no other way
                     self._arrangement = Arrangement() if plain else fastest(_of_few(network), self._example)

@@ -26,6 +26,7 @@ from tasks.compute.loader.outputs import Outputs, outputs_of
 from tasks.compute.loader.pictures import PICTURE_MODES
 from tasks.compute.loader.tier import command_for, missing, tier_of
 from tasks.compute.prompts.classes import prompts_of
+from tasks.compute.prompts.network import Prompted
 
 _MIB = 2**20
 # The first ones name what is missing; a folder of thousands must not hold up a registration.
@@ -80,6 +81,7 @@ def check(bundle: Bundle) -> CheckResult:
         key_metric=_key_metric(training),
         head=head[:1000],
         head_refusal=head_refusal[:1000],
+        takes_prompts=isinstance(network, Prompted),
         has_weights=own_weights(bundle) is not None,
         weights_policy="file" if own_weights(bundle) is not None else "random",
         seed=bundle.metadata.seed,

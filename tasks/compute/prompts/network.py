@@ -21,12 +21,20 @@ class Prompted(VISTA3D):  # type: ignore[misc]  # MONAI's types are not read
         network: The network.
         prompts: What its bundle says of its prompts.
         classes: Its class per output channel.
+
+    Attributes:
+        unlearnt: Classes that nothing has taught these weights: they are found around clicks alone.
     """
 
     def __init__(self, network: VISTA3D, prompts: Prompts, classes: Sequence[int]) -> None:
         super().__init__(network.image_encoder, network.class_head, network.point_head)
         self.prompts = prompts
         self.classes = tuple(classes)
+        self.unlearnt: frozenset[int] = frozenset()
+
+    def as_published(self) -> None:
+        """Note that these are the weights that the bundle came with: no class of an experiment's own is in them."""
+        self.unlearnt = frozenset(number for number in self.classes if self.prompts.is_own(number))
 
     def asked(self, classes: Sequence[int]) -> "Prompted":
         """Return this network, its layers shared, asked for other classes."""

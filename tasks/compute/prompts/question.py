@@ -84,8 +84,9 @@ def question_of(network: Prompted, channels: Channels, asked: InferSpec, prepare
     Raises:
         BadInputError: If it names no label that there is, or its clicks cannot be used.
     """
-    question = _labels(network, channels, asked.label_prompt)
-    if not (asked.points or asked.point_labels):
+    clicked = bool(asked.points or asked.point_labels)
+    question = _labels(network, channels, asked.label_prompt, clicked=clicked)
+    if not clicked:
         return question
     if len(question.classes) != 1:
         raise BadInputError("Clicks belong to one label: give label_prompt with that one label's index")
@@ -99,16 +100,27 @@ def question_of(network: Prompted, channels: Channels, asked: InferSpec, prepare
     return replace(question, clicks=Clicks(points, network.convert_point_label(sides, [number]), number, own))
 
 
-def _labels(network: Prompted, channels: Channels, indices: Sequence[int]) -> Question:
-    """Return the question for these label indices; none = everything that there is and can be told apart."""
+def _labels(network: Prompted, channels: Channels, indices: Sequence[int], *, clicked: bool) -> Question:
+    """Return the question for these label indices; none = everything that there is and can be told apart.
+
+    What the network has not learnt is passed over unless it is clicked on.
+    """
     every = list(zip(channels.names, channels.labels, network.classes, strict=True))
-    known = [row for row in every if row[2] not in network.prompts.unsupported]
+    left_out = network.prompts.unsupported | (frozenset() if clicked else network.unlearnt)
+    known = [row for row in every if row[2] not in left_out]
     wanted = [row for row in known if row[1] in indices] if indices else _everything(network, known)
     if not wanted:
         found = ", ".join(str(label) for _, label, _ in sorted(known, key=lambda row: row[1]))
-        raise BadInputError(f"label_prompt names no label that can be looked for here; these can: {found or 'none'}")
+        msg = f"label_prompt names no label that can be looked for here; these can: {found or 'none'}"
+        raise BadInputError(msg + _to_be_taught([row for row in every if row[2] in left_out & network.unlearnt]))
     names, labels, classes = zip(*wanted, strict=True)
     return Question(replace(channels, names=names, labels=labels), classes)
+
+
+def _to_be_taught(rows: list[tuple[str, int, int]]) -> str:
+    """Return what to do about labels that are not learnt yet; nothing where there are none."""
+    names = ", ".join(f"{name} ({label})" for name, label, _ in rows)
+    return f". Not learnt yet: {names}; click on it, or label images until a round is published" if names else ""
 
 
 def _everything(network: Prompted, known: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:

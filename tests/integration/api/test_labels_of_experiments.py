@@ -9,7 +9,7 @@ from tests.integration.api.conftest import Api, make_experiment
 KIDNEYS = {"labels": {"1": "left kidney", "2": "right kidney"}}
 
 
-def _found(parts: Parts, **check: str) -> None:
+def _found(parts: Parts, **check: str | bool) -> None:
     """Let registering the bundle have found this."""
     with parts.catalog.write() as session:
         session.execute(update(Bundle).values(check={"weights_policy": "file", **check}))
@@ -86,6 +86,15 @@ def test_trained_weights_with_a_new_output_layer_predict_nothing_before_their_fi
 
     with parts.catalog.write() as session:
         session.execute(update(ModelVersion).values(weights="a" * 64))
+
+    assert "switched off" in _infer(annotator, experiment, dataset)[1]
+
+
+def test_a_bundle_that_is_told_what_to_look_for_is_asked_from_the_start(
+    engineer: Api, annotator: Api, dataset: str, parts: Parts
+) -> None:
+    _found(parts, takes_prompts=True)
+    experiment = make_experiment(engineer, dataset, model_params=KIDNEYS)["id"]
 
     assert "switched off" in _infer(annotator, experiment, dataset)[1]
 

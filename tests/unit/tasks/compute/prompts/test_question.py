@@ -55,6 +55,24 @@ def test_nothing_that_can_be_looked_for_is_refused_with_what_can(built: tuple[Pr
         asked(built, label_prompt=[16])
 
 
+def test_what_published_weights_have_not_learnt_is_looked_for_around_clicks_alone(
+    built: tuple[Prompted, Channels],
+) -> None:
+    network, channels = built
+    published = network.asked(network.classes)
+    published.as_published()
+    both = (published, channels)
+
+    assert asked(both).classes == (1, 3, 26, 5, 2)
+    assert asked(both, label_prompt=[1, 6]).classes == (1,)
+    with pytest.raises(BadInputError, match=r"these can: 1, 2, 3, 4, 5\. Not learnt yet: my organ \(6\); click on it"):
+        asked(both, label_prompt=[6])
+    clicks = asked(both, label_prompt=[6], points=[[1, 1, 1]], point_labels=[1]).clicks
+    assert clicks is not None
+    assert (clicks.number, clicks.own) == (133, True)
+    assert asked(built).classes == (1, 3, 26, 5, 133, 2)
+
+
 def test_everything_is_what_can_be_told_apart(bundle: Bundle) -> None:
     network, channels = build_network(bundle, bundle.inference(), labels=None, weights=None)
     assert isinstance(network, Prompted)
