@@ -10,6 +10,12 @@ from infra.doors.cli.terminal import listing_noun, show_table
 app = listing_noun()
 
 
+class _LabelSettings(BaseModel):
+    annotators_per_image: int = 1
+    train_on: str = "submitted"
+    resolve: str = "latest"
+
+
 class _Dataset(BaseModel):
     id: str
     name: str
@@ -20,11 +26,18 @@ class _Dataset(BaseModel):
     waiting: int
     skipped: dict[str, int]
     labels_left_out: dict[str, int] = {}
+    label_settings: _LabelSettings = _LabelSettings()
 
     @property
     def told(self) -> str:
         """The state, with the reason where there is one."""
         return f"{self.state}: {self.state_reason}" if self.state_reason else self.state
+
+    @property
+    def learns(self) -> str:
+        """How many people label an image, which labels train, and which of several."""
+        said = self.label_settings
+        return f"{said.annotators_per_image} per image, {said.train_on}, {said.resolve}"
 
     @property
     def left_out(self) -> str | None:
@@ -66,6 +79,7 @@ def datasets(
             "state": lambda row: row.told,
             "images": lambda row: row.images,
             "waiting": lambda row: row.waiting,
+            "labels": lambda row: row.learns,
             "left out": lambda row: row.left_out,
             "address": lambda row: row.address,
         },

@@ -178,6 +178,9 @@ def test_two_people_s_masks_of_one_image_are_compared(
     assert set(pair["authors"]) == {"the annotator", "the admin"}
     assert pair["names"]["1"]["dice"] == pytest.approx(2 * 27 / (27 + 36))
     assert 0 < pair["names"]["1"]["surface_mm"] < 2
+    rows = json.loads(_say(datasets.app, address, engineer, "--json")[0])
+    assert [row["label_settings"]["annotators_per_image"] for row in rows] == [2]
+    assert "2 per image" in _say(datasets.app, address, engineer)[0]
     said, _ = _say(labels.app, address, people_of[Role.REVIEWER], "agreement", "set", "--image", "p1/a")
     assert "0.857" in said
     assert _say(labels.app, address, people_of[Role.REVIEWER], "agreement", "set", "--image", "x")[0].startswith(

@@ -231,6 +231,8 @@ def test_both_dialects_show_what_two_people_say_how_far_they_agree_and_what_wait
     assert engineer.call("PATCH", f"/datasets/{dataset}", json=said).status_code == 200
     shown = reviewer.call("GET", f"/datasets/{dataset}").json()["label_settings"]
     assert {name: shown[name] for name in said} == said
+    assert reviewer.at("GET", f"{OURS}/datasets/set").json()["label_settings"] == shown
+    assert reviewer.at("GET", "/label/set/datastore/?output=all").json()["label_settings"] == shown
     saved = {
         name: _save(annotator, "p1/a", _mask(tmp_path, corner=corner), client_id=name)["label"]
         for corner, name in ((1, "anna"), (2, "ben"))

@@ -9,6 +9,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic_core import to_json
 
+from configs.specs.dataset import LabelSettings
 from configs.states import LabelState
 from infra.adapters.catalog.contents import Content, Listed
 from infra.adapters.catalog.tables import Dataset, Image, Label
@@ -133,7 +134,8 @@ def _everything(row: Dataset, pages: Iterator[Sequence[Listed]]) -> Iterator[byt
 
     Nothing of it is validated by models on its way: for that it would take twice as long.
     """
-    head = Head(name=row.name, description=row.description).model_dump_json().encode()
+    settings = LabelSettings.model_validate(row.spec).label_settings()
+    head = Head(name=row.name, description=row.description, label_settings=settings).model_dump_json().encode()
     yield head[:-1] + b',"objects":{'
     separator = b""
     for page in pages:
@@ -158,9 +160,10 @@ def _pairs(labelled: Iterator[tuple[Content, Label]]) -> Iterator[bytes]:
 
 
 class Head(BaseModel):
-    """What stands before the images."""
+    """What stands before the images; `label_settings` is ours."""
 
     name: str
     description: str
+    label_settings: dict[str, str | int | bool]
     images_dir: str = "."
     labels_dir: str = "labels"

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
+from configs.specs.dataset import LabelSettings
 from infra.doors.api.deps import CallerDep, PartsDep
 from infra.services.data import dataset_summary, datasets, manifests
 from infra.services.data.dataset_summary import DatasetSummary
@@ -31,6 +32,7 @@ class SummaryResponse(BaseModel):
     waiting: int
     skipped: dict[str, int]
     labels_left_out: dict[str, int]
+    label_settings: dict[str, str | int | bool]
 
     @classmethod
     def of(cls, found: DatasetSummary) -> "SummaryResponse":
@@ -47,6 +49,7 @@ class SummaryResponse(BaseModel):
             waiting=found.waiting,
             skipped=found.skipped,
             labels_left_out=found.labels_left_out,
+            label_settings=LabelSettings.model_validate(row.spec).label_settings(),
         )
 
 
