@@ -92,6 +92,7 @@ def look_anew(session: Session, dataset_id: str) -> None:
 def _sync(parts: Parts, dataset_id: str, within_s: float, store: ImageStore) -> SyncReport:
     with parts.catalog.read() as session:
         org = session.get_one(Dataset, dataset_id).org
+        began = session.scalars(select(now())).one()
     seen, added, changed = set[str](), 0, 0
     until = math.inf
     for batch in _batches(store.images()):
@@ -111,7 +112,7 @@ def _sync(parts: Parts, dataset_id: str, within_s: float, store: ImageStore) -> 
         added, changed = added + new, changed + different
     with parts.catalog.write() as session:
         # Only after a whole listing: what a listing that broke off did not name may well be there.
-        gone = _close_gone(session, dataset_id, seen)
+        gone = _close_gone(session, dataset_id, seen, began)
         session.execute(update(Dataset).where(Dataset.id == dataset_id).values(synced_at=now()))
     return SyncReport(images=len(seen), added=added, changed=changed, gone=gone)
 
@@ -207,9 +208,11 @@ def is_held_out(patient_key: str) -> bool:
     return int(patient_key[:8], 16) % 100 < HELD_OUT_PERCENT
 
 
-def _close_gone(session: Session, dataset_id: str, seen: set[str]) -> int:
+def _close_gone(session: Session, dataset_id: str, seen: set[str], began: float) -> int:
+    # What somebody put into the store meanwhile need not have been listed.
+    before = and_(Image.dataset_id == dataset_id, Image.skipped_reason == "", Image.added_at < began)
     # Keys alone, a batch at a time: a million rows would not fit.
-    query = select(Image.id, Image.key).where(Image.dataset_id == dataset_id, Image.skipped_reason == "")
+    query = select(Image.id, Image.key).where(before)
     gone = [row.id for row in session.execute(query.execution_options(yield_per=_STREAMED)) if row.key not in seen]
     closed = {"open": False, "skipped_reason": GONE, "skipped_by": SYSTEM}
     for first in range(0, len(gone), BATCH):

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,8 +18,11 @@ from infra.adapters.catalog.tables import (
     Image,
     SeenLabel,
 )
+from infra.adapters.images.base import StoredImage
+from infra.adapters.images.folder import FolderStore
+from infra.wiring import Parts
 from tasks.images.stores import store_of
-from tasks.images.sync import sync_dataset
+from tasks.images.sync import sync_dataset, take_in
 from tasks.images.volume import Volume, write_nifti
 from tasks.labels.forms.read import read_label
 from tasks.labels.forms.write import write_seg
@@ -206,6 +210,31 @@ def test_a_model_s_own_seg_in_the_pacs_is_no_label(pacs: Clinic, orthanc: Orthan
     assert import_labels(pacs.parts, pacs.dataset) == 0
     with pytest.raises(InvalidRequestError, match="made by a program"):
         check_notices(pacs.parts, pacs.dataset, [Notice(kind="added", image=pacs.image, label=key)])
+
+
+class _Growing(FolderStore):
+    """A folder into which an image is put while its last image is being listed."""
+
+    parts: Parts
+    dataset: str
+
+    def images(self) -> Iterator[StoredImage]:
+        """List, and put."""
+        *found, last = super().images()
+        yield from found
+        yield last
+        self.put_image("p/new", self._root / f"{last.key}.nii.gz")
+        take_in(self.parts, self.dataset, self, self.image("p/new"))
+
+
+def test_an_image_that_is_put_while_its_store_is_listed_is_not_gone(folder: Clinic, tmp_path: Path) -> None:
+    store = _Growing(tmp_path / "images")
+    store.parts, store.dataset = folder.parts, folder.dataset
+
+    assert sync_dataset(folder.parts, folder.dataset, store=store).gone == 0
+
+    with folder.parts.catalog.read() as session:
+        assert session.scalars(select(Image.open).where(Image.key == "p/new")).one()
 
 
 def test_a_labelled_image_that_was_away_comes_back_labelled(folder: Clinic, tmp_path: Path) -> None:
