@@ -1,17 +1,18 @@
 """Guide 000, `Interactive Annotation with VISTA`, call by call, against a whole installation and a real Orthanc.
 
 The calls are the guide's. What its reader edits is edited: host, key, addresses and placeholders, and `base_url`. It is
-run with its `monai_vista3d`, whose network is narrow and untrained here, and with the sample bundle's
-`monai_segmentation`.
+run with its `monai_vista3d`, whose network is narrow and untrained here, and which is taught a label of its own
+besides, and with the sample bundle's `monai_segmentation`.
 """
 
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
 import requests
@@ -30,6 +31,8 @@ from tests.privacy import identifiers, leaks, pixels
 from tests.processes import wait_until
 
 LABELS = {"1": "liver", "2": "kidney", "3": "spleen", "4": "pancreas", "5": "right kidney"}
+OWN, DRAWN_AS = 133, 3
+"""A label that VISTA-3D's table does not name, and the truth's value that is drawn as it."""
 CASES = 4
 SPACING_MM = 6
 VISTA3D = "monai_vista3d"
@@ -50,14 +53,17 @@ class Hospital:
     orthanc: Orthanc
     cases: dict[str, SampleCase]
 
-    def draw(self, series_uid: str) -> str:
+    def draw(self, series_uid: str, labels: dict[str, str]) -> str:
         """Upload a DICOM SEG for a series; return its own series."""
         case = self.cases[series_uid]
         assert case.truth is not None
         path = case.truth.with_suffix(".dcm")
         series = [pydicom.dcmread(file, stop_before_pixels=True) for file in sorted(case.image.glob("*.dcm"))]
-        names = {int(value): name for value, name in LABELS.items()}
-        write_seg(read_volume(case.truth), names, series, path, label_id=series_uid, author="ann", origin="MANUAL")
+        names = {int(value): name for value, name in labels.items()}
+        drawn = read_volume(case.truth)
+        if OWN in names:
+            drawn = replace(drawn, array=np.where(drawn.array == DRAWN_AS, OWN, drawn.array))
+        write_seg(drawn, names, series, path, label_id=series_uid, author="ann", origin="MANUAL")
         seg = pydicom.dcmread(path)
         self.store([seg])
         return str(seg.SeriesInstanceUID)
@@ -90,6 +96,10 @@ class Notebook:
     cl_job_id: str = ""
     inference_image_id: str = ""
 
+    @property
+    def labels(self) -> dict[str, str]:
+        return {**LABELS, str(OWN): "my organ"} if self.arch == VISTA3D else LABELS
+
     def job(self) -> dict[str, Any]:
         endpoint = f"{self.base_url}/experiments/{self.experiment_id}/jobs/{self.cl_job_id}"
         response = requests.get(endpoint, headers=self.headers, timeout=60)
@@ -113,8 +123,10 @@ def test_the_guides_calls_teach_a_model_in_two_rounds(
     labelled = set()
     for finished in (1, 2):
         run_inference(notebook)
+        if notebook.arch == VISTA3D and finished == 1:
+            own_labels_are_found_by_clicks(notebook)
         labelled.add(notebook.inference_image_id)
-        notify(notebook, hospital.draw(notebook.inference_image_id))
+        notify(notebook, hospital.draw(notebook.inference_image_id, notebook.labels))
         wait_for_round(notebook, finished)
     assert len(labelled) == 2
     wait_until(lambda: notebook.job()["status"] == "Done", "the annotation job to be done")
@@ -190,7 +202,7 @@ def create_experiment(notebook: Notebook) -> None:
         "eval_dataset": notebook.dataset_id,
         "train_datasets": [notebook.dataset_id],
         "realtime_infer": True,
-        "model_params": {"labels": LABELS},
+        "model_params": {"labels": notebook.labels},
     }
     response = requests.post(endpoint, json=data, headers=notebook.headers, timeout=120)
     assert response.status_code == 201, f"Create experiment failed, got {response.json()}."
@@ -237,18 +249,26 @@ def run_inference(notebook: Notebook) -> None:
     response = requests.post(endpoint, json={"action": "nextimage"}, headers=notebook.headers, timeout=60)
     assert response.status_code == 201, f"Recommend image failed, got {response.json()}."
     notebook.inference_image_id = response.json()["image"]
-    data = {
-        "action": "inference",
-        "specs": {
-            "image": notebook.inference_image_id,
-            "bundle_params": {"label_prompt": list(range(1, 118))},
-        },
-    }
-    endpoint = f"{notebook.base_url}/experiments/{notebook.experiment_id}/jobs"
-    response = requests.post(endpoint, json=data, headers=notebook.headers, timeout=120)
+    response = infer(notebook, label_prompt=list(range(1, 118)))
     assert response.status_code == 201, f"Run inference failed, got {response.json()}."
     assert response.headers["Content-Type"].startswith("multipart/form-data")
     assert b"\r\n\r\nNRRD0004\n" in response.content
+
+
+def infer(notebook: Notebook, **params: object) -> requests.Response:
+    data = {"action": "inference", "specs": {"image": notebook.inference_image_id, "bundle_params": params}}
+    endpoint = f"{notebook.base_url}/experiments/{notebook.experiment_id}/jobs"
+    return requests.post(endpoint, json=data, headers=notebook.headers, timeout=120)
+
+
+def own_labels_are_found_by_clicks(notebook: Notebook) -> None:
+    """Nothing has been published: what the table does not name is found around clicks, and no other way."""
+    clicked = infer(notebook, label_prompt=[OWN], points=[[5, 5, 5]], point_labels=[1])
+    assert clicked.status_code == 201, clicked.text
+    assert b"\r\n\r\nNRRD0004\n" in clicked.content
+    automatic = infer(notebook, label_prompt=[OWN])
+    assert automatic.status_code == 400
+    assert f"Not learnt yet: my organ ({OWN}); click on it" in automatic.json()["error_desc"]
 
 
 def notify(notebook: Notebook, label_id: str) -> None:
