@@ -102,7 +102,10 @@ class Settings(BaseSettings):
         default=None, ge=1024, description="What one process of a bundle host may fill; default: 9/10 of the machine's."
     )
     host_keep_free_mib: int = Field(
-        default=1024, ge=0, description="A bundle host is killed when the disk has less left than that."
+        default=1024,
+        ge=0,
+        description="A bundle host is killed when the disk has less left than that, and an image that somebody adds"
+        " to a folder is refused where it would leave less.",
     )
     uncaged_bundles: bool = Field(
         default=False,

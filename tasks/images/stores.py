@@ -66,6 +66,7 @@ def opened(
         objects=parts.objects,
         keep=partial(_keep, parts.cache, place_of(spec)),
         known=known,
+        keep_free_bytes=parts.settings.host_keep_free_mib * 2**20,
     )
 
 

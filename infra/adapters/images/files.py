@@ -3,9 +3,12 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +18,25 @@ from configs.errors import UnfinishedError
 # Large enough that system calls are nothing beside hashing, small enough for many copies at once.
 _CHUNK_BYTES = 2**20
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+_PARTIAL, _LEFT_AFTER_S = re.compile(r"\.[0-9a-f]{32}\.tmp"), 86_400.0
+
+
+def partial_beside(target: Path) -> Path:
+    """Return a new name in the same folder, for what is not whole yet; nothing that begins with a dot is listed."""
+    return target.parent / f".{uuid.uuid4().hex}.tmp"
+
+
+def sweep(entry: os.DirEntry[str]) -> None:
+    """Remove what a writer that was killed left under a name of `partial_beside`, a day later; if that may be."""
+    if not _PARTIAL.fullmatch(entry.name):
+        return
+    with suppress(OSError):
+        if time.time() - entry.stat(follow_symlinks=False).st_mtime < _LEFT_AFTER_S:
+            return
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            Path(entry.path).unlink()
 
 
 def hash_file(path: Path) -> str:
@@ -63,7 +85,7 @@ def create_exclusively(source: Path, target: Path, *, settle: bool = True) -> bo
     # Their names have to be synced, too, each in the folder above it.
     missing = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.parent / f".{uuid.uuid4().hex}.tmp"
+    partial = partial_beside(target)
     try:
         with source.open("rb") as reading, partial.open("xb") as writing:
             _copy(reading, writing)

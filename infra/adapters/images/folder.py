@@ -42,7 +42,7 @@ from infra.adapters.images.folder_layout import (
     is_image_key,
     readings_of,
 )
-from infra.adapters.images.folder_put import put_image
+from infra.adapters.images.folder_put import TAKEN, place_of, put_image, take_back
 from infra.adapters.images.folder_series import FolderSeries, mark_of
 from infra.adapters.images.folder_tree import Entry, FolderTree, best, is_plain, translated
 from infra.adapters.images.folder_watch import FolderWatch
@@ -66,6 +66,7 @@ class FolderStore:
         keep: This host's cache, for what DICOM files say.
         on_gap: What is to become of DICOM series that are no regular grid.
         known: Which series the data set's images are: an image keeps its id.
+        keep_free_bytes: What images that are put here leave of the folder's disk.
 
     Raises:
         InvalidRequestError: If the pattern is none that is read in linear time, or has no group; or the channels
@@ -81,8 +82,9 @@ class FolderStore:
         keep: Keep | None = None,
         on_gap: OnGap = "refuse",
         known: Known | None = None,
+        keep_free_bytes: int = 0,
     ) -> None:
-        self.on_gap = on_gap
+        self.on_gap, self._keep_free_bytes = on_gap, keep_free_bytes
         self._patient = patient_pattern(patient_regex)
         check_channels("folder", channels)
         self._names = [channel.name for channel in channels]
@@ -263,8 +265,23 @@ class FolderStore:
         if self._names:
             raise InvalidRequestError("Images of this data set are a file for each channel: copy them into its folder")
         with translated("write"):
-            put_image(self._root, key, source)
+            target = place_of(self._root, key, source)
+            if self._lies_elsewhere(key, target):
+                raise ConflictError(TAKEN)
+            made = put_image(source, target, self._keep_free_bytes)
+            # Others may have put one of the same id meanwhile; and a folder's id may stand for a series that was there.
+            if not self._has(key) or self._lies_elsewhere(key, target):
+                if made:
+                    take_back(target)
+                raise ConflictError(f"{TAKEN}; nor is what stood under this id before")
         return self.image(key)
+
+    def _lies_elsewhere(self, key: str, target: Path) -> bool:
+        """Whether an id has a file of another ending than the one that is to be its only place, or a folder."""
+        places = [path for ending in IMAGE_ENDINGS if (path := self._tree.resolved(f"{key}{ending}"))]
+        series = self._series(key)
+        places += [series[0]] if series else []
+        return any(not (target.exists() and place.samefile(target)) for place in places)
 
     def remove_label(self, key: str) -> bool:
         """Remove a label that we wrote, `teachback/labels/…`; False if it is not there, or not ours.

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from configs.errors import ReadOnlyStoreError, StoreError, is_full
+from infra.adapters.images.files import sweep
 from infra.adapters.images.folder_layout import OURS, THEIRS
 
 _READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
@@ -63,10 +64,13 @@ class FolderTree:
 
     def _scan(self, folder: PurePosixPath) -> list[Entry]:
         try:
-            entries = [entry for entry in os.scandir(self.root / folder) if is_there(entry.name)]
+            with os.scandir(self.root / folder) as scanned:
+                entries = list(scanned)
         except FileNotFoundError:
             return []
-        return sorted(entries, key=lambda entry: entry.name)
+        for entry in entries:
+            sweep(entry)
+        return sorted((entry for entry in entries if is_there(entry.name)), key=lambda entry: entry.name)
 
     def _is_file(self, folder: PurePosixPath, entry: Entry) -> bool:
         if entry.is_symlink() and self.resolved(str(folder / entry.name)) is None:

@@ -25,6 +25,7 @@ def open_store(
     objects: ObjectStores | None = None,
     keep: Keep | None = None,
     known: Known | None = None,
+    keep_free_bytes: int = 0,
 ) -> ImageStore:
     """Return the store that the spec names; nothing is read yet but a folder's existence.
 
@@ -36,13 +37,14 @@ def open_store(
         objects: What opens object stores.
         keep: This host's cache, for what a manifest, or a folder of DICOM files, says.
         known: Which DICOM series a folder's images are already.
+        keep_free_bytes: What images that are put into a folder leave of its disk.
 
     Raises:
         InvalidRequestError: If the spec contradicts itself, or its address may not be called.
         StoreError: If the folder is not there, or the address's name cannot be resolved.
     """
     if spec.kind == "folder":
-        return FolderStore(Path(spec.url), spec.patient_regex, spec.channels, keep, spec.on_gap, known)
+        return FolderStore(Path(spec.url), spec.patient_regex, spec.channels, keep, spec.on_gap, known, keep_free_bytes)
     if spec.kind == "dicomweb":
         return DicomWebStore(
             spec.url,

@@ -14,6 +14,7 @@ from configs.errors import (
     InvalidRequestError,
     NotFoundError,
     ReadOnlyStoreError,
+    StorageFullError,
     StoreError,
 )
 from configs.specs.dataset import Channel
@@ -289,3 +290,31 @@ def test_files_that_share_a_name_or_a_folder_are_one_image_s_channels(
 def test_channels_that_cannot_be_told_apart_are_refused(root: Path, channels: list[dict[str, str]], said: str) -> None:
     with pytest.raises(InvalidRequestError, match=re.escape(said)):
         FolderStore(root, channels=[Channel.model_validate(channel) for channel in channels])
+
+
+@pytest.mark.parametrize(("there", "sent"), [("p1.nrrd", "p1.nii.gz"), ("p1.nii.gz", "p1.nrrd"), ("p1.NII", "p1.nii")])
+def test_an_image_of_one_ending_is_not_replaced_by_one_of_another(
+    root: Path, tmp_path: Path, there: str, sent: str
+) -> None:
+    _write(root / there)
+    store = FolderStore(root)
+    with pytest.raises(ConflictError, match="nothing is replaced"):
+        store.put_image("p1", _write(tmp_path / sent, b"others"))
+    assert [path.name for path in root.iterdir()] == [there]
+    assert store.put_image("p1", _write(tmp_path / there)).key == "p1", "the same again changes nothing"
+
+
+def test_an_image_that_would_fill_the_disk_is_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(StorageFullError, match="MiB left"):
+        FolderStore(root, keep_free_bytes=2**60).put_image("p/1", _write(tmp_path / "sent.nii"))
+    assert not list(root.iterdir())
+
+
+def test_what_a_killed_put_left_is_swept_a_day_later_and_nothing_else(root: Path) -> None:
+    names = [f".{'a' * 32}.tmp", f".{'b' * 32}.tmp/1.dcm", f".{'c' * 32}.tmp", ".theirs.tmp", "p/a.nii"]
+    for name in names:
+        _write(root / name)
+        if "c" * 32 not in name:
+            os.utime(root / Path(name).parts[0], (0, 0))
+    assert [image.key for image in FolderStore(root).images()] == ["p/a"]
+    assert sorted(path.name for path in root.iterdir()) == [f".{'c' * 32}.tmp", ".theirs.tmp", "p"]

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK
 from pydicom.dataset import FileDataset
 
-from configs.errors import DamagedImageError, InvalidRequestError, NotFoundError, StoreError
+from configs.errors import ConflictError, DamagedImageError, InvalidRequestError, NotFoundError, StoreError
 from infra.adapters.cache.disk import DiskCache
 from infra.adapters.images.base import LabelToStore
 from infra.adapters.images.folder import FolderStore
@@ -111,6 +111,18 @@ def test_an_image_keeps_its_id_whatever_series_come_beside_it_or_go(root: Path) 
     shutil.rmtree(root / "p")
     [third] = {made.SeriesInstanceUID for made in _series(root / "p", "anna", "a{}.dcm")}
     assert listed() == {f"p/{third}": third}, "what takes the place of the first is not its image"
+
+
+def test_a_series_and_a_file_do_not_take_each_other_s_id(root: Path, tmp_path: Path) -> None:
+    _series(root / "p", "anna")
+    _touch(root / "q.nrrd")
+    _touch(tmp_path / "p.nii.gz")
+    _series(tmp_path / "sent", "anna")
+    store = FolderStore(root, known=lambda keys: {"r": "1.2.3"} if "r" in keys else {})
+    for key, source in (("p", tmp_path / "p.nii.gz"), ("q", tmp_path / "sent"), ("r", tmp_path / "sent")):
+        with pytest.raises(ConflictError, match="nothing is replaced"):
+            store.put_image(key, source)
+    assert sorted(path.name for path in root.iterdir()) == ["p", "q.nrrd"]
 
 
 def test_a_listing_asks_for_the_images_of_many_folders_at_once(root: Path) -> None:
