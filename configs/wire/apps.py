@@ -64,11 +64,11 @@ class AppModels(Message):
 
 
 class ListImages(Message):
-    """Which images are there, from the so manieth on; answered by a `StoreAnswer`, as the others here."""
+    """Which images are there behind this one, by id; answered by a `StoreAnswer`, as the others here."""
 
     kind: Literal["list_images"] = "list_images"
     which: Literal["unlabeled", "labeled", "all"]
-    start: int = Field(ge=0)
+    after: ImageKey = ""
 
 
 class AskFile(Message):
@@ -95,13 +95,12 @@ class Chosen(Message):
 
 
 class StoreAnswer(Message):
-    """What was asked for: a share of `total` images, each with what is said of it; or files, one for each channel.
+    """What was asked for: images, each with what is said of it, none at the end; or files, one for each channel.
 
     `refused`: why it cannot be answered.
     """
 
     kind: Literal["store_answer"] = "store_answer"
     images: dict[str, dict[str, JsonValue]] = Field(default={})
-    total: int = 0
     files: list[str] = Field(default=[])
     refused: str = ""

@@ -3,9 +3,9 @@
 import json
 import os
 import shutil
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pydantic import JsonValue
 from sqlalchemy import ColumnElement, exists, select
@@ -23,7 +23,7 @@ from tasks.selection.unspoken import is_free_for
 
 PAGE = 500
 PAGE_BYTES = 256 * 2**10
-"""What is said of the images of one answer, at most: a message has 1 MiB. More, of a single image, is not told."""
+"""Ids of the images of one answer and what is said of them, at most: a message has 1 MiB."""
 MOST_BYTES = 64 * 2**10
 """What an app may say of one image at a time."""
 SHOWN = 64
@@ -42,9 +42,8 @@ class AppStore:
 
     def __init__(self, parts: Parts, experiment: Experiment, dataset_id: str, shown: Path) -> None:
         self._parts, self._experiment, self._dataset = parts, experiment, dataset_id
-        self.shown, self._files = shown, deque[Path]()
+        self.shown, self._files = shown, dict[str, list[str]]()
         shown.mkdir()
-        self._lists: dict[str, Sequence[int]] = {}
 
     def answer(self, question: ListImages | AskFile | SayOfImage) -> StoreAnswer:
         """Return the answer to a question, or why there is none."""
@@ -61,34 +60,31 @@ class AppStore:
                     return StoreAnswer()
         except TeachbackError as error:
             return StoreAnswer(refused=str(error)[:1000])
+        except OSError as error:  # its text would name a path
+            return StoreAnswer(refused=f"The file cannot be shown now ({type(error).__name__})")
 
     def _page(self, asked: ListImages) -> StoreAnswer:
-        """Return a share of the images, by id; which there are is settled when they are first asked for."""
+        """Return the next images by id; none behind the last."""
         with self._parts.catalog.read() as session:
-            if asked.which not in self._lists:
-                chosen = {
-                    "unlabeled": is_free_for(session, self._dataset, self._experiment),
-                    "labeled": _labelled(),
-                    "all": Image.dataset_id == self._dataset,
-                }[asked.which]
-                query = select(Image.id).where(Image.dataset_id == self._dataset, chosen).order_by(Image.key)
-                self._lists[asked.which] = session.scalars(query).all()
-            ids = self._lists[asked.which]
+            chosen = {
+                "unlabeled": is_free_for(session, self._dataset, self._experiment),
+                "labeled": _labelled(),
+                "all": Image.dataset_id == self._dataset,
+            }[asked.which]
             page = (
                 select(Image.key, ImageInfo.said)
                 .outerjoin(ImageInfo, ImageInfo.image_id == Image.id)
-                .where(Image.id.in_(ids[asked.start : asked.start + PAGE]))
+                .where(Image.dataset_id == self._dataset, Image.key > asked.after, chosen)
                 .order_by(Image.key)
+                .limit(PAGE)
             )
             found, size = dict[str, dict[str, JsonValue]](), 0
             for key, said in session.execute(page).tuples():
-                length = len(json.dumps(said))
-                told = length <= PAGE_BYTES
-                size += length if told else 0
-                if size > PAGE_BYTES:
+                size += len(json.dumps({key: said}))
+                if found and size > PAGE_BYTES:
                     break
-                found[key] = said if told and said else {}
-        return StoreAnswer(images=found, total=len(ids))
+                found[key] = said or {}
+        return StoreAnswer(images=found)
 
     def _find(self, key: str) -> Image:
         with self._parts.catalog.read() as session:
@@ -105,9 +101,12 @@ class AppStore:
         self._parts.catalog.unit(lambda session: contents.say(session, image.id, said))
 
     def _image(self, image: Image) -> list[str]:
+        name = str(image.id)
+        if name in self._files:
+            return self._again(name)
         with self._parts.cache.pin() as pin:
             local = image_of(self._parts, store_of(self._parts, self._dataset), image, pin)
-            return self._show(str(image.id), local.files)
+            return self._show(name, local.files)
 
     def _label(self, image: Image) -> list[str]:
         newest = select(Label).where(Label.image_id == image.id, Label.state == LabelState.ACTIVE, Label.kind == "mask")
@@ -115,23 +114,35 @@ class AppStore:
             label = session.scalar(newest.where(Label.blob.is_not(None)).order_by(Label.seq.desc()).limit(1))
         if label is None:
             return []
+        name = f"{image.id}-{label.id}"
+        if name in self._files:
+            return self._again(name)
         labels = {int(index): name for index, name in self._experiment.labels.items()}
-        words = Words(labels=labels, folder=self.shown.parent / "labels")
-        with self._parts.cache.pin() as pin:
+        # A label lies there unpacked, and only what is shown is kept.
+        with self._parts.cache.pin() as pin, TemporaryDirectory(dir=self.shown.parent, prefix="label-") as folder:
+            words = Words(labels=labels, folder=Path(folder))
             cases = cases_of(self._parts, words, [row_of(self._parts, label, image)], pin)
-        return self._show(f"{image.id}-label", [Path(case.label) for case in cases if case.label])
+            return self._show(name, [Path(case.label) for case in cases if case.label])
+
+    def _again(self, name: str) -> list[str]:
+        """Return what is shown already, which is now the last to go."""
+        self._files[name] = self._files.pop(name)
+        return self._files[name]
 
     def _show(self, name: str, files: Sequence[Path]) -> list[str]:
         """Put files where the host sees them, by names that say nothing of a patient."""
         folder = self.shown / name
-        if not folder.exists():
-            folder.mkdir()
-            for number, file in enumerate(files):
-                _link(file, folder / f"{number}{''.join(file.suffixes[-2:])}")
-            self._files.append(folder)
-            if len(self._files) > SHOWN:
-                shutil.rmtree(self._files.popleft())
-        return [str(file) for file in sorted(folder.iterdir())]
+        shutil.rmtree(folder, ignore_errors=True)  # there is one if the disk was full the last time
+        folder.mkdir()
+        shown = [folder / f"{number}{''.join(file.suffixes[-2:])}" for number, file in enumerate(files)]
+        for file, target in zip(files, shown, strict=True):
+            _link(file, target)
+        self._files[name] = [str(file) for file in shown]
+        if len(self._files) > SHOWN:
+            oldest = next(iter(self._files))
+            del self._files[oldest]
+            shutil.rmtree(self.shown / oldest)
+        return self._files[name]
 
 
 def _labelled() -> ColumnElement[bool]:

@@ -7,7 +7,7 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import and_, bindparam, exists, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, select, update
 from sqlalchemy.orm import Session
 
 from configs.errors import BundleError, HostDiedError
@@ -64,8 +64,15 @@ class Told(NamedTuple):
     seed: int
 
 
+def is_unordered(parts: Parts, experiment_id: str, dataset_id: str, method: ScoringMethod) -> bool:
+    """Say whether an image of a data set that the published version has scored by this method is not ordered yet."""
+    with parts.catalog.read() as session:
+        mine = _of(session.get_one(Experiment, experiment_id), dataset_id, method)
+        return session.scalar(select(exists().where(mine, Features.ordered.is_(False)))) is True
+
+
 def order_beside(parts: Parts, experiment_id: str, dataset_id: str, method: ScoringMethod) -> int:
-    """Order the images of a data set that the published version has scored by this method, if any is not ordered yet.
+    """Order the images of a data set that the published version has scored by this method.
 
     Safe to call at any time and to kill at any time: places that were written are those of a whole order.
 
@@ -77,14 +84,7 @@ def order_beside(parts: Parts, experiment_id: str, dataset_id: str, method: Scor
     """
     with parts.catalog.read() as session:
         experiment = session.get_one(Experiment, experiment_id)
-        mine = and_(
-            Features.experiment_id == experiment_id,
-            Features.dataset_id == dataset_id,
-            Features.method == method,
-            Features.version_id == experiment.published_version,
-        )
-        if session.scalar(select(exists().where(mine, Features.ordered.is_(False)))) is not True:
-            return 0
+        mine = _of(experiment, dataset_id, method)
         free = is_free_for(session, dataset_id, experiment)
         query = select(Image.id, Features.vector, free).join(Features, Features.image_id == Image.id)
         # What was skipped is nowhere near what was labelled.
@@ -126,6 +126,15 @@ def order(parts: Parts, bundle: Path, told: Told) -> NDArray[np.float32]:
                     raise BundleError(f"The scoring method {told.method!r} did not answer a number for each image")
                 return np.asarray(scores, dtype=np.float32)
     raise HostDiedError("Ordering ended without a result.")
+
+
+def _of(experiment: Experiment, dataset_id: str, method: ScoringMethod) -> ColumnElement[bool]:
+    return and_(
+        Features.experiment_id == experiment.id,
+        Features.dataset_id == dataset_id,
+        Features.method == method,
+        Features.version_id == experiment.published_version,
+    )
 
 
 def _progress(session: Session, experiment_id: str) -> float:

@@ -85,12 +85,12 @@ def next_image(
         AsksAppError: If the app's strategy has to be asked first.
     """
     experiment = _experiment(session, dataset_id, experiment_id)
-    order_by = _settled(session, experiment, strategy, choice)
     vocabulary = ask_in(session, dataset_id, experiment)
     reclaim(session, dataset_id, lease_s)
     back = take_back(session, dataset_id, holder, lease_s)
     if back is not None:
         return back
+    order_by = _settled(session, experiment, strategy, choice)
     annotators = annotators_of(session, dataset_id)
     names = frozenset[str](vocabulary.names) if vocabulary is not None else ANY
     values = asked(dataset_id, experiment, order_by, vocabulary, choice.image if choice is not None else None)
@@ -123,9 +123,16 @@ def _settled(
         return "random"
     bundle = session.get_one(Bundle, experiment.bundle_id) if experiment is not None else None
     check_strategy(bundle, wanted)
-    if experiment is not None and bundle is not None and is_per_request(bundle, wanted):
+    if experiment is not None and _is_asked_now(session, experiment, wanted):
         raise AsksAppError(experiment.id, wanted)
     return strategy
+
+
+def _is_asked_now(session: Session, experiment: Experiment | None, wanted: str) -> bool:
+    """Say whether this is a strategy of the experiment's app that is asked for each image."""
+    if experiment is None or not is_of_app(wanted):
+        return False
+    return is_per_request(session.get_one(Bundle, experiment.bundle_id), wanted)
 
 
 def _first(
@@ -178,8 +185,13 @@ def upcoming(
     experiment_id: str | None = None,
     strategy: Strategy | None = None,
 ) -> list[Image]:
-    """Return the images that the same requests would be given next if nobody else asked, without a lease."""
+    """Return the images that the same requests would be given next if nobody else asked, without a lease.
+
+    None where an app's strategy is asked for each: only it can tell.
+    """
     experiment = _experiment(session, dataset_id, experiment_id)
+    if _is_asked_now(session, experiment, strategy or (experiment.strategy if experiment is not None else "")):
+        return []
     vocabulary = vocabulary_of(session, dataset_id, experiment)
     values = asked(dataset_id, experiment, strategy, vocabulary)
     served = experiment.served if experiment is not None else 0

@@ -17,12 +17,13 @@ from tasks.publishing.usable import is_usable
 from tasks.rounds.jobs.turns import round_waits
 from tasks.rounds.steps.gather import row_of
 from tasks.rounds.steps.work import Words, cases_of
+from tasks.selection.scores import Scored
 
 SHARE = 64
 _NEEDS_NO_MODEL = "sum"
 
 
-def score_labels(parts: Parts, experiment_id: str, dataset_id: str, method: ScoringMethod) -> int:
+def score_labels(parts: Parts, experiment_id: str, dataset_id: str, method: ScoringMethod) -> Scored:
     """Score the labels that rounds learn from, as far as the published version has not; return how many were.
 
     Each score is kept as it comes, so after a kill the next call goes on; it ends early when a round waits. What cannot
@@ -36,14 +37,15 @@ def score_labels(parts: Parts, experiment_id: str, dataset_id: str, method: Scor
         experiment = session.get_one(Experiment, experiment_id)
         version = session.get(ModelVersion, experiment.published_version or "")
         if version is None or (method != _NEEDS_NO_MODEL and not is_usable(session, experiment)):
-            return 0
+            return Scored()
         labels = {int(index): name for index, name in experiment.labels.items()}
         waiting = _unscored(session, version, dataset_id, labels, method)
-    scored, bundle = 0, bundle_folder(parts, version.bundle_id)
+    scored, gave_way, bundle = 0, False, bundle_folder(parts, version.bundle_id)
     for start in range(0, len(waiting), SHARE):
         with parts.catalog.read() as session:
-            if round_waits(session):
-                break
+            gave_way = round_waits(session)
+        if gave_way:
+            break
         with parts.cache.pin() as pin, work_folder(parts, "score-labels") as work:
             rows = [row_of(parts, label, image) for label, image in waiting[start : start + SHARE]]
             cases = cases_of(parts, Words(labels=labels, folder=work / "labels"), rows, pin)
@@ -62,7 +64,7 @@ def score_labels(parts: Parts, experiment_id: str, dataset_id: str, method: Scor
                     with parts.catalog.write() as session:
                         _keep(session, version, int(message.image), method, message.score)
                     scored += 1
-    return scored
+    return Scored(scored, gave_way)
 
 
 def _unscored(

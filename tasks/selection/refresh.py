@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sqlalchemy import select
 
@@ -28,16 +28,18 @@ from tasks.publishing.usable import is_usable
 from tasks.rounds.jobs.turns import round_waits
 from tasks.selection import strided
 from tasks.selection.ask import needs_no_model
-from tasks.selection.beside import order_beside
+from tasks.selection.beside import is_unordered, order_beside
 from tasks.selection.of_app import order_by_app
 from tasks.selection.of_labels import score_labels
-from tasks.selection.scores import keep_score
+from tasks.selection.scores import Scored, keep_score
 from tasks.selection.skip import skip
 from tasks.selection.unscored import Unscored
 
 CHUNK = 64
 # So many unreadable images are the store's fault or the bundle's, and not theirs.
 MOST_LEFT_OUT = 1000
+_End = Literal["", "gave way", "outdated"]
+_GO_ON: _End = ""
 
 
 def refresh_experiment(parts: Parts, experiment_id: str, method: ScoringMethod | None = None) -> int:
@@ -57,13 +59,13 @@ def refresh_experiment(parts: Parts, experiment_id: str, method: ScoringMethod |
             ExperimentDataset.experiment_id == experiment_id, ExperimentDataset.use.in_(["train", "inference"])
         )
         found = session.scalars(uses.distinct()).all()
-    return sum(refresh_scores(parts, experiment_id, dataset_id, method) for dataset_id in sorted(found))
+    return sum(refresh_scores(parts, experiment_id, dataset_id, method).images for dataset_id in sorted(found))
 
 
 def refresh_scores(
     parts: Parts, experiment_id: str, dataset_id: str, method: ScoringMethod | None = None, *, chunk: int = CHUNK
-) -> int:
-    """Score images in order of use that the published version has not scored, chunk by chunk; return how many.
+) -> Scored:
+    """Score images in order of use that the published version has not scored, chunk by chunk.
 
     It ends early when a round waits, for that needs our place in the work pool and scores anew when it is done; and
     when another version is published, whose own refresh scores everything anew. Images without a score of any version
@@ -81,22 +83,38 @@ def refresh_scores(
         return order_by_app(parts, experiment_id, dataset_id, unscored.method)
     if unscored.method == strided.METHOD:
         return strided.place_strided(parts, experiment_id, dataset_id)
-    scored, left_out, orders = 0, set[int](), _app_orders(parts, experiment_id)
+    scored = _score_rest(parts, unscored, chunk)
+    if scored.gave_way or not is_unordered(parts, experiment_id, dataset_id, unscored.method):
+        return scored
+    if _round_waits(parts):
+        return scored._replace(gave_way=True)
+    order_beside(parts, experiment_id, dataset_id, unscored.method)
+    return scored
+
+
+def _score_rest(parts: Parts, unscored: Unscored, chunk: int) -> Scored:
+    """Score what is left, chunk by chunk."""
+    scored, left_out, orders = 0, set[int](), _app_orders(parts, unscored.experiment.id)
     most = (orders.epistemic_images if unscored.method == "epistemic" else 0) or sys.maxsize
     while len(left_out) < MOST_LEFT_OUT and scored < most:
         shard = _next_shard(parts, unscored, left_out, min(chunk, most - scored))
         if shard is None:
             break
-        done, go_on = _score(parts, shard, orders)
+        if _round_waits(parts):
+            return Scored(scored, gave_way=True)
+        done, end = _score(parts, shard, orders)
         scored += len(done)
-        if not go_on:
+        if end == "gave way":
+            return Scored(scored, gave_way=True)
+        if end == "outdated":
             break
         left_out.update({image.id for image in shard.images} - done)
+    return Scored(scored)
+
+
+def _round_waits(parts: Parts) -> bool:
     with parts.catalog.read() as session:
-        waits = round_waits(session)
-    if not waits:
-        order_beside(parts, experiment_id, dataset_id, unscored.method)
-    return scored
+        return round_waits(session)
 
 
 def _app_orders(parts: Parts, experiment_id: str) -> AppOrders:
@@ -130,7 +148,7 @@ def _next_shard(parts: Parts, unscored: Unscored, left_out: set[int], chunk: int
     with parts.catalog.read() as session:
         experiment = session.get_one(Experiment, unscored.experiment.id)
         version = session.get(ModelVersion, unscored.experiment.published_version or "")
-        if version is None or experiment.published_version != version.id or round_waits(session):
+        if version is None or experiment.published_version != version.id:
             return None
         images = unscored.take(session, chunk, left_out)
     if not images:
@@ -144,13 +162,13 @@ def method_of(experiment: Experiment) -> ScoringMethod:
     return experiment.strategy if reads_scores(experiment.strategy) else "entropy"
 
 
-def _score(parts: Parts, shard: _Shard, orders: AppOrders) -> tuple[set[int], bool]:
-    """Score one shard; return which images were, and whether to go on with the next."""
-    scored, go_on, unread = set[int](), True, dict[int, UnreadableError]()
+def _score(parts: Parts, shard: _Shard, orders: AppOrders) -> tuple[set[int], _End]:
+    """Score one shard; return which images were, and why not to go on with the next."""
+    scored, end, unread = set[int](), _GO_ON, dict[int, UnreadableError]()
     with parts.cache.pin() as pin:
         cases = _cases(parts, shard, pin)
         if not cases:
-            return scored, True
+            return scored, _GO_ON
         request = ScoreRequest(
             bundle=str(shard.bundle),
             images=cases,
@@ -172,14 +190,14 @@ def _score(parts: Parts, shard: _Shard, orders: AppOrders) -> tuple[set[int], bo
                     unread[int(message.id or 0)] = error
                 if not isinstance(message, ImageScore):
                     continue
-                go_on = _keep(parts, shard, message)
-                if not go_on:
+                end = _keep(parts, shard, message)
+                if end != _GO_ON:
                     break
                 scored.add(int(message.image))
     for image in shard.images:
         if image.id in unread:
             poison.unprepared(parts, image, unread[image.id], reads_others=bool(scored))
-    return scored, go_on
+    return scored, end
 
 
 @contextmanager
@@ -205,10 +223,11 @@ def _cases(parts: Parts, shard: _Shard, pin: Pin) -> list[Case]:
     return cases
 
 
-def _keep(parts: Parts, shard: _Shard, scored: ImageScore) -> bool:
-    """Write one score; false when a newer version is out, or a round waits."""
+def _keep(parts: Parts, shard: _Shard, scored: ImageScore) -> _End:
+    """Write one score, unless a newer version is out, or a round waits."""
     with parts.catalog.write() as session:
         if round_waits(session):
-            return False
+            return "gave way"
         image, score = int(scored.image), scored.score
-        return keep_score(session, shard.version.id, image, shard.method, score, by=scored.by, features=scored.features)
+        kept = keep_score(session, shard.version.id, image, shard.method, score, by=scored.by, features=scored.features)
+        return _GO_ON if kept else "outdated"

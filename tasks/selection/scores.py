@@ -1,7 +1,7 @@
 """What a scoring method says of an image, kept while it is true: of the published version, and of an open image."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,13 @@ from infra.wiring import Parts
 from tasks.selection.unspoken import is_unspoken
 
 _STORED = np.dtype("<f2")
+
+
+class Scored(NamedTuple):
+    """How many images got a score; `gave_way`: not all did, for a round waits."""
+
+    images: int = 0
+    gave_way: bool = False
 
 
 def keep_score(

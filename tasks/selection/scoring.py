@@ -14,7 +14,6 @@ from infra.adapters.catalog.tables import Attempt, Bundle, Experiment, Job
 from infra.wiring import Parts
 from tasks.bundles.orders import check_method
 from tasks.rounds.jobs import attempts
-from tasks.rounds.jobs.turns import round_waits
 from tasks.rounds.steps.work import Claim
 from tasks.selection.refresh import refresh_scores
 
@@ -75,11 +74,11 @@ def score_as_asked(parts: Parts, held: Claim) -> None:
     with parts.catalog.read() as session:
         job = jobs.get(session, held.job_id)
         method = ScoringSpec.model_validate(job.spec).method
-    scored = refresh_scores(parts, job.experiment_id, job.dataset_id or "", method)
+    scored, gave_way = refresh_scores(parts, job.experiment_id, job.dataset_id or "", method)
     with parts.catalog.write() as session:
         job = attempts.fence(session, held.job_id, held.n)
-        gave_way = "; it gave way to a round that waits: ask again for the rest" if round_waits(session) else ""
-        job.status, job.message = JobStatus.DONE, f"{method}: {scored} scores are new{gave_way}"
+        rest = "; it gave way to a round that waits: ask again for the rest" if gave_way else ""
+        job.status, job.message = JobStatus.DONE, f"{method}: {scored} scores are new{rest}"
         job.result = ScoringResult(method=method, scored=scored).model_dump(mode="json")
         ended = jobs.attempt(session, held.job_id, held.n)
         if ended is not None:

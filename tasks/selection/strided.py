@@ -10,6 +10,7 @@ from infra.adapters.catalog.tables import Candidate, Experiment, Image
 from infra.adapters.catalog.tables.base import now
 from infra.adapters.catalog.upsert import insert
 from infra.wiring import Parts
+from tasks.selection.scores import Scored
 from tasks.selection.unspoken import is_free_for
 
 METHOD = "strided"
@@ -31,7 +32,7 @@ def spread(count: int) -> Iterator[int]:
             yield place
 
 
-def place_strided(parts: Parts, experiment_id: str, dataset_id: str) -> int:
+def place_strided(parts: Parts, experiment_id: str, dataset_id: str) -> Scored:
     """Give the free images of a data set their places, 1 for the first to 0; return how many got one."""
     with parts.catalog.read() as session:
         experiment = session.get_one(Experiment, experiment_id)
@@ -39,13 +40,13 @@ def place_strided(parts: Parts, experiment_id: str, dataset_id: str) -> int:
         query = select(Image.id).where(Image.dataset_id == dataset_id, is_free_for(session, dataset_id, experiment))
         free = session.scalars(query.order_by(Image.key)).all()
     if version is None:
-        return 0
+        return Scored()
     order = [free[place] for _, place in zip(range(MOST), spread(len(free)), strict=False)]
     what = {"experiment_id": experiment_id, "method": METHOD, "dataset_id": dataset_id, "version_id": version, "by": ""}
     rows = [{**what, "image_id": image, "score": 1 - place / len(order)} for place, image in enumerate(order)]
     for start in range(0, len(rows), AT_ONCE):
         parts.catalog.unit(partial(_write, rows=rows[start : start + AT_ONCE]))
-    return len(rows)
+    return Scored(len(rows))
 
 
 def _write(session: Session, rows: list[dict[str, object]]) -> None:

@@ -92,7 +92,7 @@ def _app(folder: Path) -> Path:
 
 def _scores_order(parts: Parts, experiment: Experiment, dataset: str) -> None:
     """The app's scoring model orders the images, and says so of each; what an app has not is refused."""
-    assert refresh_scores(parts, experiment.id, dataset) == len(PATIENTS)
+    assert refresh_scores(parts, experiment.id, dataset).images == len(PATIENTS)
     with parts.catalog.read() as session:
         given = [image.key for image in upcoming(session, dataset, count=4, experiment_id=experiment.id)]
         said = dict(session.execute(select(Image.key, ImageInfo.said).join(ImageInfo)).tuples().all())

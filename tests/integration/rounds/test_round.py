@@ -203,7 +203,7 @@ def test_scoring_gives_way_to_a_round_that_waits(clinic: Clinic) -> None:
     with clinic.parts.catalog.write() as session:
         session.add(waiting)
 
-    assert refresh_scores(clinic.parts, clinic.experiment, clinic.dataset) == 0
+    assert refresh_scores(clinic.parts, clinic.experiment, clinic.dataset).images == 0
 
     with clinic.parts.catalog.write() as session:
         session.delete(session.get_one(Job, waiting.id))
@@ -211,10 +211,10 @@ def test_scoring_gives_way_to_a_round_that_waits(clinic: Clinic) -> None:
 
 @pytest.mark.slow
 def test_scores_of_the_published_version_order_what_is_left(clinic: Clinic) -> None:
-    scored = refresh_scores(clinic.parts, clinic.experiment, clinic.dataset)
+    scored = refresh_scores(clinic.parts, clinic.experiment, clinic.dataset).images
 
     assert scored == 2
-    assert refresh_scores(clinic.parts, clinic.experiment, clinic.dataset) == 0
+    assert refresh_scores(clinic.parts, clinic.experiment, clinic.dataset).images == 0
     with clinic.parts.catalog.read() as session:
         rows = session.scalars(select(Candidate)).all()
     assert all(row.score >= 0 for row in rows)

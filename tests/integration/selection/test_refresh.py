@@ -125,7 +125,7 @@ def test_images_are_scored_in_shards_those_first_that_would_be_given_first(parts
     _publish(parts, world, version)
     hosts = _hosts(parts)
 
-    assert refresh_scores(parts, world.experiment, world.dataset, chunk=2) == 5
+    assert refresh_scores(parts, world.experiment, world.dataset, chunk=2).images == 5
 
     first, second, third = world.images[:3]
     assert _asked(hosts) == [[world.images[4], world.images[3]], [first, second], [third]]
@@ -158,7 +158,7 @@ def test_a_newer_model_ends_the_refresh(parts: Parts, world: World) -> None:
             _publish(parts, world, newer)
 
     hosts = _hosts(parts, publish)
-    assert refresh_scores(parts, world.experiment, world.dataset, chunk=2) == 1
+    assert refresh_scores(parts, world.experiment, world.dataset, chunk=2).images == 1
     assert len(hosts.requests) == 1
 
 
@@ -166,7 +166,7 @@ def test_an_image_that_fails_is_left_out_and_a_bundle_that_fails_ends_it(parts: 
     _hosts(
         parts, lambda scored: Failed(id=str(world.images[0]), code="bad_input", message="?") if scored == 0 else None
     )
-    assert refresh_scores(parts, world.experiment, world.dataset, chunk=3) == 4
+    assert refresh_scores(parts, world.experiment, world.dataset, chunk=3).images == 4
 
     _hosts(parts, lambda _: Failed(code="bundle_error", message="?"))
     with pytest.raises(BundleError):
@@ -180,7 +180,7 @@ def test_what_is_no_volume_is_skipped_with_the_reason(parts: Parts, world: World
     sync_dataset(parts, world.dataset)
     _hosts(parts)
 
-    assert refresh_scores(parts, world.experiment, world.dataset) == 4
+    assert refresh_scores(parts, world.experiment, world.dataset).images == 4
     with parts.catalog.read() as session:
         image = session.get_one(Image, world.images[0])
     assert (image.open, image.skipped_by) == (False, "system")
@@ -268,8 +268,8 @@ def test_what_is_labelled_in_other_names_is_scored_too(parts: Parts, world: Worl
         notify(session, world.dataset, [said], "ann")
     hosts = _hosts(parts)
 
-    assert refresh_scores(parts, world.experiment, world.dataset) == 5
-    assert refresh_scores(parts, other.experiment, world.dataset) == 5, "one of them is labelled already"
+    assert refresh_scores(parts, world.experiment, world.dataset).images == 5
+    assert refresh_scores(parts, other.experiment, world.dataset).images == 5, "one of them is labelled already"
     asked = [request.method for request in hosts.requests]
     assert asked == ["entropy", "diversity"], "the other one has not learnt its label yet"
 
