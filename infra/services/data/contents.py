@@ -1,12 +1,14 @@
 """What is in a data set, as the MONAI Label dialect tells it: images, what is said of them, and their labels by tag."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from configs.errors import InvalidRequestError
 from configs.states import LabelState
 from infra.adapters.catalog import contents as catalog
 from infra.adapters.catalog import datasets, images
@@ -89,6 +91,7 @@ def say(parts: Parts, caller: Caller, dataset_id: str, image: str, more: Mapping
 
     Raises:
         NotFoundError: If there is no such data set or image.
+        InvalidRequestError: If too much is said of it.
     """
     allow(caller, Right.ANNOTATE)
 
@@ -107,7 +110,8 @@ def served(parts: Parts, caller: Caller, image: Image, strategy: str, client_id:
         at = {"ts": int(session.scalar(select(now())) or 0), "client_id": client_id or caller.subject}
         told = before.get("strategy")
         earlier = told if isinstance(told, Mapping) else {}  # a client may have said anything under this name
-        catalog.say(session, image.id, {"strategy": {**earlier, strategy: at}})
+        with suppress(InvalidRequestError):  # so much is said of it already; it is given all the same
+            catalog.say(session, image.id, {"strategy": {**earlier, strategy: at}})
         return before
 
 
