@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx import Response
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from configs.settings import Settings
 from configs.states import SlotState
@@ -23,6 +23,10 @@ from infra.doors.api.logins import FailedLogins
 from infra.services import people
 from infra.services.callers import Role
 from infra.wiring import Parts
+from tasks.images.geometry import RAS_FROM_LPS
+from tasks.images.volume import Volume
+from tasks.labels.forms.write import to_nrrd
+from tests.integration.api.label_client import SHAPE, LabelClient
 from tests.integration.api.slot_server import TOKEN, SlotServer
 from tests.processes import wait_until
 from tests.runs_in_memory import RunsInMemory
@@ -209,3 +213,21 @@ def _register_bundle(parts: Parts) -> None:
                 shown={"version": "1.0.0"},
             )
         )
+
+
+@pytest.fixture
+def answer(slot: SlotServer) -> np.ndarray[Any, Any]:
+    """What the slot answers: a box, and another, in the geometry of the images."""
+    array = np.zeros(SHAPE, np.uint8)
+    array[1:4, 2:5, 1:3], array[4:, 5:, 6:] = 1, 2
+    slot.content, slot.clicks = to_nrrd(Volume(array, RAS_FROM_LPS @ AFFINE)), True
+    return array
+
+
+@pytest.fixture
+def slicer(people_of: dict[Role, Api], address: str, parts: Parts, experiment: str) -> LabelClient:
+    """Slicer's module, at the server's root; its user may train."""
+    assert experiment
+    with parts.catalog.write() as session:
+        session.execute(update(Bundle).values(check={"training_keys": []}))
+    return LabelClient(address, people_of[Role.ENGINEER].secret)

@@ -14,6 +14,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus, urlsplit
 
+import numpy as np
+import SimpleITK
+
+from tasks.images.geometry import RAS_FROM_LPS
+
+NAME = "liver and spleen"
+IN_URL = "liver+and+spleen"
+SHAPE = (6, 7, 8)
+SLICER = {"result_extension": ".nrrd", "result_dtype": "uint8"}
+SCRIBBLES = {"Histogram+GraphCut", "GMM+GraphCut"}
 BOUNDARY = "----------lImIt_of_THE_fIle_eW_$"
 
 
@@ -114,3 +124,16 @@ def _bytes(part: Message) -> bytes:
     content = part.get_payload(decode=True)
     assert isinstance(content, bytes)
     return content
+
+
+def read_image(content: bytes, folder: Path, ending: str = ".nrrd") -> Any:
+    """Return a file's content as SimpleITK reads it."""
+    path = folder / f"result{ending}"
+    path.write_bytes(content)
+    return SimpleITK.ReadImage(str(path))
+
+
+def shows(found: Any, answer: np.ndarray[Any, Any], affine: np.ndarray[Any, Any]) -> None:
+    """Assert that an image has these voxels, and lies where the images do: *affine* is in RAS."""
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(found), answer.T)
+    np.testing.assert_allclose(found.GetOrigin(), (RAS_FROM_LPS @ affine)[:3, 3])
