@@ -7,7 +7,10 @@ from configs.specs.train import TrainSpec
 
 
 class RoundSpec(BaseModel):
-    """How to train, how to judge, and what to do with the result; `rerun_of`: the job that is done again."""
+    """How to train, how to judge, and what to do with the result; `rerun_of`: the job that is done again.
+
+    `uploaded`: the blob of weights that somebody brought: they are the challenger, and nothing is trained.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -16,6 +19,7 @@ class RoundSpec(BaseModel):
     gate: GateSpec = GateSpec()
     max_retries: int = 1
     rerun_of: str | None = None
+    uploaded: str | None = None
 
     @classmethod
     def of(cls, loop: AnnotationSpec) -> "RoundSpec":

@@ -13,6 +13,7 @@ from configs.kinds import LabelKind
 from configs.specs.infer import InferSpec
 from configs.specs.score import ScoringMethod
 from configs.specs.train import TrainSpec
+from configs.wire.admit import AdmitRequest, Admitted
 from configs.wire.apps import (
     AppModels,
     AppOrderRequest,
@@ -169,7 +170,8 @@ class ServeRequest(Request):
 
 
 HostRequest = Annotated[
-    AppRequest
+    AdmitRequest
+    | AppRequest
     | AppOrderRequest
     | CheckRequest
     | ExportRequest
@@ -350,6 +352,7 @@ class Finished(Message):
 
 HostMessage = Annotated[
     Ready
+    | Admitted
     | Progress
     | Metric
     | Checkpoint

@@ -31,6 +31,7 @@ class Right(StrEnum):
     MANAGE_KEYS = "manage keys"
     MANAGE_BUNDLES = "register bundles"
     MANAGE_HOOKS = "manage webhooks"
+    UPLOAD_MODELS = "upload model weights"
     READ_LOGS = "read the system's logs"
     PURGE = "remove for good what was deleted"
 
@@ -43,7 +44,8 @@ RIGHTS: dict[Role, frozenset[Right]] = {
     Role.ANNOTATOR: _ANNOTATOR,
     Role.REVIEWER: _REVIEWER,
     Role.ENGINEER: _ENGINEER,
-    Role.ADMIN: _ENGINEER | {Right.MANAGE_KEYS, Right.MANAGE_BUNDLES, Right.MANAGE_HOOKS, Right.READ_LOGS, Right.PURGE},
+    Role.ADMIN: _ENGINEER
+    | {Right.MANAGE_KEYS, Right.MANAGE_BUNDLES, Right.MANAGE_HOOKS, Right.UPLOAD_MODELS, Right.READ_LOGS, Right.PURGE},
 }
 
 

@@ -12,6 +12,7 @@ from tasks.compute.failures import failed
 
 # Imported by name, when asked for: a check must not wait for Lightning.
 HANDLERS = {
+    "admit": "tasks.compute.loader.admit",
     "app": "tasks.compute.apps.write",
     "app_order": "tasks.compute.apps.order",
     "check": "tasks.compute.loader.check",

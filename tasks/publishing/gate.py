@@ -119,7 +119,8 @@ def _gate(spec: GateSpec, pairs: list[PairedCase], trained_on: list[CaseScore], 
     unsound = [pair.case for pair in pairs if not pair.challenger.sound]
     if not pairs:
         rule: Rule = "unproven"
-        against = "" if trained_on and all(case.sound for case in trained_on) else "a prediction is empty or not finite"
+        against = "" if all(case.sound for case in trained_on) else "a prediction is empty or not finite"
+        against = against if trained_on else "there is no labelled case to try it on"
         basis = f"no evaluation case yet; predictions on {len(trained_on)} training cases are finite and not empty"
     elif len(pairs) < spec.min_cases:
         rule = "weak evidence"

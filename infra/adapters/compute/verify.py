@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from configs.wire.admit import AdmitRequest, Admitted
 from configs.wire.export import Exported, ExportRequest
 from configs.wire.host import Checkpoint, HostMessage, HostRequest, Prediction, ServeRequest, TrainRequest
 from configs.wire.host import TrainResult as Trained
@@ -63,7 +64,9 @@ def verify(message: HostMessage, request: HostRequest) -> bool:
                 plain_file(Path(out), str(Path(out).absolute() / name))
         case Trained(weights=path), TrainRequest(out=out, weights=start):
             verify_weights(plain_file(Path(out), path), like=Path(start) if start else None)
-        case (Checkpoint() | Exported() | Prediction() | Trained(), _):
+        case Admitted(weights=path), AdmitRequest(out=out):
+            verify_weights(plain_file(Path(out), path), like=None)
+        case (Admitted() | Checkpoint() | Exported() | Prediction() | Trained(), _):
             raise UntrustworthyError(f"a {message.kind} does not answer a {request.kind}")
         case _:
             pass

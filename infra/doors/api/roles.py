@@ -106,6 +106,7 @@ ROLES: dict[str, Role | None] = {
     "monai_label.models.get_model": Role.ENGINEER,
     "monai_label.models.get_model_info": Role.ENGINEER,
     "monai_label.models.delete_model": Role.ENGINEER,
+    "monai_label.models.upload_model": Role.ADMIN,
     "monai_label.proxy.get_dicom": Role.ANNOTATOR,
     "monai_label.proxy.post_dicom": Role.ANNOTATOR,
     "monai_label.server.logs": Role.ADMIN,

@@ -33,7 +33,7 @@ class Models:
 
 @dataclass(frozen=True)
 class Published:
-    """The version that is served, and its weights: safetensors."""
+    """A version, the one that is served or one that was uploaded to be, and its weights: safetensors."""
 
     version: ModelVersion
     sha256: str

@@ -16,7 +16,8 @@ from tasks.rounds.steps.evaluate import Evaluation, summary
 def earlier_results(session: Session, job: Job) -> list[RoundResult]:
     """Return the results of the experiment's rounds and trainings before this one, or before the one that it reruns.
 
-    Reruns are not among them: what they measure was counted with the round that they repeat.
+    Reruns are not among them: what they measure was counted with the round that they repeat. Nor are uploads: what is
+    measured with them is counted with the round that learns those labels.
     """
     query = select(Job.spec, Job.result).where(
         Job.experiment_id == job.experiment_id, Job.action == "train", Job.status == JobStatus.DONE, Job.id != job.id
@@ -25,9 +26,8 @@ def earlier_results(session: Session, job: Job) -> list[RoundResult]:
     if original is not None:
         query = query.where(Job.created_at < original.created_at)
     found = session.execute(query.order_by(Job.created_at, Job.id)).all()
-    return [
-        RoundResult.model_validate(result) for spec, result in found if RoundSpec.model_validate(spec).rerun_of is None
-    ]
+    read = [(RoundSpec.model_validate(spec), RoundResult.model_validate(result)) for spec, result in found]
+    return [result for spec, result in read if spec.rerun_of is None and spec.uploaded is None]
 
 
 def judged(evaluation: Evaluation, min_cases: int, earlier: Sequence[RoundResult]) -> dict[str, Any]:

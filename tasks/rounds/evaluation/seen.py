@@ -26,7 +26,9 @@ def seen_images(parts: Parts, session: Session, experiment: Experiment) -> set[i
     seen: set[int] = set()
     for sha256 in dict.fromkeys(hashes):
         snapshot = Snapshot.model_validate_json(parts.blobs.read_bytes(sha256))
-        seen.update(snapshot.seen, (row.image for row in snapshot.side("train", "validate")))
+        # Weights that were uploaded have trained on nothing here: its labels are new to the rounds that follow.
+        learnt = [] if snapshot.spec.uploaded else snapshot.side("train", "validate")
+        seen.update(snapshot.seen, (row.image for row in learnt))
     return seen
 
 

@@ -105,6 +105,8 @@ def _settled(session: Session, job: Job, spec: RoundSpec) -> tuple[Sequence[str]
     every = tuple(TrainSpec.model_fields)
     if spec.rerun_of is not None:
         return every, "The training does another one again"
+    if spec.uploaded is not None:
+        return every, "The job judges weights that were uploaded, and trains nothing"
     if jobs.step_output(session, job.id, FINE_TUNE) is not None:
         return every, "The training has made its model"
     if job.to_seq is not None:

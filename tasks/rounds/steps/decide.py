@@ -7,6 +7,8 @@ from tasks.publishing.publish import keep_back, publish_challenger
 from tasks.rounds.steps.evaluate import AGAIN, Evaluation, evaluate_again, read_evaluation
 from tasks.rounds.steps.work import Claim, Lease, Work, open_work, step_done
 
+UPLOADED = "its weights were uploaded, and nobody here knows whether they were trained on these cases"
+
 
 def decide(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str, evaluation_sha256: str) -> str:
     """Publish the challenger or keep it back, and return the hash of the evaluation that decided.
@@ -49,4 +51,7 @@ def _carry_out(parts: Parts, work: Work, evaluation: Evaluation) -> str:
 
 
 def _judge(work: Work, evaluation: Evaluation) -> Verdict:
-    return judge(work.spec.publish, work.spec.gate, evaluation.pairs(), evaluation.trained_on())
+    verdict = judge(work.spec.publish, work.spec.gate, evaluation.pairs(), evaluation.trained_on())
+    if work.spec.uploaded is None:
+        return verdict
+    return verdict.model_copy(update={"reason": f"{verdict.reason}; {UPLOADED}"})

@@ -187,7 +187,7 @@ class _Judging(NamedTuple):
             proving = training[:MOST_PROVING]
             self._ask(proving, challenger)
             self._run()
-        if not kept([*held_out, *proving]):
+        if [*held_out, *proving] and not kept([*held_out, *proving]):
             raise BundleError(
                 f"The bundle can use none of the {len([*held_out, *proving])} cases that the challenger is to be judged"
                 " by: look at its validate#preprocessing, and at sizes that its network takes; the job's log says where"

@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 
 from configs.failpoints import fail_point
 from configs.specs.annotation import AnnotationSpec
+from configs.specs.round import RoundSpec
 from configs.states import TERMINAL, AttemptState, JobStatus
 from infra.adapters.catalog import jobs, outbox
 from infra.adapters.catalog.tables import Decision, Job, ModelVersion, Publication
@@ -68,7 +69,7 @@ def _result(
 ) -> RoundResult:
     result = RoundResult(
         labels=sum(row.dataset == job.dataset_id for row in snapshot.rows),
-        training_cases=len(snapshot.side("train", "validate")),
+        training_cases=0 if snapshot.spec.uploaded else len(snapshot.side("train", "validate")),
         attempts=job.current_attempt,
     )
     if job.first_step_at is not None and job.due_at is not None:
@@ -110,9 +111,10 @@ def _end(session: Session, job: Job, held: Claim, result: RoundResult) -> None:
     ended = jobs.attempt(session, held.job_id, held.n)
     if ended is not None:
         ended.state = AttemptState.ENDED
-    if result.decision == "skipped":
+    if result.decision == "skipped" or RoundSpec.model_validate(job.spec).uploaded is not None:
         # Its labels go on waiting for a round that trains.
         job.to_seq = None
+    if result.decision == "skipped":
         session.merge(Decision(job_id=job.id, outcome="skipped", reason=result.reason, verdict={}))
 
 

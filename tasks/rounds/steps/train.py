@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from configs.errors import HostDiedError, InvalidRequestError
@@ -33,6 +33,7 @@ from tasks.devices.needs import training_need
 from tasks.rounds.jobs import attempts
 from tasks.rounds.records.result import RoundResult
 from tasks.rounds.records.snapshot import Snapshot
+from tasks.rounds.records.version import version_of
 from tasks.rounds.steps.work import (
     Claim,
     Lease,
@@ -75,6 +76,8 @@ def read_trained(parts: Parts, held: Claim) -> Trained | None:
 def fine_tune(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str) -> str | None:
     """Train on the snapshot, from the newest whole checkpoint of any attempt, and seal a model version.
 
+    Of a job whose weights were uploaded nothing is trained: they are its version.
+
     Returns:
         The model version's id; None if no label on the training side can be read here.
 
@@ -87,6 +90,8 @@ def fine_tune(parts: Parts, held: Claim, lease: Lease, snapshot_sha256: str) -> 
     if done is not None:
         return done.version
     snapshot, work = read_snapshot(parts, snapshot_sha256), open_work(parts, held)
+    if work.spec.uploaded is not None:
+        return _take_uploaded(parts, work, work.spec.uploaded)
     if not snapshot.side("train"):
         return None
     fail_point(parts.settings, "before-training")
@@ -221,26 +226,18 @@ def _seal(
     return version_id
 
 
-def _sealed(session: Session, work: Work, weights: str, snapshot: str, parent: str | None) -> str:
+def _take_uploaded(parts: Parts, work: Work, weights: str) -> str:
+    """Take what was uploaded for what training leaves; its version is there, but for a job that does this one again."""
+    version_id = parts.catalog.unit(lambda session: _sealed(session, work, weights, None, None))
+    trained = Trained(version=version_id, epoch=0, max_epoch=0, steps=0, train_seconds=0.0, isolation=parts.hosts.level)
+    mark_step(parts, work.claim, STEP, parts.blobs.put_bytes(trained.model_dump_json().encode()))
+    return version_id
+
+
+def _sealed(session: Session, work: Work, weights: str, snapshot: str | None, parent: str | None) -> str:
     """Return the id of the version that this round made, a new one unless an attempt before this one got so far."""
     job = attempts.fence(session, work.claim.job_id, work.claim.n)
-    # An attempt that died between this unit and the step's mark has sealed the version already.
-    version = session.scalar(select(ModelVersion).where(ModelVersion.job_id == job.id))
-    if version is None:
-        newest = select(func.max(ModelVersion.number)).where(ModelVersion.experiment_id == job.experiment_id)
-        version = ModelVersion(
-            experiment_id=job.experiment_id,
-            number=(session.scalar(newest) or 0) + 1,
-            bundle_id=work.bundle_id,
-            weights=weights,
-            snapshot=snapshot,
-            parent_id=parent,
-            job_id=job.id,
-            created_by=job.created_by,
-        )
-        session.add(version)
-        session.flush()
-    return version.id
+    return version_of(session, job, ModelVersion(weights=weights, snapshot=snapshot, parent_id=parent)).id
 
 
 def tensor_cache(parts: Parts, bundle_id: str) -> Path:

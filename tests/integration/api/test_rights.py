@@ -161,6 +161,7 @@ LABEL: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("GET", "/model/x", None, Role.ENGINEER),
     ("GET", "/model/info/x", None, Role.ENGINEER),
     ("DELETE", "/model/x", None, Role.ENGINEER),
+    ("PUT", "/model/x", None, Role.ADMIN),
     ("GET", "/proxy/dicom/x", None, Role.ANNOTATOR),
     ("POST", "/proxy/dicom/x", None, Role.ANNOTATOR),
     ("DELETE", "/session/x", None, Role.ANNOTATOR),

@@ -1,5 +1,7 @@
 """Rounds of boxes and of masks of pictures in real bundle hosts: from what is saved to a published version."""
 
+import hashlib
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,11 +9,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image as Picture
 from requests_toolbelt.multipart.decoder import MultipartDecoder
+from safetensors.torch import load
 from sqlalchemy import select
+from torch import Tensor
 
 from configs.kinds import STRUCTURED, BoxesLabel
 from configs.settings import Settings
@@ -168,8 +173,52 @@ def test_boxes_that_people_save_are_learnt_published_and_answered_over_http(
     assert _surest_is_around(one.content, boxes["e"]), "what a batch writes is a label, as what a slot answers"
 
 
+def _sent(state: dict[str, Tensor]) -> dict[str, bytes]:
+    """A form with weights as `torch.save` writes them."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    return {"file": file.getvalue()}
+
+
+def _brought(client: TestClient, ward: Ward) -> None:
+    """Bring weights by `PUT /model`: worse ones are kept back, better ones published, and others refused."""
+    served = client.get("/model/n").content
+    checksum = f"SHA256:{hashlib.sha256(served).hexdigest()}"
+    state = load(served)
+
+    reply = client.put("/model/n", files=_sent({name: torch.zeros_like(value) for name, value in state.items()}))
+    assert (reply.status_code, sorted(reply.json())) == (200, ["checksum", "modified_time"]), reply.text
+    assert (client.get("/model/n").content, reply.json()["checksum"] != checksum) == (served, True)
+    task = client.get("/train/").json()
+    assert (task["status"], task["request"]["model"]) == ("SUBMITTED", "n")
+    assert ward.run(ward.claim(task["id"])).decision == "kept_back"
+    assert client.get("/model/info/n").json()["checksum"] == checksum
+
+    assert client.delete("/model/n").json() == {}
+    assert client.get("/model/n").status_code == 404, "the bundle's own weights are served again"
+    assert client.put("/model/n", files={"file": served}).json()["checksum"] == checksum
+    assert client.get("/model/n").status_code == 404
+    assert ward.run(ward.claim(client.get("/train/").json()["id"])).decision == "published"
+    assert client.get("/model/n").content == served
+
+    jobs = client.get("/train/?all=true").json()
+    for files, said in (
+        (_sent({**state, "extra": torch.ones(1)}), "Tensors unknown: extra"),
+        ({"file": served[:-8]}, "cut short"),
+        ({"file": b""}, "cut short"),
+    ):
+        refused = client.put("/model/n", files=files)
+        assert (refused.status_code, said in refused.json()["detail"]) == (400, True), refused.text
+    assert client.put("/model/m", files={"file": served}).status_code == 404
+    assert client.put("/model/n").status_code == 422
+    assert client.get("/train/?all=true").json() == jobs
+    assert client.get("/model/n").content == served
+
+
 @pytest.mark.usefixtures("warm_host")
-def test_masks_of_pictures_with_a_palette_are_learnt_and_published(parts: Parts, tmp_path: Path) -> None:
+def test_masks_of_pictures_with_a_palette_are_learnt_and_published_and_other_weights_judged(
+    parts: Parts, app: FastAPI, tmp_path: Path
+) -> None:
     drawn = {patient: tmp_path / f"{patient}.png" for patient in PATIENTS}
     for number, (patient, file) in enumerate(drawn.items()):
         _picture(tmp_path / "images" / patient, number).save(file)
@@ -179,3 +228,9 @@ def test_masks_of_pictures_with_a_palette_are_learnt_and_published(parts: Parts,
     assert result.metric_name == "val_mean_dice"
     kept = sorted(file.suffix for file in (tmp_path / "images" / "teachback").rglob("*") if file.is_file())
     assert kept == [".png"] * len(PATIENTS)
+    with parts.catalog.read() as session:
+        experiment = session.scalars(select(Experiment.id)).one()
+    key = people.create_key(parts, people.operator(ORG), name="ada", role=Role.ADMIN).secret
+    app.state.parts, app.state.failed_logins = parts, FailedLogins()
+    with TestClient(app, base_url="http://127.0.0.1:8000", headers={"Authorization": f"Bearer {key}"}) as client:
+        _brought(client, Ward(parts, TrainingInMemory(), tmp_path, "", experiment, {}))

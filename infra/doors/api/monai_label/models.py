@@ -1,6 +1,6 @@
-"""`/model` of this dialect: what is served of a model, and taking it back."""
+"""`/model` of this dialect: the weights that are served, others brought to be judged, and going back."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
@@ -10,7 +10,7 @@ from infra.doors.api.monai_label.infer_reply import BINARY
 from infra.doors.api.monai_label.scope import DatasetName
 from infra.services.data import datasets
 from infra.services.data.images import basename
-from infra.services.learning import by_dataset, models
+from infra.services.learning import by_dataset, model_uploads, models
 from infra.services.learning.models import Published
 
 router = APIRouter(prefix="/model", tags=["MONAI Label: models"])
@@ -21,6 +21,11 @@ class ModelFile(BaseModel):
 
     checksum: str
     modified_time: int
+
+    @classmethod
+    def of(cls, found: Published) -> "ModelFile":
+        """Show a version."""
+        return cls(checksum=f"SHA256:{found.sha256}", modified_time=int(found.version.created_at))
 
 
 class NoFileError(NotFoundError):
@@ -33,8 +38,7 @@ class NoFileError(NotFoundError):
 @router.get("/info/{model}")
 def get_model_info(dataset: DatasetName, model: str, parts: PartsDep, caller: CallerDep) -> ModelFile:
     """Return the checksum of the weights that are served, and when they were made."""
-    found = _published(dataset, model, parts, caller)
-    return ModelFile(checksum=f"SHA256:{found.sha256}", modified_time=int(found.version.created_at))
+    return ModelFile.of(_published(dataset, model, parts, caller))
 
 
 @router.get("/{model}", response_class=FileResponse)
@@ -42,6 +46,13 @@ def get_model(dataset: DatasetName, model: str, parts: PartsDep, caller: CallerD
     """Return the weights that are served, as safetensors."""
     found = _published(dataset, model, parts, caller)
     return FileResponse(found.path, media_type=BINARY, filename=f"{basename(model)}.safetensors")
+
+
+@router.put("/{model}")
+def upload_model(dataset: DatasetName, model: str, parts: PartsDep, caller: CallerDep, file: UploadFile) -> ModelFile:
+    """Keep weights as a challenger, which a `train` job judges: they are served only if the gate publishes them."""
+    row = datasets.find(parts, caller, dataset)
+    return ModelFile.of(model_uploads.upload(parts, caller, row, model, file.file))
 
 
 @router.delete("/{model}")
