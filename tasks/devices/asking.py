@@ -4,7 +4,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Semaphore
 
+from configs.errors import BusyError
 from configs.wire.host import Failed, HostMessage, HostRequest
 from infra.adapters.catalog.tables.base import new_id
 from infra.adapters.compute.failures import error_of
@@ -22,6 +24,21 @@ def work_folder(parts: Parts, name: str) -> Iterator[Path]:
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def place(places: Semaphore, wait_s: float) -> Iterator[None]:
+    """Hold one of a few places while the block runs: of what takes much memory only so many run at a time.
+
+    Raises:
+        BusyError: If none is free within *wait_s*.
+    """
+    if not places.acquire(timeout=wait_s):
+        raise BusyError("Others have this computed just now: ask again in a moment")
+    try:
+        yield
+    finally:
+        places.release()
 
 
 def answers(parts: Parts, request: HostRequest, need: Need, *, work: Path, bundle: Path) -> Iterator[HostMessage]:

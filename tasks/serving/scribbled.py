@@ -6,6 +6,7 @@ A host is forked for each request, as nothing need be kept between two: the imag
 import math
 from pathlib import Path
 from shutil import copyfileobj
+from threading import Semaphore
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -14,13 +15,16 @@ from numpy.typing import NDArray
 from configs.errors import HostDiedError, InvalidRequestError
 from configs.wire.scribbles import BACKGROUND, FOREGROUND, Range, Scribbled, ScribbleMethod, ScribbleRequest
 from infra.wiring import Parts
-from tasks.devices.asking import answers, work_folder
+from tasks.devices.asking import answers, place, work_folder
 from tasks.devices.claims import Need
 from tasks.images.geometry import Geometry
 from tasks.images.prepare import LocalImage
 from tasks.images.volume import Volume
 from tasks.labels.forms.raw import of_raw
 from tasks.labels.forms.read import HEAD_BYTES, ending_of, read_label
+
+# A large volume takes gigabytes, and a second or two.
+_PLACES, _WAIT_S = Semaphore(2), 30.0
 
 
 class Strokes(NamedTuple):
@@ -50,11 +54,12 @@ def segment(parts: Parts, image: LocalImage, label: BinaryIO, strokes: Strokes) 
         InvalidRequestError: If the image is a picture, the label cannot be read, or one side has no stroke.
         MismatchError: If the label lies on another grid.
         HostError: If the host fails.
+        BusyError: If others have theirs segmented, and no end comes.
     """
     if image.is_picture or image.others:
         raise InvalidRequestError("Scribbles are for volumes of one channel: segment this image by a model or by hand")
     geometry = image.geometry()
-    with work_folder(parts, "scribbles") as work:
+    with place(_PLACES, _WAIT_S), work_folder(parts, "scribbles") as work:
         drawn = _drawn(label, geometry, work)
         sides = np.zeros(geometry.shape, np.uint8)
         sides[drawn == strokes.background], sides[drawn == strokes.foreground] = BACKGROUND, FOREGROUND

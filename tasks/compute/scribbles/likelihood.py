@@ -17,6 +17,7 @@ _VOXELS_PER_MIXED = 20
 _MOST_SAMPLES = 5000
 # The mixture is asked for these and interpolated: a volume has millions of voxels.
 _LEVELS = 1024
+_AT_ONCE = 2**20
 _LEAST = 1e-3  # no value is certain: the cut weighs its logarithm
 
 
@@ -37,7 +38,8 @@ def by_histogram(values: Values, outside: Values, inside: Values) -> Values:
         gaussian_filter1d(np.bincount(np.digitize(side, edges), minlength=BINS) / side.size, _SMOOTH_BINS)
         for side in (outside, inside)
     )
-    return _share(out, within)[np.digitize(values, edges)]
+    share = _share(out, within)
+    return _each(values, lambda part: share[np.digitize(part, edges)])
 
 
 def by_mixture(values: Values, outside: Values, inside: Values) -> Values:
@@ -48,13 +50,22 @@ def by_mixture(values: Values, outside: Values, inside: Values) -> Values:
     """
     levels = np.linspace(float(values.min()), float(values.max()), _LEVELS)
     out, within = (np.exp(_logarithms(side, levels)) for side in (outside, inside))
-    return np.asarray(np.interp(values, levels, _share(out, within)), dtype=np.float32)
+    share = _share(out, within)
+    return _each(values, lambda part: np.interp(part, levels, share))
 
 
 LIKELIHOODS: Mapping[ScribbleMethod, Callable[[Values, Values, Values], Values]] = {
     "histogram": by_histogram,
     "gmm": by_mixture,
 }
+
+
+def _each(values: Values, of: Callable[[Values], NDArray[np.floating]]) -> Values:
+    """Return what a function says of each value, asked of a part at a time: what it needs has eight bytes a voxel."""
+    flat, found = values.ravel(), np.empty(values.size, np.float32)
+    for start in range(0, flat.size, _AT_ONCE):
+        found[start : start + _AT_ONCE] = of(flat[start : start + _AT_ONCE])
+    return found.reshape(values.shape)
 
 
 def _logarithms(side: Values, levels: NDArray[np.float64]) -> NDArray[np.float64]:

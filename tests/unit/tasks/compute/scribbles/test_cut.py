@@ -60,3 +60,15 @@ def test_a_histogram_says_half_where_it_saw_nothing_and_never_that_it_is_sure() 
     values = np.array([0, 50, 100], np.float32)
     found = by_histogram(values, np.zeros(9, np.float32), np.full(9, 100, np.float32))
     assert found.tolist() == pytest.approx([0.001, 0.5, 0.999])
+
+
+@pytest.mark.parametrize("method", ["histogram", "gmm"])
+def test_a_volume_that_is_looked_at_in_parts_is_one_volume(method: ScribbleMethod) -> None:
+    values = np.linspace(0, 100, 3 * 2**19, dtype=np.float32).reshape(3, 2**9, 2**10)
+    outside, inside = values[0, :1].ravel(), values[2, -1:].ravel()
+    found = LIKELIHOODS[method](values, outside, inside)
+    assert found.dtype == np.float32
+    assert found.shape == values.shape
+    back = LIKELIHOODS[method](values[::-1, ::-1, ::-1], outside, inside)
+    assert (found[::-1, ::-1, ::-1] == back).all()
+    assert found[0, 0, 0] < 0.5 < found[2, -1, -1]
