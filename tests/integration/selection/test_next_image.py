@@ -6,11 +6,12 @@ import pytest
 from sqlalchemy import select, update
 
 from configs.errors import NotFoundError
+from configs.states import LabelState
 from infra.adapters.catalog.session import Catalog
-from infra.adapters.catalog.tables import Candidate, Experiment, Image, Lease
+from infra.adapters.catalog.tables import Bundle, Candidate, Experiment, Image, Label, Lease
 from infra.adapters.catalog.tables.base import now
 from tasks.rounds.count import notify
-from tasks.selection.next_image import next_image, upcoming
+from tasks.selection.next_image import AsksAppError, next_image, upcoming
 from tasks.selection.scores import keep_score
 from tests.builders import World, add_version, build, notice, start_loop
 
@@ -164,3 +165,20 @@ def test_a_score_replaces_the_one_before_and_comes_too_late_after_a_new_version(
         session.get_one(Experiment, world.experiment).published_version = newer
         assert not keep_score(session, world.version, world.images[1], "entropy", 0.5)
         assert keep_score(session, newer, world.images[1], "entropy", 0.5)
+
+
+def test_an_app_that_is_asked_for_each_image_is_asked_only_where_its_answer_is_used(catalog: Catalog) -> None:
+    world = build(catalog, images=3)
+    start_loop(catalog, world)
+    with catalog.write() as session:
+        orders = {"strategies": {"now": ""}, "per_request": ["now"]}
+        session.execute(update(Bundle).values(check={"orders": orders}))
+        session.get_one(Experiment, world.experiment).strategy = "app:now"
+        notify(session, world.dataset, [notice(world.images[1])], "ann")
+        session.execute(update(Label).values(state=LabelState.SENT_BACK))
+
+    assert _next(catalog, world).id == world.images[1], "it was sent back to her"
+    with pytest.raises(AsksAppError):
+        _next(catalog, world)
+    with catalog.read() as session:
+        assert upcoming(session, world.dataset, count=2) == [], "only the app knows"
