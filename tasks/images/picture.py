@@ -7,7 +7,7 @@ colour profiles are not applied. How many channels a network takes is for its bu
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,30 @@ _INDICES = ("1", "L", "P")
 _DEEP = ("I;16", "I;16L", "I;16B", "I")
 _PHONE = "MPO"
 """A JPEG with a preview or a second view beside it: the first is the picture."""
+_KIND_OF_PAGE, _REDUCED = 254, 1
+"""TIFF's tag NewSubfileType, and its bit of a page that is a smaller version of another."""
+
+
+class Region(NamedTuple):
+    """A part of a picture.
+
+    Args:
+        location: Column and row of its corner, in pixels of the whole picture.
+        size: Columns and rows, in pixels of its level; what lies beyond the picture is left out.
+        level: 0 = the whole picture; the next ones are smaller.
+    """
+
+    location: tuple[int, int]
+    size: tuple[int, int]
+    level: int = 0
+
+
+class Cut(NamedTuple):
+    """A region as a picture, the column and row of its corner at its level, and how many pixels one of it is."""
+
+    picture: Image.Image
+    corner: tuple[int, int]
+    scale: float
 
 
 def convert_picture(source: Path, target: Path) -> None:
@@ -48,6 +72,7 @@ def convert_picture(source: Path, target: Path) -> None:
     try:
         with Image.open(source, formats=_FORMATS) as picture:
             _refuse(picture)
+            _refuse_several(picture)
             upright = _plain(ImageOps.exif_transpose(picture))
     except Image.DecompressionBombError:
         raise InvalidRequestError(_too_large("more")) from None
@@ -90,6 +115,7 @@ def picture_values(path: Path, shape: tuple[int, int, int]) -> NDArray[Any]:
             if picture.mode not in (*_INDICES, *_DEEP):
                 raise MismatchError("The label is a picture in colours, which are no indices: save grey, or a palette")
             _refuse(picture)
+            _refuse_several(picture)
             values = np.asarray(picture)
     except Image.DecompressionBombError:
         raise InvalidRequestError(_too_large("more")) from None
@@ -98,16 +124,59 @@ def picture_values(path: Path, shape: tuple[int, int, int]) -> NDArray[Any]:
     return values.T[..., None]
 
 
+def cut_picture(source: Path, region: Region) -> Cut:
+    """Cut a region out of a picture, as `convert_picture` would write it.
+
+    A TIFF's pages that are marked as reduced are its levels after the first. One level is unpacked whole.
+
+    Raises:
+        InvalidRequestError: If it cannot be read, has no such level or place, or its level is too large.
+    """
+    try:
+        with Image.open(source, formats=_FORMATS) as picture:
+            whole = picture.width
+            _go_to(picture, region.level)
+            _refuse(picture)
+            scale = whole / picture.width
+            upright = ImageOps.exif_transpose(picture)
+            left, top = (round(at / scale) for at in region.location)
+            right, bottom = min(left + region.size[0], upright.width), min(top + region.size[1], upright.height)
+            if left >= right or top >= bottom:
+                raise InvalidRequestError(f"The region begins at {region.location}, outside of the picture")
+            return Cut(_plain(upright.crop((left, top, right, bottom))), (left, top), scale)
+    except Image.DecompressionBombError:
+        raise InvalidRequestError(_too_large("more")) from None
+    except _DAMAGE:
+        raise InvalidRequestError(_UNREADABLE) from None
+
+
+def _go_to(picture: Image.Image, level: int) -> None:
+    levels = [0]
+    if picture.format == "TIFF":
+        for page in range(1, getattr(picture, "n_frames", 1)):
+            picture.seek(page)
+            if picture.getexif().get(_KIND_OF_PAGE, 0) & _REDUCED:
+                levels.append(page)
+    if len(levels) == 1:
+        _refuse_several(picture)
+    if level >= len(levels):
+        raise InvalidRequestError(f"Level {level} is asked for, and the picture's file has {len(levels)}, from 0")
+    picture.seek(levels[level])
+
+
 def _refuse(picture: Image.Image) -> None:
     """Refuse by the header alone, before a pixel is unpacked."""
     width, height = picture.size
     if width * height > MOST_PIXELS:
         raise InvalidRequestError(_too_large(f"{width} x {height}"))
+    if picture.mode == "F":
+        raise InvalidRequestError("The picture's values are fractions: store it as NIfTI, or with whole numbers")
+
+
+def _refuse_several(picture: Image.Image) -> None:
     pages = getattr(picture, "n_frames", 1)
     if pages > 1 and picture.format != _PHONE:
         raise InvalidRequestError(f"The picture's file holds {pages} pictures: store each in a file of its own")
-    if picture.mode == "F":
-        raise InvalidRequestError("The picture's values are fractions: store it as NIfTI, or with whole numbers")
 
 
 def _too_large(found: str) -> str:

@@ -80,6 +80,8 @@ ROLES: dict[str, Role | None] = {
     "monai_cloud.specs.get_experiment_schema": Role.ANNOTATOR,
     "monai_label.info.info": Role.ANNOTATOR,
     "monai_label.infer.infer": Role.ANNOTATOR,
+    "monai_label.wsi.infer_wsi": Role.ANNOTATOR,
+    "monai_label.wsi.infer_wsi_form": Role.ANNOTATOR,
     "monai_label.samples.next_sample": Role.ANNOTATOR,
     "monai_label.datastore_list.get_datastore": Role.ANNOTATOR,
     "monai_label.datastore.save_label": Role.ANNOTATOR,

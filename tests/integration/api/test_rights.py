@@ -143,6 +143,8 @@ LABEL: list[tuple[str, str, dict[str, object] | None, Role]] = [
     ("GET", "/info", None, Role.ANNOTATOR),
     ("POST", "/activelearning/random", {}, Role.ANNOTATOR),
     ("POST", "/infer/x?image=x", None, Role.ANNOTATOR),
+    ("POST", "/infer/wsi/x?image=x", None, Role.ANNOTATOR),
+    ("POST", "/infer/wsi_v2/x?image=x", None, Role.ANNOTATOR),
     ("GET", "/datastore", None, Role.ANNOTATOR),
     ("GET", "/datastore/label?label=x", None, Role.ANNOTATOR),
     ("DELETE", "/datastore/label?id=x", None, Role.ANNOTATOR),

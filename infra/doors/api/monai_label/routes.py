@@ -21,6 +21,7 @@ from infra.doors.api.monai_label import (
     server,
     sessions,
     train,
+    wsi,
 )
 from infra.doors.api.monai_label.scope import BY_ADDRESS, BY_NAME, named
 
@@ -38,6 +39,7 @@ _TOPICS = (
     info,
     samples,
     infer,
+    wsi,
     batch,
     sessions,
     datastore_list,
