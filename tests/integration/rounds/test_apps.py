@@ -17,6 +17,7 @@ from configs.specs.annotation import GateSpec
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
 from configs.wire.host import Finished, Load, Loaded, Predict, Prediction, ServeRequest
+from infra.adapters.catalog import contents
 from infra.adapters.catalog.tables import Dataset, Experiment, Image, ImageInfo, Organisation
 from infra.adapters.catalog.tables.base import new_id
 from infra.services import people
@@ -52,24 +53,29 @@ def parts(sqlite_url: str, tmp_path: Path, runs: RunsInMemory) -> Iterator[Parts
 
 NOW = """
 import time
+from monai.transforms import LoadImage
 from guide import MyApp
 from tasks.compute.apps.interfaces import Strategy
 
 class Wanted(Strategy):
     per_request = True
 
-    def __init__(self, wanted, wait_s):
-        self.wanted, self.wait_s = wanted, wait_s
+    def __init__(self, conf, wait_s):
+        self.conf, self.wait_s = conf, wait_s
 
     def __call__(self, request, datastore):
         time.sleep(self.wait_s)
-        return self.wanted if self.wanted in datastore.get_unlabeled_images() else None
+        [labelled], wanted = datastore.get_labeled_images(), self.conf["wanted"]
+        label = LoadImage(image_only=True)(datastore.get_label_uri(labelled))
+        known = wanted in datastore.get_unlabeled_images() and datastore.get_image_info(wanted)
+        right = int((label == 1).sum()) == int(self.conf["drawn"]) and datastore.get_label_uri(wanted) is None
+        return wanted if known and right else None
 
 class NowApp(MyApp):
-    keys = {"wanted": "the image to be given"}
+    keys = {"wanted": "the image to be given", "drawn": "voxels of the label that there is"}
 
     def init_strategies(self):
-        return {"at_once": Wanted(self.conf["wanted"], 0), "never": Wanted(self.conf["wanted"], 600)}
+        return {"at_once": Wanted(self.conf, 0), "never": Wanted(self.conf, 600)}
 
 app = NowApp
 """
@@ -106,27 +112,33 @@ def _scores_order(parts: Parts, experiment: Experiment, dataset: str) -> None:
 def test_a_strategy_that_is_asked_for_each_image_has_only_so_much_time(
     parts: Parts, tmp_path: Path, runs: RunsInMemory
 ) -> None:
-    for number, name in enumerate(PATIENTS):
-        _spleen(tmp_path / "images" / name, number)
+    """It sees labels, and images of the second share as those of the first: a share is 256 KiB of what is said."""
+    drawn = {f"{name}/ct": _spleen(tmp_path / "images" / name, number) for number, name in enumerate(PATIENTS)}
     caller, dataset = people.operator(ORG), _dataset(parts, tmp_path / "images")
-    with parts.catalog.read() as session:
-        first, second = (image.key for image in upcoming(session, dataset, count=2))
+    with parts.catalog.write() as session:
+        first, *others, last = upcoming(session, dataset, count=len(PATIENTS))
+        for image in (first, *others):
+            contents.say(session, image.id, {"report": "x" * 100_000})
+    wanted = max(image.key for image in others)
     app = tmp_path / "now"
     app.mkdir()
     shutil.copyfile(GUIDE / "app.py", app / "guide.py")
     (app / "app.py").write_text(NOW)
-    (added,) = apps.add(parts, caller, str(app), {"wanted": second, "skip_scoring": "true"})
+    voxels = int(np.asarray(nib.load(drawn[last.key]).dataobj).sum())
+    conf = {"wanted": wanted, "drawn": str(voxels), "skip_scoring": "true"}
+    (added,) = apps.add(parts, caller, str(app), conf)
     request = NewExperiment(
         name="now", arch="monai_segmentation", base=[added.base_experiment], datasets=Datasets(train=[dataset])
     )
     experiment = experiments.create(parts, caller, request).row.id
+    save_label(parts, dataset, last.key, drawn[last.key], LabelParams(), "ann")
     patient, hasty = (
         Parts(parts.settings.model_copy(update={"strategy_s": limit_s}), orchestrator=runs) for limit_s in (120.0, 0.5)
     )
     asked = {name: NextImage(experiment_id=experiment, strategy=f"app:{name}") for name in ("at_once", "never")}
 
-    assert images.take_next(patient, caller, dataset, asked["at_once"]).key == second
-    assert images.take_next(hasty, caller, dataset, asked["never"]).key == first
+    assert images.take_next(patient, caller, dataset, asked["at_once"]).key == wanted
+    assert images.take_next(hasty, caller, dataset, asked["never"]).key == first.key
     patient.close()
     hasty.close()
 
@@ -188,7 +200,7 @@ def test_the_guides_app_predicts_learns_and_is_published(parts: Parts, tmp_path:
 
     ward = Ward(parts, TrainingInMemory(), tmp_path, dataset, experiment.id, {})
     with parts.catalog.write() as session:
-        spec = RoundSpec(publish="gate", gate=GateSpec(min_cases=5), train=TrainSpec(epochs=15))
+        spec = RoundSpec(publish="gate", gate=GateSpec(min_cases=5), train=TrainSpec(epochs=5, learning_rate=1e-2))
         job = start_train(session, session.get_one(Experiment, experiment.id), spec, actor="ann").id
     first = ward.published()
     result = ward.run(ward.claim(job))
