@@ -180,11 +180,11 @@ def _import(client: Client, dataset: str, path: Path, name: str, image: str) -> 
 
 
 def _taken(rows: Iterable[_Raw], take: Callable[[_Row], _Given]) -> Iterator[tuple[_Raw, _Given]]:
-    """Yield what each label gives; one that has no such form is named with the reason, and the others go out."""
+    """Yield what each label gives; one without this form, or its image, is named with why, and the others go out."""
     for row in rows:
         try:
             yield row, take(_Row.model_validate(row))
-        except InvalidRequestError as error:
+        except (InvalidRequestError, NotFoundError) as error:
             terminal().print(f"{row['image']}: left out: {error}", markup=False)
 
 

@@ -3,13 +3,14 @@
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from configs.errors import InvalidRequestError
+from configs.errors import InvalidRequestError, NotFoundError, StoreError
 from configs.kinds import LabelKind
 from configs.states import LabelState, Side
 from infra.adapters.catalog import datasets, experiments, labels
@@ -160,7 +161,9 @@ def as_coco(parts: Parts, caller: Caller, label_id: str) -> CocoImage:
     row, image, geometry = _with_image(parts, caller, label_id)
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
         said = to_coco(linked(file_of(parts, row).path, Path(folder)), geometry)
-    file = store_of(parts, row.dataset_id).image(image.key).file
+    file = ""
+    with suppress(NotFoundError, StoreError):  # the file's name alone: what is said of the picture is here
+        file = store_of(parts, row.dataset_id).image(image.key).file
     return said.model_copy(update={"file_name": file or image.key})
 
 

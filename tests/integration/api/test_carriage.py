@@ -156,6 +156,13 @@ def test_masks_of_pictures_are_exported_as_coco(address: str, engineer: Api, tmp
     named = [{"id": 1, "name": "liver"}, {"id": 2, "name": "spleen"}, {"id": 3, "name": "aorta"}]
     assert [side["categories"] for side in sides] == [named, named]
 
+    (folder / "b.tiff").unlink()
+    again = tmp_path / "again"
+    said, status = _say(datasets.app, address, engineer, "export", "pictures", str(again), "--format", "coco")
+    assert (status, "2 labels in" in said) == (1, True), said
+    sides = [json.loads((again / f"{side}.json").read_text()) for side in ("train", "evaluate")]
+    assert {image["file_name"] for side in sides for image in side["images"]} == {"a.JPG", "b"}
+
 
 def test_two_people_s_masks_of_one_image_are_compared(
     address: str, people_of: dict[Role, Api], dataset: str, tmp_path: Path
