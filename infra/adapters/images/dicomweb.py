@@ -5,7 +5,7 @@ Study UIDs are looked up, never trusted from a request.
 """
 
 import hashlib
-import re
+import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from http import HTTPStatus
@@ -33,6 +33,7 @@ from infra.adapters.images.files import write_hashed
 from infra.adapters.images.part10 import read_dicom
 from infra.adapters.images.patient import dicom_patient
 from infra.adapters.images.seg import OUR_SERIES, describe_seg, hash_lines, newest, read_seg, referenced_series
+from infra.adapters.images.sent_series import SentSeries, already, identified, is_uid, sent_series
 from infra.adapters.images.series_watch import SeriesWatch
 from infra.adapters.images.web import CONNECT_S, READ_S, Web, session_for, silence
 from infra.adapters.images.web_errors import translated
@@ -40,7 +41,6 @@ from infra.adapters.images.web_errors import translated
 PAGE = 500
 UNKNOWN = "UNK"
 _STORED_AT_ONCE = 50
-_UID, _UID_LENGTH = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+"), 64
 _DICOM = 'multipart/related; type="application/dicom"'
 _UNKNOWN_SYNTAX = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE})
 
@@ -245,18 +245,27 @@ class DicomWebStore:
         """Store a series' instances, as far as the server has not got them; they keep their UIDs."""
         if not source.is_dir() or self._channels:
             raise InvalidRequestError("A DICOMweb server takes the DICOM files of a series, and of one channel alone")
-        headers = {path: _identified(path) for path in source.iterdir()}
-        if {str(header.get("SeriesInstanceUID", "")) for header in headers.values()} != {key}:
-            raise InvalidRequestError("A DICOMweb server knows an image by its SeriesInstanceUID: give no other id")
-        instances = {str(header.get("SOPInstanceUID", "")): path for path, header in headers.items()}
+        sent = sent_series(source, key, self._filters)
         found = self._find(key)
-        known = {str(one.get("SOPInstanceUID", "")) for one in self._metadata(found)} if found is not None else set()
-        missing = [path for uid, path in sorted(instances.items()) if uid not in known]
+        known = self._checked(found, sent) if found is not None else set()
+        missing = [path for uid, path in sorted(sent.files.items()) if uid not in known]
         for first in range(0, len(missing), _STORED_AT_ONCE):
             self._store([read_dicom(path) for path in missing[first : first + _STORED_AT_ONCE]])
-        if next(self._series({**self._filters, "SeriesInstanceUID": key}), None) is None:
+        if not self._within(key):
             raise InvalidRequestError("The server has the series now, but the data set's filters leave it out")
         return self.image(key)
+
+    def _within(self, key: str) -> bool:
+        return next(self._series({**self._filters, "SeriesInstanceUID": key}), None) is not None
+
+    def _checked(self, found: Dataset, sent: SentSeries) -> set[str]:
+        """Return what the server has of a series, if that is the data set's and as it was sent."""
+        own, images = self._within(str(found.SeriesInstanceUID)), found.get("Modality", "") not in NOT_IMAGES
+        if str(found.StudyInstanceUID) != sent.study or not (own and images):
+            raise ConflictError("The server has this series, and not as an image of this data set: nothing is added")
+        with tempfile.TemporaryDirectory(prefix="series-") as folder:
+            self._save_series(found, Path(folder))
+            return already(sent, Path(folder))
 
     def _save_series(self, series: Dataset, folder: Path) -> list[str]:
         """Write every instance of the series as it is stored; return a line `<SOP Instance UID> <sha256>` for each."""
@@ -265,7 +274,7 @@ class DicomWebStore:
             for number, pieces in enumerate(self._instances(series)):
                 path = folder / f"{number:06d}.dcm"
                 sha256 = write_hashed(pieces, path)
-                instance = _identified(path)
+                instance = identified(path)
                 if instance.get("SeriesInstanceUID") != series.SeriesInstanceUID:
                     raise DamagedImageError("The DICOMweb server sent an instance of another series: ask again")
                 hashes.add(f"{instance.SOPInstanceUID} {sha256}")
@@ -317,7 +326,7 @@ class DicomWebStore:
             return [Dataset.from_json(series) for series in self._web.listed(f"series?{query}")]
 
     def _find(self, key: str) -> Dataset | None:
-        if len(key) > _UID_LENGTH or not _UID.fullmatch(key):
+        if not is_uid(key):
             return None
         return next(self._series({"SeriesInstanceUID": key}), None)
 
@@ -385,13 +394,6 @@ class DicomWebStore:
 def _place(series: Dataset) -> str:
     """Return the path of a series under the service's root, made of nothing but UIDs."""
     uids = str(series.StudyInstanceUID), str(series.SeriesInstanceUID)
-    if not all(len(uid) <= _UID_LENGTH and _UID.fullmatch(uid) for uid in uids):
+    if not all(map(is_uid, uids)):
         raise ValueError("a series whose UIDs are none")
     return f"studies/{uids[0]}/series/{uids[1]}"
-
-
-def _identified(path: Path) -> Dataset:
-    try:
-        return read_dicom(path, pixels=False, only=["SeriesInstanceUID", "SOPInstanceUID"])
-    except InvalidRequestError as error:
-        raise DamagedImageError(str(error)) from None

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import nibabel as nib
 import numpy as np
+import requests
 
 from infra.services.callers import Role
 from tests.dicom_series import asymmetric, make_series, oblique_affine, save_series, zipped
@@ -114,3 +115,28 @@ def test_a_dicomweb_server_gets_a_series_under_its_own_uids(
     others = make_series(asymmetric(), oblique_affine(), patient="other")
     left_out = _put(annotator, at, None, "scan.zip", zipped(save_series(others, tmp_path / "others")))
     assert (left_out.status_code, "filters" in left_out.json()["detail"]) == (400, True)
+    assert requests.get(f"{orthanc.dicomweb}/series?PatientID=other", timeout=10).json() == [], "nothing was stored"
+
+
+def test_what_a_dicomweb_server_has_is_neither_replaced_nor_added_to_outside_the_data_set(
+    engineer: Api, annotator: Api, orthanc: Orthanc, tmp_path: Path
+) -> None:
+    patient, strange = uuid4().hex[:10], uuid4().hex[:10]
+    engineer.made("/datasets", name="pacs", client_url=orthanc.dicomweb, filters=f"PatientID={patient}&Modality=C*")
+    at = "/label/pacs/datastore/image"
+    others = make_series(asymmetric(), oblique_affine(), patient=strange)
+    orthanc.upload(others[:2])
+    for instance in others:
+        instance.PatientID = patient  # the headers say what the filters ask for
+    sent = _put(annotator, at, None, "scan.zip", zipped(save_series(others, tmp_path / "others")))
+    assert (sent.status_code, "nothing is added" in sent.json()["detail"]) == (409, True)
+
+    series = make_series(asymmetric(), oblique_affine(), patient=patient)
+    orthanc.upload(series)
+    series[1].PixelData = bytes(reversed(series[1].PixelData))
+    sent = _put(annotator, at, None, "scan.zip", zipped(save_series(series, tmp_path / "series")))
+    assert (sent.status_code, "nothing is replaced" in sent.json()["detail"]) == (409, True)
+
+    series[1].StudyInstanceUID = others[0].StudyInstanceUID
+    sent = _put(annotator, at, None, "scan.zip", zipped(save_series(series, tmp_path / "two-studies")))
+    assert (sent.status_code, "one StudyInstanceUID" in sent.json()["detail"]) == (400, True)
