@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from configs.kinds import LabelKind
 from configs.specs.infer import InferSpec
 from configs.specs.score import ScoringMethod
 from configs.specs.train import TrainSpec
@@ -17,7 +16,6 @@ from configs.wire.admit import AdmitRequest, Admitted
 from configs.wire.apps import (
     AppModels,
     AppOrderRequest,
-    AppOrders,
     AppRequest,
     AskFile,
     Chosen,
@@ -25,11 +23,12 @@ from configs.wire.apps import (
     SayOfImage,
     StoreAnswer,
 )
+from configs.wire.check import CheckRequest, CheckResult
 from configs.wire.export import Exported, ExportRequest
 from configs.wire.message import Message, Request
+from configs.wire.order import Ordered, OrderRequest
 from configs.wire.scribbles import Scribbled, ScribbleRequest
 
-Tier = Literal["A", "B", "C"]
 ScoredBy = Literal["", "dropout", "flips", "encoder", "histogram"]
 MOST_FEATURES = 2048
 FailureCode = Literal["out_of_memory", "not_finite", "bundle_error", "bad_input", "unreadable"]
@@ -52,13 +51,6 @@ class Case(Message):
 
 def _files(cases: list[Case]) -> list[str]:
     return [file for case in cases for file in (*case.image, *filter(None, [case.label]))]
-
-
-class CheckRequest(Request):
-    """Say what this bundle is and can do."""
-
-    kind: Literal["check"] = "check"
-    bundle: str
 
 
 class TrainRequest(Request):
@@ -130,29 +122,6 @@ class ScoreRequest(Request):
     def writes(self) -> list[str]:
         """Return the cache."""
         return [self.cache] if self.cache else []
-
-
-class OrderRequest(Request):
-    """Order images beside each other by what scoring told of each.
-
-    `features`: npz with `features`, float32 (image, feature), and `taken`, bool (image,). `progress`: how far the
-    annotation is. Answered by a file in `out`.
-    """
-
-    kind: Literal["order"] = "order"
-    method: ScoringMethod
-    features: str
-    progress: float = Field(ge=0, le=1)
-    seed: int = Field(ge=0)
-    out: str
-
-    def reads(self) -> list[str]:
-        """Return the features."""
-        return [self.features]
-
-    def writes(self) -> list[str]:
-        """Return the output folder."""
-        return [self.out]
 
 
 class ServeRequest(Request):
@@ -249,50 +218,6 @@ class ImageScore(Message):
     score: float | None
     by: ScoredBy = ""
     features: list[float] = Field(default=[], max_length=MOST_FEATURES)
-
-
-class Ordered(Message):
-    """A score per image, in `out`: npy, float32 (image,)."""
-
-    kind: Literal["ordered"] = "ordered"
-    path: str
-
-
-class CheckResult(Message):
-    """What a bundle is: its tier with the reason, and what one forward pass of `patch` (i, j, k) costs.
-
-    `answers`: what it says of an image, and learns from. `answer_file`: what it calls a file of its answers, if at all.
-    `head`: the layers that are made anew for labels that the bundle does not name; where there are none,
-    `head_refusal` says why. `training_keys`: the ids of its training configuration that an override may name;
-    `config_files`: those of each file that a training may name in its place.
-    `takes_prompts`: clicks, and what to look for, are part of what it is asked.
-    `weights_policy` "pull": its weights have to be fetched, and it was not run.
-    `orders`: what its app has.
-    `missing`: packages that some of its features may want. `notes`: what else whoever registers it should know.
-    """
-
-    kind: Literal["check_result"] = "check_result"
-    tier: Tier
-    reason: str
-    labels: dict[int, str]
-    answers: LabelKind = "mask"
-    answer_file: str = Field(default="", max_length=200)
-    inputs: list[str]
-    key_metric: str | None = None
-    head: str = Field(default="", max_length=1000)
-    head_refusal: str = Field(default="", max_length=1000)
-    takes_prompts: bool = False
-    has_weights: bool
-    weights_policy: Literal["file", "random", "pull"]
-    seed: int | None = None
-    missing: list[str] = Field(default_factory=list)
-    notes: list[Annotated[str, Field(max_length=1000)]] = Field(default_factory=list)
-    forward_s: float = Field(ge=0)
-    peak_mib: float = Field(ge=0)
-    patch: list[int] = Field(default_factory=list)
-    training_keys: list[str] = Field(default=[], max_length=5000)
-    config_files: dict[str, list[str]] = Field(default={}, max_length=20)
-    orders: AppOrders = AppOrders()
 
 
 class TrainResult(Message):

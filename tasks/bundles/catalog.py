@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from configs.errors import ForbiddenError, InvalidRequestError, NotFoundError
-from configs.wire.host import CheckResult
+from configs.wire.check import CheckResult
 from infra.adapters.catalog.locks import one_by_one
 from infra.adapters.catalog.tables import Bundle
 from infra.adapters.catalog.tables.base import new_id

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from configs.errors import HostDiedError
-from configs.wire.host import CheckRequest, CheckResult, Failed
+from configs.wire.check import CheckRequest, CheckResult
+from configs.wire.host import Failed
 from infra.adapters.compute.base import BundleHosts
 from infra.adapters.compute.failures import error_of
 

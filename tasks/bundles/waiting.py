@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from configs.errors import InvalidRequestError
 from configs.kinds import LabelKind
-from configs.wire.host import CheckResult
+from configs.wire.check import CheckResult
 from infra.adapters.catalog.tables import Bundle
 
 _PULL = re.compile(r'"weights":\s*"pull\((\w+)\)"')

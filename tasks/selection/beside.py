@@ -14,7 +14,7 @@ from configs.errors import BundleError, HostDiedError
 from configs.specs.annotation import AnnotationSpec
 from configs.specs.score import ScoringMethod
 from configs.states import JobStatus
-from configs.wire.host import Ordered, OrderRequest
+from configs.wire.order import Ordered, OrderRequest
 from infra.adapters.catalog.tables import Candidate, Experiment, Features, Image, Job
 from infra.wiring import Parts
 from tasks.bundles.catalog import bundle_folder

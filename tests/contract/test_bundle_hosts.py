@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from configs.errors import HostDiedError, InvalidRequestError
-from configs.wire.host import CheckRequest, ServeRequest
+from configs.wire.check import CheckRequest
+from configs.wire.host import ServeRequest
 from infra.adapters.compute.base import CageLevel
 from infra.adapters.compute.cage import probe
 from infra.adapters.compute.process import ProcessHosts
@@ -27,7 +28,7 @@ SAMPLE = ROOT / "bundles" / "sample"
 STARTER = """
 import sys
 from pathlib import Path
-from configs.wire.host import CheckRequest
+from configs.wire.check import CheckRequest
 from infra.adapters.compute.process import ProcessHosts
 bundle, work, level, *warm = sys.argv[1:]
 hosts = ProcessHosts(level=level, warm=Path(warm[0]) if warm else None)

@@ -15,7 +15,8 @@ import pytest
 
 from configs.errors import HostDiedError
 from configs.specs.train import TrainSpec
-from configs.wire.host import Case, CheckRequest, HostRequest, ServeRequest, TrainRequest
+from configs.wire.check import CheckRequest
+from configs.wire.host import Case, HostRequest, ServeRequest, TrainRequest
 from infra.adapters.compute import warm as warm_process
 from infra.adapters.compute.base import BundleHost
 from infra.adapters.compute.cage import probe

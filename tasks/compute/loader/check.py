@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from configs.wire.host import CheckRequest, CheckResult, Ready
+from configs.wire.check import CheckRequest, CheckResult
+from configs.wire.host import Ready
 from tasks.compute.apps.load import orders_of
 from tasks.compute.control import Control
 from tasks.compute.failures import BadInputError, BundleFaultError, is_memory

@@ -5,7 +5,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
-from configs.wire.host import Tier
+from configs.wire.check import Tier
 from tasks.compute.boxes.places import NO_WORLD, convention_of
 from tasks.compute.loader.config import DETECTOR, Config
 

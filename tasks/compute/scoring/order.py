@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.wire.host import Ordered, OrderRequest, Ready
+from configs.wire.host import Ready
+from configs.wire.order import Ordered, OrderRequest
 from tasks.compute.control import Control
 from tasks.compute.failures import BadInputError
 from tasks.compute.scoring.methods import method_named

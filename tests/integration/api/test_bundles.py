@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from configs.wire.host import CheckResult, HostMessage, HostRequest
+from configs.wire.check import CheckResult
+from configs.wire.host import HostMessage, HostRequest
 from infra.adapters.compute.base import CageLevel
 from infra.services.callers import Role
 from infra.wiring import Parts

@@ -23,7 +23,7 @@ from configs.settings import Settings
 from configs.specs.annotation import GateSpec
 from configs.specs.round import RoundSpec
 from configs.specs.train import TrainSpec
-from configs.wire.host import CheckResult
+from configs.wire.check import CheckResult
 from infra.adapters.catalog.tables import Bundle, Dataset, Experiment, ExperimentDataset, Image, Organisation
 from infra.adapters.catalog.tables.base import new_id
 from infra.doors.api.logins import FailedLogins
