@@ -10,7 +10,8 @@ from sqlalchemy import select
 
 from configs.errors import BundleError, HostDiedError, SupersededError
 from configs.specs.round import RoundSpec
-from configs.wire.host import Failed, HostMessage, HostRequest, ImageScore, Ordered, OrderRequest, Ready, ScoreRequest
+from configs.wire.host import Failed, HostMessage, HostRequest, ImageScore, Ready, ScoreRequest
+from configs.wire.order import Ordered, OrderRequest
 from infra.adapters.catalog.tables import Candidate, Dataset, Experiment, Image, Job, ModelVersion
 from infra.wiring import Parts
 from tasks.compute.scoring.subject import Beside
@@ -321,6 +322,31 @@ def test_scores_that_are_asked_for_are_a_job_that_is_asked_for_once(
     assert _ask(parts, world, "epistemic") != job_id, "images may have come since"
     with pytest.raises(SupersededError):
         score_as_asked(parts, held)
+
+
+def test_a_job_says_that_it_gave_way_to_a_round_only_where_something_is_left(parts: Parts, world: World) -> None:
+    def waits(scored: int) -> None:
+        if scored == 4:
+            with parts.catalog.write() as session:
+                start_train(session, session.get_one(Experiment, world.experiment), RoundSpec(), actor="ann")
+
+    _hosts(parts, waits)
+    said = [_done(parts, world, "entropy"), _done(parts, world, "strided")]
+
+    assert said == [
+        "entropy: 4 scores are new; it gave way to a round that waits: ask again for the rest",
+        "strided: 5 scores are new",
+    ]
+
+
+def _done(parts: Parts, world: World, method: str) -> str:
+    job_id = _ask(parts, world, method)
+    deliver_due(parts)
+    held = claim(parts, job_id, 1)
+    assert held is not None
+    score_as_asked(parts, held)
+    with parts.catalog.read() as session:
+        return session.get_one(Job, job_id).message
 
 
 def _ask(parts: Parts, world: World, method: str) -> str:
