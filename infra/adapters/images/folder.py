@@ -112,11 +112,13 @@ class FolderStore:
             if self._names:
                 for key, stats in self._cases():
                     yield self._describe(PurePosixPath(key), stats)
+                self._tree.check_there()
                 return
             for folder, entries, several in self._dicom.listed(self._tree.folders(PurePosixPath())):
                 for entry, ending in best(entries, IMAGE_ENDINGS):
                     yield self._describe(folder / entry.name.removesuffix(ending), [entry.stat()])
                 yield from self._series_images(entries, several)
+            self._tree.check_there()
 
     def _series_images(self, entries: Sequence[Entry], several: Mapping[str, FolderSeries]) -> Iterator[StoredImage]:
         """Yield the DICOM series of a folder."""

@@ -67,10 +67,15 @@ class FolderTree:
             with os.scandir(self.root / folder) as scanned:
                 entries = list(scanned)
         except FileNotFoundError:
+            self.check_there()
             return []
         for entry in entries:
             sweep(entry)
         return sorted((entry for entry in entries if is_there(entry.name)), key=lambda entry: entry.name)
+
+    def check_there(self) -> None:
+        """Raise FileNotFoundError if the root itself is gone: a disk that is unmounted does not say its images are."""
+        self.root.stat()
 
     def _is_file(self, folder: PurePosixPath, entry: Entry) -> bool:
         if entry.is_symlink() and self.resolved(str(folder / entry.name)) is None:

@@ -213,6 +213,17 @@ def test_what_somebody_made_of_a_label_stays(theirs: bytes, root: Path, tmp_path
     assert (root / stored.key).read_bytes() == theirs
 
 
+def test_a_folder_that_goes_away_while_it_is_listed_does_not_say_that_its_images_are_gone(tmp_path: Path) -> None:
+    for name in ("p1", "p2"):
+        _write(tmp_path / "images" / name / "ct.nii.gz")
+    store = FolderStore(tmp_path / "images")
+    listing = store.images()
+    next(listing)
+    (tmp_path / "images").rename(tmp_path / "away")
+    with pytest.raises(StoreError):
+        list(listing)
+
+
 def test_a_vanished_folder_is_a_store_s_fault_and_names_no_path(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         FolderStore(tmp_path / "mueller-anna")
