@@ -8,6 +8,7 @@ from configs.wire.message import Message, Request
 
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 AppName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+MOST_MODELS, MOST_ORDERS = 100, 50
 ImageKey = Annotated[str, Field(max_length=1024)]
 
 
@@ -35,9 +36,9 @@ class AppOrders(Message):
     time; 0 = as ever.
     """
 
-    strategies: dict[AppName, str] = Field(default={}, max_length=50)
-    per_request: list[AppName] = Field(default=[], max_length=50)
-    scoring_methods: dict[AppName, str] = Field(default={}, max_length=50)
+    strategies: dict[AppName, str] = Field(default={}, max_length=MOST_ORDERS)
+    per_request: list[AppName] = Field(default=[], max_length=MOST_ORDERS)
+    scoring_methods: dict[AppName, str] = Field(default={}, max_length=MOST_ORDERS)
     epistemic_passes: int = Field(default=0, ge=0)
     epistemic_images: int = Field(default=0, ge=0)
 
@@ -60,7 +61,7 @@ class AppModels(Message):
     """A bundle lies in `out` for each of these models."""
 
     kind: Literal["app_models"] = "app_models"
-    models: list[ModelName] = Field(min_length=1, max_length=100)
+    models: list[ModelName] = Field(min_length=1, max_length=MOST_MODELS)
 
 
 class ListImages(Message):

@@ -13,7 +13,7 @@ from infra.wiring import Parts
 from tasks.archives import readable_archive
 from tasks.bundles.catalog import register_folder, trusted
 from tasks.bundles.source import shown
-from tasks.bundles.unpack import write_all
+from tasks.bundles.unpack import refuse_link, write_all
 from tasks.devices.asking import work_folder
 
 
@@ -40,6 +40,8 @@ def register_app(parts: Parts, source: str, conf: Mapping[str, str], *, by: str)
             write_all(folder, app)
         request = AppRequest(app=str(app), name=_called(folder), conf=dict(conf), out=str(work / "out"))
         models = _written(parts, request, work / "host")
+        for name in models:
+            refuse_link(work / "out" / name, name)  # the app's code wrote there
         return [register_folder(parts, work / "out" / name, source=shown(source), by=by) for name in models]
 
 

@@ -116,11 +116,16 @@ def _members(source: Path) -> Iterator[Member]:
 def _root_of_folder(source: Path) -> Path:
     """Return the bundle in a folder before anything of it is copied: it might be a whole disk."""
     for path in sorted(source.iterdir()):
-        _refuse_link(path, path.name)
+        refuse_link(path, path.name)
     return _root(source)
 
 
-def _refuse_link(path: Path, name: str) -> None:
+def refuse_link(path: Path, name: str) -> None:
+    """Refuse a link.
+
+    Raises:
+        InvalidRequestError: With *name*, if *path* is one.
+    """
     if path.is_symlink():
         raise InvalidRequestError(f"{name!r} is a link; a bundle holds plain files only")
 
@@ -128,7 +133,7 @@ def _refuse_link(path: Path, name: str) -> None:
 def _folder_members(source: Path) -> Iterator[Member]:
     for path in sorted(source.rglob("*")):
         name = path.relative_to(source).as_posix()
-        _refuse_link(path, name)
+        refuse_link(path, name)
         if path.is_file():
             with path.open("rb") as content:
                 yield Member(name, path.stat().st_size, 0, content)
@@ -171,13 +176,14 @@ def _checked(name: str) -> PurePosixPath:
 
 
 def _root(top: Path) -> Path:
-    """Return the one folder that holds configs/metadata.json, at the top or one below.
+    """Return the folder that holds configs/metadata.json: the top, or the one below that does.
 
     Raises:
-        InvalidRequestError: If there is none, or more than one.
+        InvalidRequestError: If there is none, or several below.
     """
-    candidates = [top, *(path for path in sorted(top.iterdir()) if path.is_dir())]
-    found = [folder for folder in candidates if (folder / _MARK).is_file()]
+    if (top / _MARK).is_file():
+        return top  # a bundle below is a part of it: an app's model has those of the app
+    found = [path for path in sorted(top.iterdir()) if (path / _MARK).is_file()]
     if len(found) != 1:
         raise InvalidRequestError(f"A bundle has one {_MARK} at its top or one folder below; {len(found)} were found")
     return found[0]

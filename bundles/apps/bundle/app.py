@@ -8,7 +8,8 @@ class Bundles(App):
 
     def init_infers(self):
         found = sorted(self.app_dir.glob("bundles/*/configs/metadata.json"))
-        return {file.parent.parent.name: BundleTask(file.parent.parent) for file in found}
+        # Archives of the model zoo unpack as `spleen_ct_segmentation_v0.5.3`, and names of models have no dots.
+        return {file.parent.parent.name.replace(".", "_"): BundleTask(file.parent.parent) for file in found}
 
 
 app = Bundles

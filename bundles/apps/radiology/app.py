@@ -89,7 +89,7 @@ class Radiology(App):
     }
 
     def init_infers(self):
-        labels = self.conf.get("labels", "liver,spleen").split(",")
+        labels = [name.strip() for name in self.conf.get("labels", "liver,spleen").split(",") if name.strip()]
         spacing, patch = float(self.conf.get("spacing", "3")), int(self.conf.get("patch", "64"))
         return {"segmentation": Segmentation(labels, spacing, [patch] * 3)}
 

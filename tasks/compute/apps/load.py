@@ -1,7 +1,6 @@
 """Read an app's code, and refuse what would not do what it says."""
 
 import importlib
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,12 +9,12 @@ from typing import NamedTuple, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from configs.wire.apps import AppOrders
+from configs.wire.apps import MOST_MODELS, MOST_ORDERS, AppName, AppOrders, ModelName
 from tasks.compute.apps.interfaces import App, BundleTask, InferTask, ScoringMethod, Strategy, TrainTask
 from tasks.compute.failures import BadInputError, BundleFaultError, ComputeError, is_memory
 from tasks.compute.loader.faults import innermost
 
-CONF = "conf.json"
+CONF = "teachback-app.json"
 KEYS = {
     "models": "which of the app's models, with commas; default: all",
     "use_pretrained_model": "false: begin with random weights",
@@ -29,7 +28,6 @@ _MODULE = "app"
 _CONF: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 _SWITCH = TypeAdapter(bool)
 _MOST_COUNTED = 1_000_000
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _Each = TypeVar("_Each")
 _OVERRIDABLE = frozenset(name for name in vars(TrainTask) if not name.startswith("_"))
 
@@ -40,6 +38,18 @@ class Model(NamedTuple):
     name: str
     infer: InferTask | BundleTask
     train: TrainTask | None
+
+
+class _Names(NamedTuple):
+    """How things are called, in words, too, and how many there may be."""
+
+    form: TypeAdapter[str]
+    said: str
+    most: int
+
+
+_MODELS = _Names(TypeAdapter(ModelName), "letters, digits, _ and -, 64 at most", MOST_MODELS)
+_ORDERS = _Names(TypeAdapter(AppName), "small letters, digits and _, 40 at most", MOST_ORDERS)
 
 
 def read_conf(folder: Path) -> dict[str, str]:
@@ -78,10 +88,25 @@ def models_of(app: App) -> dict[str, Model]:
 
     Raises:
         BadInputError: If it has no model of a name that is asked for.
-        BundleFaultError: If its code fails, or a training overrides what is not trained by, or is of no model.
+        BundleFaultError: As `every_model`, if there are too many, or one has a name that no bundle can have.
+    """
+    found = every_model(app)
+    asked = [name.strip() for name in app.conf.get("models", "").split(",") if name.strip()] or list(found)
+    if missing := [name for name in asked if name not in found]:
+        raise BadInputError(f"--conf models: the app has no model {missing[0]!r}; it has {', '.join(found)}")
+    return _named("init_infers", {name: found[name] for name in asked}, _MODELS)
+
+
+def every_model(app: App) -> dict[str, Model]:
+    """Return all models of an app.
+
+    Raises:
+        BundleFaultError: If it has none, its code fails, or a training overrides what is not trained by, or is of none.
     """
     with own_code("init_infers failed", app.app_dir):
         infers = dict(app.init_infers())
+    if not infers:
+        raise BundleFaultError("init_infers returns no model: an app has one at least")
     with own_code("init_trainers failed", app.app_dir):
         trainers = dict(app.init_trainers())
     for name, task in trainers.items():
@@ -91,10 +116,7 @@ def models_of(app: App) -> dict[str, Model]:
                 f"init_trainers names {name!r}, and no InferTask of init_infers is called so: a training has the name"
                 f" of the model that it trains, one of {', '.join(infers)}"
             )
-    asked = [name.strip() for name in app.conf.get("models", "").split(",") if name.strip()] or list(infers)
-    if missing := [name for name in asked if name not in infers]:
-        raise BadInputError(f"--conf models: the app has no model {missing[0]!r}; it has {', '.join(infers)}")
-    return {name: Model(name, infers[name], trainers.get(name)) for name in asked}
+    return {name: Model(name, infer, trainers.get(name)) for name, infer in infers.items()}
 
 
 def methods_of(app: App) -> dict[str, ScoringMethod]:
@@ -102,7 +124,7 @@ def methods_of(app: App) -> dict[str, ScoringMethod]:
     if switch(app, "skip_scoring", default=False):
         return {}
     with own_code("init_scoring_methods failed", app.app_dir):
-        return _named("init_scoring_methods", app.init_scoring_methods())
+        return _named("init_scoring_methods", app.init_scoring_methods(), _ORDERS)
 
 
 def strategies_of(app: App) -> dict[str, Strategy]:
@@ -110,7 +132,7 @@ def strategies_of(app: App) -> dict[str, Strategy]:
     if switch(app, "skip_strategies", default=False):
         return {}
     with own_code("init_strategies failed", app.app_dir):
-        return _named("init_strategies", app.init_strategies())
+        return _named("init_strategies", app.init_strategies(), _ORDERS)
 
 
 def orders_of(folder: Path) -> AppOrders:
@@ -156,10 +178,14 @@ def switch(app: App, key: str, *, default: bool) -> bool:
         raise BadInputError(f"--conf {key} is {said!r}: say true or false") from error
 
 
-def _named(what: str, found: Mapping[str, _Each]) -> dict[str, _Each]:
+def _named(what: str, found: Mapping[str, _Each], names: _Names) -> dict[str, _Each]:
+    if len(found) > names.most:
+        raise BundleFaultError(f"{what} returns {len(found)}, and an app may have {names.most}: leave some out")
     for name in found:
-        if not _NAME.fullmatch(name):
-            raise BundleFaultError(f"{what}: {name!r} is no name; take small letters, digits and _, 40 at most")
+        try:
+            names.form.validate_python(name)
+        except ValidationError as error:
+            raise BundleFaultError(f"{what}: {name!r} is no name; take {names.said}") from error
     return dict(found)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from tasks.compute.apps.interfaces import Context, InferTask, Loss, TrainTask
-from tasks.compute.apps.load import Model, load, models_of, read_conf
+from tasks.compute.apps.load import Model, every_model, load, read_conf
 from tasks.compute.failures import BundleFaultError
 from tasks.compute.loader.config import WRITER
 
@@ -18,7 +18,7 @@ from tasks.compute.loader.config import WRITER
 def model(root: str, name: str) -> Model:
     """Return a model of the app in the folder *root*."""
     folder = Path(root)
-    return models_of(load(folder, read_conf(folder)))[name]
+    return every_model(load(folder, read_conf(folder)))[name]
 
 
 def network(model: Model, out_channels: int) -> nn.Module:

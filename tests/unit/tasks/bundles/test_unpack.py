@@ -78,6 +78,12 @@ def test_a_folder_without_or_with_two_metadata_files_is_no_bundle(tmp_path: Path
             unpack(archive, tmp_path / "bundles")
 
 
+def test_a_bundle_within_a_bundle_is_a_part_of_it(tmp_path: Path) -> None:
+    names = [f"{top}configs/metadata.json" for top in ("", "spleen/")]
+    _, unpacked = unpack(zip_of(tmp_path / "app.zip", dict.fromkeys(names, METADATA)), tmp_path / "bundles")
+    assert all((unpacked / name).is_file() for name in names)
+
+
 def test_what_is_no_archive_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "bundle.zip").write_bytes(io.BytesIO(b"not a zip").getvalue())
     with pytest.raises(InvalidRequestError, match=r"bundle\.zip"):

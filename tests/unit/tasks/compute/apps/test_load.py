@@ -1,28 +1,20 @@
 """What an app's code and its `--conf` may say, and what is refused before anything of it runs."""
 
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tasks.compute.apps.interfaces import App, InferTask
-from tasks.compute.apps.load import KEYS, load, models_of
+from tasks.compute.apps.load import KEYS, load, models_of, orders_of, strategies_of
 from tasks.compute.failures import BadInputError, BundleFaultError
 from tests.apps.guide_004.app import MyApp
 
 TEMPLATES = Path(__file__).parents[5] / "bundles" / "apps"
 GUIDE = Path(sys.modules[MyApp.__module__].__file__ or "").parent
 Written = Callable[[str], App]
-
-
-@pytest.fixture(autouse=True)
-def forgotten() -> Iterator[None]:
-    """A host reads one app and ends; here the next one is of the same name."""
-    path = list(sys.path)
-    yield
-    sys.path[:] = path
-    sys.modules.pop("app", None)
 
 
 @pytest.fixture
@@ -47,6 +39,32 @@ def test_the_template_takes_labels_with_spaces_behind_their_commas() -> None:
     model = models_of(load(TEMPLATES / "radiology", {"labels": "liver, tumour,"}))["segmentation"]
     assert isinstance(model.infer, InferTask)
     assert model.infer.labels == ["liver", "tumour"]
+
+
+def test_folders_of_bundles_may_have_a_version_in_their_names(tmp_path: Path) -> None:
+    shutil.copyfile(TEMPLATES / "bundle" / "app.py", tmp_path / "app.py")
+    with pytest.raises(BundleFaultError, match="returns no model"):
+        models_of(load(tmp_path, {}))
+    folder = tmp_path / "bundles" / "spleen_v0.5.3" / "configs"
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text("{}")
+    assert list(models_of(load(tmp_path, {}))) == ["spleen_v0_5_3"]
+
+
+def test_a_name_that_no_bundle_can_have_is_refused_with_what_it_may_have(written: Written) -> None:
+    with pytest.raises(BundleFaultError, match=r"init_infers: 'a\.b' is no name; take letters, digits"):
+        models_of(written("del MyApp.init_trainers; MyApp.init_infers = lambda _: {'a.b': MyInfer(_unet, labels=[])}"))
+
+
+def test_too_many_strategies_are_refused_with_how_many_there_may_be(written: Written) -> None:
+    app = written("MyApp.init_strategies = lambda self: {f's{n}': Strategy() for n in range(51)}")
+    with pytest.raises(BundleFaultError, match="init_strategies returns 51, and an app may have 50"):
+        strategies_of(app)
+
+
+def test_a_bundle_with_a_conf_json_of_its_own_is_no_app(tmp_path: Path) -> None:
+    (tmp_path / "conf.json").write_text("[1]")
+    assert orders_of(tmp_path).strategies == {}
 
 
 def test_a_key_that_the_app_does_not_take_is_refused_with_those_that_it_takes() -> None:
