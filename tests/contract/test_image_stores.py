@@ -91,7 +91,7 @@ def test_images_are_listed_with_their_patients(case: Case) -> None:
 
     assert set(images) == {case.first, case.second}
     assert {image.patient for image in images.values()} == case.patients
-    assert images[case.first] == case.store.image(case.first)
+    assert images[case.first] == case.store.image(case.first).model_copy(update={"file": ""}), "no listing tells it"
     assert images[case.first].fingerprint != images[case.second].fingerprint
 
 
