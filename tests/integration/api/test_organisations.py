@@ -34,12 +34,20 @@ BODIES: dict[str, Any] = {
 }
 FORMS = {
     "PUT /datastore/image/info": {"info": '{"skip": "mine"}'},
+    "PUT /datastore/image": {},
     "PUT /datastore/label": {"params": "{}"},
+    "PUT /model/{}": {},
+    "POST /infer/wsi_v2/{}": {"wsi": "{}"},
     "POST /datasets/{}/labels:import": {},
     "PUT /datastore/label/info": {"info": '{"mine": 1}'},
     "PUT /datastore/updatelabelinfo": {"params": '{"status": "approved"}'},
 }
-UPLOADS = {"PUT /datastore/label", "POST /datasets/{}/labels:import"}
+UPLOADS = {
+    "PUT /datastore/image": "file",
+    "PUT /datastore/label": "label",
+    "PUT /model/{}": "file",
+    "POST /datasets/{}/labels:import": "label",
+}
 ASKED = {"image": IMAGE, "label": "$store_key", "id": "$store_key", "experiment": "$experiment"}
 # Ids that stand in the body of a request whose path is the caller's own, or has none.
 NAMED: list[tuple[str, str, dict[str, Any], int]] = [
@@ -188,7 +196,7 @@ def _options(method: str, path: str, asked: list[str]) -> dict[str, Any]:
     if name in FORMS:
         options["data"] = FORMS[name]
         if name in UPLOADS:
-            options["files"] = {"label": "x"}
+            options["files"] = {UPLOADS[name]: "x"}
     elif method in {"POST", "PUT", "PATCH"}:
         options["json"] = BODIES.get(name, {})
     return options
@@ -201,6 +209,7 @@ def _id(name: str, ids: dict[str, str]) -> str:
         "action": "train",
         "model": ids["experiment"],
         "strategy": "random",
+        "method": "entropy",
         "session": ids["job"],
         "path": "studies",
         "form": "nifti",

@@ -75,7 +75,7 @@ def test_a_region_is_answered_by_its_outlines_in_the_whole_pictures_pixels(
     [found] = said["annotations"]
     assert (found["label"], found["idx"]) == ("spleen", 2), "one pixel of the other is less than min_poly_area"
     assert [_around(contour) for contour in found["contours"]] == BLOCKS
-    assert said["latencies"]["total"] >= said["latencies"]["infer"]
+    assert said["latencies"]["infer"] > 0
     with parts.catalog.read() as session:
         assert session.scalars(select(Upload)).all() == [], "tiles take no session's place"
 
