@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from configs.wire.apps import MOST_MODELS, MOST_ORDERS, AppName, AppOrders, ModelName
 from tasks.compute.apps.interfaces import App, BundleTask, InferTask, ScoringMethod, Strategy, TrainTask
-from tasks.compute.failures import BadInputError, BundleFaultError, ComputeError, is_memory
-from tasks.compute.loader.faults import innermost
+from tasks.compute.failures import BadInputError, BundleFaultError
+from tasks.compute.loader.faults import innermost, telling
 
 CONF = "teachback-app.json"
 KEYS = {
@@ -214,11 +214,5 @@ def own_code(what: str, folder: Path) -> Iterator[None]:
     Raises:
         BundleFaultError: If the block fails with whatever error that is not ours, or one of memory.
     """
-    try:
+    with telling(what, lambda error: innermost(error, folder)):
         yield
-    except ComputeError:
-        raise
-    except Exception as error:  # whatever an app's own code raises
-        if is_memory(error):
-            raise
-        raise BundleFaultError(f"{what}: {innermost(error, folder)}") from error

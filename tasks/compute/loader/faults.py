@@ -1,7 +1,7 @@
 """What went wrong in a bundle's own code, told to who registers it: no image and no patient is in play there."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -27,14 +27,29 @@ def trying(what: str, bundle: Bundle) -> Iterator[None]:
     Raises:
         BundleFaultError: If the block fails with whatever error that is not ours, or one of memory.
     """
+    with telling(what, lambda error: because(error, bundle)):
+        yield
+
+
+@contextmanager
+def telling(what: str, reason: Callable[[BaseException], str]) -> Iterator[None]:
+    """Tell of a failure of foreign code in one sentence.
+
+    Args:
+        what: As the sentence begins.
+        reason: Says why, of what was raised.
+
+    Raises:
+        BundleFaultError: If the block fails with whatever error that is not ours, or one of memory.
+    """
     try:
         yield
     except ComputeError:
         raise
-    except Exception as error:  # whatever a bundle's own code raises
+    except Exception as error:  # whatever a bundle's or an app's own code raises
         if is_memory(error):
             raise
-        raise BundleFaultError(f"{what}: {because(error, bundle)}") from error
+        raise BundleFaultError(f"{what}: {reason(error)}") from error
 
 
 def because(error: BaseException, bundle: Bundle) -> str:
