@@ -21,7 +21,7 @@ UNCHANGED = "nothing was changed"
 
 def _run(*command: str, more: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     # As an image would have them: what tools keep would end with the machine.
-    outside = {"HF_HOME": "/root/hf", "PIP_CACHE_DIR": "/root/pip", "TEACHBACK_HOME": "/root/teachback-home"}
+    outside = {"HF_HOME": "/image/hf", "PIP_CACHE_DIR": "/image/pip", "TEACHBACK_HOME": "/image/teachback-home"}
     return subprocess.run(
         command, env={**os.environ, **outside, **(more or {})}, capture_output=True, text=True, check=False
     )
